@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Problem, ProblemCode, ShardReport, ShardSlot, ShardStatus, Term};
+use fleet_model::{Problem, ProblemCode, ShardKey, ShardReport, ShardStatus, Term};
 use fleet_store::{FleetRecord, FleetStoreError, FleetStoreIdentity, TermClaim, TermWrite};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -308,7 +308,7 @@ fn standby_snapshot(shell: &Shell, record: FleetRecord) -> Snapshot {
         };
         fleet.workers.insert(name, view);
     }
-    for shard in (0..total).map(ShardSlot) {
+    for shard in ShardKey::all(total) {
         let owner = record.owners.get(&shard).filter(|owner| {
             fleet.workers.get(&owner.worker).is_some_and(|worker| worker.incarnation == owner.incarnation)
         });
@@ -320,7 +320,7 @@ fn standby_snapshot(shell: &Shell, record: FleetRecord) -> Snapshot {
         }
         let epoch = owner.as_ref().map(|(_, epoch)| *epoch).unwrap_or_default();
         let report = ShardReport::bare(shard, epoch, ShardStatus::Unassigned);
-        fleet.shards.push(ShardView { owner, report, reported_at: None });
+        fleet.shards.push(ShardView { key: shard, owner, report, reported_at: None });
     }
     fleet.problems.extend(record.invalid.iter().map(|key| invalid::problem(key)));
     Snapshot { role: Role::Standby, fleet, identify: IdentifyView::default(), taken: Instant::now(), clock }

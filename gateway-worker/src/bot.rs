@@ -155,7 +155,7 @@ impl EventQueues {
             clock: Arc::new(dispatch_clock),
             metrics: self.metrics.clone(),
         };
-        let dispatcher = Dispatcher::start(setup, shard.number().0, shard.epoch().0);
+        let dispatcher = Dispatcher::start(setup, shard.key().slot().0, shard.epoch().0);
         level.apply(&dispatcher, &self.code.runtime, &closing);
         EventQueue {
             dispatcher,

@@ -151,7 +151,7 @@ impl ShardCallbacks {
             decision: decision.clone(),
             slot,
         };
-        let span = tracing::info_span!("handle_message", shard.id = %shard.number(), epoch = %shard.epoch());
+        let span = tracing::info_span!("handle_message", shard.id = %shard.key(), epoch = %shard.epoch());
         // Dropping the handle detaches the task; the tracker keeps it.
         drop(self.code.stragglers.spawn_on(call.run(said).instrument(span), &self.code.runtime));
         let taken = match timeout_at(until, hears).await {
@@ -210,7 +210,7 @@ impl ShardCallbacks {
                 }
             }
         };
-        let span = tracing::info_span!("handle_request", shard.id = %shard.number(), epoch = %shard.epoch());
+        let span = tracing::info_span!("handle_request", shard.id = %shard.key(), epoch = %shard.epoch());
         // Dropped with this, it is ended.
         let task =
             AbortOnDropHandle::new(self.code.stragglers.spawn_on(work.instrument(span), &self.code.runtime));

@@ -45,7 +45,7 @@ pub use checkpoints::Keep;
 pub use config::{WorkerArgs, WorkerConfig};
 pub use discord::TokenRefused;
 pub use event::{Event, EventError, Mark, Position, Wanted};
-pub use fleet_model::{Epoch, ErrorClass, ShardReport, ShardSlot, ShardStatus, WorkerId};
+pub use fleet_model::{Epoch, ErrorClass, ShardKey, ShardReport, ShardSlot, ShardStatus, WorkerId};
 pub use handler::{
     Command, Context, EventHandler, MessageOutcome, NoHandler, RequestError, ShardMessage, ShardRequest,
 };

@@ -6,12 +6,12 @@
 //! sessions, and go on when the lease is back. Only a refusal does: then every shard is closed and the worker registers as a new
 //! incarnation.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use fleet_model::{
-    Assignment, Incarnation, RefusedDirective, Routes, SentReport, ShardReport, ShardStatus, Term, WorkerId,
-    WorkerReport,
+    Assignment, Epoch, Incarnation, RefusedDirective, Routes, SentReport, ShardKey, ShardReport, ShardSlot,
+    ShardStatus, Term, WorkerId, WorkerReport,
 };
 use fleet_store::FleetStore;
 use tokio::{
@@ -316,8 +316,8 @@ impl Link {
             report: WorkerReport {
                 assignment_revision: self.assignment.revision,
                 shards: reports,
-                released: self.parts.shards.given_up().clone().into_iter().collect(),
-                arrived: self.parts.shards.copied().into_iter().collect(),
+                released: slots(self.parts.shards.given_up()),
+                arrived: slots(&self.parts.shards.copied()),
                 rss_bytes: crate::status::resident_bytes().unwrap_or(0),
                 draining: self.draining.is_some(),
                 leaving,
@@ -378,4 +378,9 @@ async fn until(moment: Option<Instant>) {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
     }
+}
+
+/// Returns shards as a report names them.
+fn slots(shards: &BTreeMap<ShardKey, Epoch>) -> Vec<(ShardSlot, Epoch)> {
+    shards.iter().map(|(shard, epoch)| (shard.slot(), *epoch)).collect()
 }

@@ -54,7 +54,7 @@ impl Relaying {
             bounds: self.bounds,
             metrics: self.metrics.clone(),
             status: self.status.clone(),
-            shard: shard.number(),
+            shard: shard.key(),
             epoch: shard.epoch(),
             runtime: self.runtime.clone(),
         });

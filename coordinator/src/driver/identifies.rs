@@ -90,7 +90,7 @@ struct IdentifyStream {
 
 impl IdentifyStream {
     /// Opens the ticket's span in the trace of its shard's start.
-    fn begin_wait(&mut self, ticket: u64, request: &PermitRequest, traceparent: &str) {
+    fn begin_wait(&mut self, ticket: u64, shard: ShardSlot, traceparent: &str) {
         // More tickets than answers that may wait is more than a worker can use.
         if traceparent.is_empty() || self.waits.len() >= ANSWERS {
             return;
@@ -99,8 +99,8 @@ impl IdentifyStream {
             parent: None,
             "identify_queue.wait",
             otel.kind = "server",
-            shard_id = request.shard.0,
-            worker.id = %request.worker,
+            shard_id = shard.0,
+            worker.id = %self.worker,
         );
         trace_context::continue_from_traceparent(&span, traceparent);
         self.waits.insert(ticket, span);
@@ -137,13 +137,15 @@ impl Driver<'_> {
         now: Duration,
     ) {
         let Some(open) = self.permits.streams.get_mut(&stream) else { return };
-        let request = PermitRequest { worker: open.worker.clone(), shard, epoch };
-        open.begin_wait(ticket, &request, traceparent);
-        if !self.may_identify(&request) {
-            let reason = format!("shard {shard} at epoch {epoch} is not assigned to {}", request.worker);
+        open.begin_wait(ticket, shard, traceparent);
+        let worker = open.worker.clone();
+        let request =
+            self.fleet.shard(shard).map(|shard| PermitRequest { worker: worker.clone(), shard, epoch });
+        let Some(request) = request.filter(|request| self.may_identify(request)) else {
+            let reason = format!("shard {shard} at epoch {epoch} is not assigned to {worker}");
             self.answer(stream, IdentifyAnswer::Refused { ticket, reason });
             return;
-        }
+        };
         if let Some(replaced) = self.permits.queue.request(TicketId { stream, ticket }, request, now) {
             self.end_wait(replaced);
         }

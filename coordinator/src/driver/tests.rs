@@ -2,7 +2,7 @@
 
 use fleet_model::{
     ClaimedShards, Epoch, Generation, IdentifyAnswer, IdentifyMessage, Problem, ProblemCode, SessionNeeds,
-    ShardSlot, WorkerProfile, WorkerReport,
+    ShardKey, ShardSlot, WorkerProfile, WorkerReport,
 };
 use fleet_store::{FleetMemoryStore, FleetRedisStore, OwnerRecord, TermClaim};
 use redis_fixture::RedisServer;
@@ -188,7 +188,7 @@ async fn only_the_newest_waiting_report_is_kept() {
 async fn refused_record_delays_no_other_shard() {
     let store = Arc::new(FleetMemoryStore::new());
     let strange = OwnerRecord {
-        shard: ShardSlot(0),
+        shard: ShardKey::new(0, 1),
         worker: "x".parse().unwrap(),
         incarnation: "1".parse().unwrap(),
         epoch: Epoch(1),
@@ -209,7 +209,7 @@ async fn refused_record_delays_no_other_shard() {
             panic!("the stream ended");
         };
         let shards = tokio::time::timeout(Duration::from_secs(20), runs).await.unwrap();
-        assert_eq!(shards.into_keys().collect::<Vec<_>>(), [ShardSlot(1)]);
+        assert_eq!(shards.into_keys().map(ShardKey::slot).collect::<Vec<_>>(), [ShardSlot(1)]);
     })
     .await;
 }

@@ -247,9 +247,10 @@ fn names(worker: &str, incarnation: &str) -> Result<(WorkerId, Incarnation), Sta
 fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
     request.check_bounds()?;
     let (worker, incarnation) = names(&request.worker_id, &request.incarnation)?;
-    let running = convert::running_shards(request)?;
-    let beyond = running.keys().any(|shard| shard.0 >= request.running_total);
-    if request.running_total > convert::MAX_SHARDS || beyond {
+    let running = convert::running_shards(request)?.into_iter();
+    let running = running.map(|(slot, epoch)| Some((slot.in_total(request.running_total)?, epoch)));
+    let running = running.collect::<Option<_>>().filter(|_| request.running_total <= convert::MAX_SHARDS);
+    let Some(running) = running else {
         return Err(refusal(
             ErrorClass::InvalidInput,
             format!(
@@ -258,7 +259,7 @@ fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
                 convert::MAX_SHARDS
             ),
         ));
-    }
+    };
     let generation = match request.generation.as_str() {
         "" => Generation::default(),
         named => named.parse().map_err(Malformed::from)?,

@@ -7,7 +7,7 @@ use altergolden_proto::{
     v1::{self, fleet_server::Fleet},
 };
 use checkpoint::SetAsideStore;
-use fleet_model::{ErrorClass, Generation, ShardRange, ShardSlot, WorkerId};
+use fleet_model::{ErrorClass, Generation, ShardRange, WorkerId};
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 use tonic::{Request, Response, Status};
 
@@ -141,18 +141,17 @@ fn name(generation: Option<&Generation>) -> String {
 }
 
 fn shards(snapshot: &Snapshot) -> Vec<v1::Shard> {
-    let numbered = (0..).map(ShardSlot).zip(&snapshot.fleet.shards);
-    numbered.map(|(number, shard)| shard_message(number, shard, snapshot)).collect()
+    snapshot.fleet.shards.iter().map(|shard| shard_message(shard, snapshot)).collect()
 }
 
-fn shard_message(number: ShardSlot, shard: &ShardView, snapshot: &Snapshot) -> v1::Shard {
+fn shard_message(shard: &ShardView, snapshot: &Snapshot) -> v1::Shard {
     let report = &shard.report;
     let (worker_id, epoch) = match &shard.owner {
         Some((worker, epoch)) => (worker.to_string(), epoch.0),
         None => (String::new(), 0),
     };
     v1::Shard {
-        shard_id: number.0,
+        shard_id: shard.key.slot().0,
         worker_id,
         epoch,
         status: v1::ShardStatus::from(report.status).into(),

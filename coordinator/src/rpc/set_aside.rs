@@ -33,8 +33,8 @@ impl SetAsides {
 
     /// All of them, by shard and position.
     pub(super) async fn list(&self, snapshot: &Snapshot) -> Result<v1::ListSetAsideResponse, Status> {
-        let shards = stream::iter((0..snapshot.fleet.shards.len() as u32).map(ShardSlot));
-        let lists = shards.map(async |shard| {
+        let shards: Vec<_> = snapshot.fleet.shards.iter().map(|shard| shard.key.slot()).collect();
+        let lists = stream::iter(shards).map(async |shard| {
             let list = self.store.list_aside(shard).await?;
             Ok(list.into_iter().map(|summary| message(shard, summary, String::new())).collect::<Vec<_>>())
         });
@@ -137,7 +137,7 @@ fn message(shard: ShardSlot, summary: SetAsideSummary, payload: String) -> v1::S
 #[cfg(test)]
 mod tests {
     use checkpoint::CheckpointMemoryStore;
-    use fleet_model::{Epoch, ShardReport, ShardStatus};
+    use fleet_model::{Epoch, ShardKey, ShardReport, ShardStatus};
 
     use super::*;
     use fleet::{FleetView, ShardView};
@@ -157,19 +157,19 @@ mod tests {
                 noted: 3,
             };
             let event = SetAside { summary, text: "payload".into() };
-            store.set_aside(ShardSlot(shard), Epoch(1), &event).await.unwrap();
+            store.set_aside(ShardKey::new(shard, 41), Epoch(1), &event).await.unwrap();
         }
         SetAsides::new(Arc::new(store))
     }
 
-    fn snapshot(shards: usize) -> Snapshot {
-        let numbers = (0..shards as u32).map(ShardSlot);
+    fn snapshot(shards: u32) -> Snapshot {
         let unowned = |shard| ShardView {
+            key: shard,
             owner: None,
             report: ShardReport::bare(shard, Epoch(0), ShardStatus::Stopped),
             reported_at: None,
         };
-        let shards = numbers.map(unowned).collect();
+        let shards = ShardKey::all(shards).map(unowned).collect();
         Snapshot { fleet: FleetView { shards, ..FleetView::default() }, ..Snapshot::empty() }
     }
 

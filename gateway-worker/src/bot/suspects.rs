@@ -18,7 +18,7 @@ use checkpoint::{
     CheckpointStoreError, Fenced, NoteAnswer, Position, SetAside, SetAsideStore, SetAsideSummary,
 };
 use dispatch::{Admission, Delivery, DispatchMetrics, Dispatcher, Handler};
-use fleet_model::{Assignment, Epoch, ShardSlot};
+use fleet_model::{Assignment, Epoch, ShardKey};
 use tokio::{runtime::Handle, sync::OwnedMutexGuard, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +59,7 @@ pub(super) enum CareLevel {
 
 impl ShardCaution {
     /// Reads the caution for a shard out of an assignment.
-    pub(crate) fn assigned(assignment: &Assignment, shard: ShardSlot) -> Self {
+    pub(crate) fn assigned(assignment: &Assignment, shard: ShardKey) -> Self {
         let level = if assignment.careful.contains(&shard) {
             CareLevel::Full
         } else if assignment.suspected.contains(&shard) {
@@ -193,7 +193,7 @@ impl ShardSuspects {
 
     /// Notes an event, after removing void notes.
     async fn try_note(&self, at: Position) -> Result<NoteAnswer, CheckpointStoreError> {
-        let (shard, epoch) = (self.shard.number(), self.shard.epoch());
+        let (shard, epoch) = (self.shard.key(), self.shard.epoch());
         if !self.voided.load(Ordering::Relaxed) {
             if let Fenced::Outranked(by) =
                 self.worker.store.void_notes(shard, epoch, None, &self.killed).await?
@@ -218,7 +218,7 @@ impl ShardSuspects {
             let away_since = *lock(&self.away_since).get_or_insert_with(Instant::now);
             if away_since.elapsed() >= WAIT_FOR_NOTE {
                 tracing::warn!(
-                    shard.id = %self.shard.number(), session = at.session, sequence = at.sequence, %error,
+                    shard.id = %self.shard.key(), session = at.session, sequence = at.sequence, %error,
                     "cannot record suspect event; handling it unrecorded"
                 );
                 return None;
@@ -244,7 +244,7 @@ impl ShardSuspects {
             noted,
         };
         let event = SetAside { summary, text: event.text.clone() };
-        let (shard, epoch) = (self.shard.number(), self.shard.epoch());
+        let (shard, epoch) = (self.shard.key(), self.shard.epoch());
         let mut said = false;
         loop {
             match self.worker.store.set_aside(shard, epoch, &event).await {
@@ -308,14 +308,14 @@ impl ShardSuspects {
 
     /// Removes this owner's note of an event.
     async fn withdraw(&self, at: Position) {
-        let (shard, epoch) = (self.shard.number(), self.shard.epoch());
+        let (shard, epoch) = (self.shard.key(), self.shard.epoch());
         let voided =
             patiently(|| async move { self.worker.store.void_notes(shard, epoch, Some(at), &[epoch]).await });
         self.log_note_removal(at, voided.await);
     }
 
     async fn take_back(&self, at: Position) {
-        let (shard, epoch) = (self.shard.number(), self.shard.epoch());
+        let (shard, epoch) = (self.shard.key(), self.shard.epoch());
         self.log_note_removal(at, patiently(|| self.worker.store.take_back(shard, epoch, at)).await);
     }
 
@@ -324,7 +324,7 @@ impl ShardSuspects {
             Ok(Fenced::Done { .. }) => {}
             Ok(Fenced::Outranked(by)) => self.shard.outranked(by),
             Err(error) => tracing::warn!(
-                shard.id = %self.shard.number(), session = at.session, sequence = at.sequence, %error,
+                shard.id = %self.shard.key(), session = at.session, sequence = at.sequence, %error,
                 "cannot remove the note of an event"
             ),
         }
@@ -332,8 +332,8 @@ impl ShardSuspects {
 
     /// Removes a handled event from those set aside.
     async fn forget(&self, at: Position) {
-        let shard = self.shard.number();
-        match patiently(|| self.worker.store.drop_aside(shard, at)).await {
+        let shard = self.shard.key();
+        match patiently(|| self.worker.store.drop_aside(shard.slot(), at)).await {
             Ok(_) => tracing::info!(
                 shard.id = %shard, session = at.session, sequence = at.sequence,
                 "event that was set aside has been handled"

@@ -12,7 +12,7 @@ struct Away;
 impl ::relay::RelayStore for Away {
     async fn append(
         &self,
-        _: fleet_model::ShardSlot,
+        _: fleet_model::ShardKey,
         _: fleet_model::Epoch,
         _: Option<::relay::Position>,
         _: &[::relay::NewEntry],
@@ -22,7 +22,7 @@ impl ::relay::RelayStore for Away {
 
     async fn rewind(
         &self,
-        _: fleet_model::ShardSlot,
+        _: fleet_model::ShardKey,
         _: fleet_model::Epoch,
         _: ::relay::Position,
         _: ::relay::Position,

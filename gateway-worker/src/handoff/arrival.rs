@@ -12,7 +12,7 @@ use std::{
 use checkpoint::{
     FormatError, Head, InvalidKey, PendingEvent, Record, RecordKey, decode_head, decode_record,
 };
-use fleet_model::{Arriving, Epoch, ShardSlot, WorkerId};
+use fleet_model::{Arriving, Epoch, ShardKey, WorkerId};
 use tokio::{
     runtime::Handle,
     sync::Notify,
@@ -46,7 +46,7 @@ pub(crate) struct Arrivals {
     runtime: Handle,
     /// Notified when a copy is complete up to the last part, or has failed.
     changed: Arc<Notify>,
-    arriving: BTreeMap<ShardSlot, Arrival>,
+    arriving: BTreeMap<ShardKey, Arrival>,
 }
 
 /// One shard on its way here.
@@ -73,7 +73,7 @@ impl Arrivals {
     }
 
     /// Starts the copies that are `wanted`, and ends all others.
-    pub(crate) fn apply(&mut self, wanted: &BTreeMap<ShardSlot, Arriving>) {
+    pub(crate) fn apply(&mut self, wanted: &BTreeMap<ShardKey, Arriving>) {
         self.arriving.retain(|shard, arrival| wanted.get(shard) == Some(&arrival.what));
         for (&shard, what) in wanted {
             if !self.arriving.contains_key(&shard) {
@@ -83,7 +83,7 @@ impl Arrivals {
         }
     }
 
-    fn begin(&self, shard: ShardSlot, what: Arriving) -> Arrival {
+    fn begin(&self, shard: ShardKey, what: Arriving) -> Arrival {
         let copied = Arc::new(AtomicBool::new(false));
         let task = Copier {
             worker: self.worker.clone(),
@@ -98,13 +98,13 @@ impl Arrivals {
     }
 
     /// The shards of which everything so far is here, with their owners' epochs.
-    pub(crate) fn copied(&self) -> BTreeMap<ShardSlot, Epoch> {
+    pub(crate) fn copied(&self) -> BTreeMap<ShardKey, Epoch> {
         let copied = self.arriving.iter().filter(|(_, arrival)| arrival.copied.load(Ordering::Acquire));
         copied.map(|(shard, arrival)| (*shard, arrival.what.epoch)).collect()
     }
 
     /// Takes out the copy of a shard that is to start, if it is of this epoch.
-    pub(crate) fn take(&mut self, shard: ShardSlot, handed_over: Option<Epoch>) -> Option<Arrival> {
+    pub(crate) fn take(&mut self, shard: ShardKey, handed_over: Option<Epoch>) -> Option<Arrival> {
         self.arriving.remove(&shard).filter(|arrival| Some(arrival.what.epoch) == handed_over)
     }
 
@@ -124,7 +124,7 @@ impl Arrival {
 /// Copies one shard.
 struct Copier {
     worker: WorkerId,
-    shard: ShardSlot,
+    shard: ShardKey,
     what: Arriving,
     cache: CacheSettings,
     copied: Arc<AtomicBool>,

@@ -104,7 +104,7 @@ impl CopySlot {
             Ok(Some(word)) => drop(last.send(word)),
             Ok(None) => {}
             Err(error) => {
-                tracing::error!(shard.id = %shard.number(), %error, "cannot encode the last part of a copy");
+                tracing::error!(shard.id = %shard.key(), %error, "cannot encode the last part of a copy");
             }
         }
     }

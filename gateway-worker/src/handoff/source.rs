@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use altergolden_proto::v1::{self, gateway_worker_client::GatewayWorkerClient, shard_copy::Part};
-use fleet_model::{Arriving, ShardSlot, WorkerId};
+use fleet_model::{Arriving, ShardKey, WorkerId};
 use tonic::{Status, Streaming, transport::Endpoint};
 
 /// How long a connection to the source may take to be made.
@@ -38,7 +38,7 @@ pub(super) enum SourceError {
 }
 
 /// Asks the worker that runs a shard for a copy.
-pub(super) async fn copy(shard: ShardSlot, from: &Arriving, to: &WorkerId) -> Result<CopyParts, SourceError> {
+pub(super) async fn copy(shard: ShardKey, from: &Arriving, to: &WorkerId) -> Result<CopyParts, SourceError> {
     let endpoint = Endpoint::from_shared(from.url.clone())?
         .connect_timeout(CONNECT)
         .http2_keep_alive_interval(Duration::from_secs(2))
@@ -46,7 +46,8 @@ pub(super) async fn copy(shard: ShardSlot, from: &Arriving, to: &WorkerId) -> Re
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
     let mut source = GatewayWorkerClient::new(endpoint.connect().await?).max_decoding_message_size(LARGEST);
-    let request = v1::CopyShardRequest { shard_id: shard.0, epoch: from.epoch.0, worker_id: to.to_string() };
+    let request =
+        v1::CopyShardRequest { shard_id: shard.slot().0, epoch: from.epoch.0, worker_id: to.to_string() };
     Ok(CopyParts(source.copy_shard(request).await?.into_inner()))
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use checkpoint::{PendingEvent, Session};
-use fleet_model::{Arriving, Epoch, Position, ShardSlot};
+use fleet_model::{Arriving, Epoch, Position, ShardKey};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -80,7 +80,7 @@ impl Target {
     }
 
     /// Waits until it has all there is so far.
-    async fn is_copied(&self) -> BTreeMap<ShardSlot, Epoch> {
+    async fn is_copied(&self) -> BTreeMap<ShardKey, Epoch> {
         timeout(Duration::from_secs(10), self.changed.notified()).await.unwrap();
         self.arrivals.copied()
     }

@@ -83,7 +83,7 @@ impl Stream<'_> {
             for PermitAsk { ticket, shard, epoch } in asks {
                 let traceparent =
                     self.waiting.request(ticket).and_then(|request| request.shard.traceparent());
-                let traceparent = traceparent.unwrap_or_default();
+                let (shard, traceparent) = (shard.slot(), traceparent.unwrap_or_default());
                 if !self.send(IdentifyMessage::Request { ticket, shard, epoch, traceparent }).await {
                     return;
                 }
@@ -148,7 +148,7 @@ impl Stream<'_> {
             }
             IdentifyAnswer::Refused { ticket, reason } => {
                 if let Some(request) = self.waiting.request(ticket) {
-                    tracing::info!(shard.id = %request.shard.number(), reason, "permit refused; requesting again");
+                    tracing::info!(shard.id = %request.shard.key(), reason, "permit refused; requesting again");
                 }
                 // By the next round an assignment has taken the shard away, or made it ours again.
                 self.refused.push(ticket);

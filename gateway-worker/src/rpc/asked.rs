@@ -49,8 +49,8 @@ pub(super) async fn ask(
     }
     let data = exact_value(&json)?;
     let asked = ShardRequest { kind: r#type, data, json, sender, deadline };
-    let numbers: BTreeSet<ShardSlot> = shard_ids.into_iter().map(ShardSlot).collect();
+    let slots: BTreeSet<ShardSlot> = shard_ids.into_iter().map(ShardSlot).collect();
     let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX).min(LARGEST_ANSWER);
-    let answers = shards.ask(numbers.into_iter().collect(), Arc::new(asked), max_bytes).await;
+    let answers = shards.ask(slots.into_iter().collect(), Arc::new(asked), max_bytes).await;
     Ok(v1::AskShardsResponse { answers: answers.into_iter().map(Into::into).collect() })
 }

@@ -17,18 +17,18 @@ pub(super) async fn replay(
     request: ReplaySetAsideRequest,
 ) -> Result<ReplaySetAsideResponse, Status> {
     let ReplaySetAsideRequest { shard_id, session, sequence } = request;
-    let number = ShardSlot(shard_id);
-    let Some(shard) = shards.get(number) else {
-        return Err(refusal(ErrorClass::NotFound, format!("shard {number} does not run here")));
+    let slot = ShardSlot(shard_id);
+    let Some(shard) = shards.get(slot) else {
+        return Err(refusal(ErrorClass::NotFound, format!("shard {slot} does not run here")));
     };
     let event = store
-        .get_aside(number, Position { session, sequence })
+        .get_aside(slot, Position { session, sequence })
         .await
         .map_err(|error| convert::status(&error))?;
     let Some(event) = event else {
         return Err(refusal(
             ErrorClass::NotFound,
-            format!("no event {number}/{session}/{sequence} is set aside"),
+            format!("no event {slot}/{session}/{sequence} is set aside"),
         ));
     };
     shard.replay(event).map_err(|refused| convert::status(&refused))?;

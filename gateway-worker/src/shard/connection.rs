@@ -211,7 +211,7 @@ impl<'a> Connection<'a> {
         self.greets("identify");
         self.socket.send(self.parts.settings.identify(self.shard()));
         let received = self.socket.poll_once().await;
-        tracing::debug!(shard.id = %self.shard().number(), ticket, "IDENTIFY has gone out");
+        tracing::debug!(shard.id = %self.shard().key(), ticket, "IDENTIFY has gone out");
         self.parts.identify.used(ticket).await;
         match received {
             Some(received) => self.take(received),
@@ -306,7 +306,7 @@ impl<'a> Connection<'a> {
     fn invalid_session(&mut self, text: &str) -> ConnectionEnd {
         self.parts.metrics.count_invalid_session();
         let resumable = is_resumable(text);
-        tracing::info!(shard.id = %self.shard().number(), resumable, "invalid session (op 9)");
+        tracing::info!(shard.id = %self.shard().key(), resumable, "invalid session (op 9)");
         if !resumable {
             self.close_code = ENDS_SESSION;
             self.intake.lost_session("Discord refused the session (op 9)");
@@ -327,7 +327,7 @@ impl<'a> Connection<'a> {
 
     fn malformed(&self, what: &'static str) {
         self.parts.metrics.count_garbled();
-        tracing::warn!(shard.id = %self.shard().number(), what, "malformed gateway message ignored");
+        tracing::warn!(shard.id = %self.shard().key(), what, "malformed gateway message ignored");
     }
 
     fn take_event(&mut self, event: ShardEvent) -> Option<ConnectionEnd> {

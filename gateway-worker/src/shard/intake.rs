@@ -139,9 +139,8 @@ impl Intake {
         } = parts;
         let kept = if checkpoints.keep == Keep::Full { resources.clone() } else { Vec::new() };
         let transport = TRANSPORT.to_owned();
-        let (number, total) = (shard.number(), shard.total());
-        let needs = Needs { ran_before, shard: number, total, intents, transport, resources: kept };
-        let (number, epoch) = (shard.number(), shard.epoch());
+        let (key, epoch) = (shard.key(), shard.epoch());
+        let needs = Needs { ran_before, shard: key, intents, transport, resources: kept };
         if let Some(presence) =
             handed_over.as_ref().and_then(|handed_over| handed_over.head.presence.as_deref())
         {
@@ -149,7 +148,7 @@ impl Intake {
         }
         // Who has it all in hand waits for no store.
         let go_on = || handed_over.is_none() && go_on();
-        let beginning = checkpoints.claim(number, epoch, &needs, go_on).await?;
+        let beginning = checkpoints.claim(key, epoch, &needs, go_on).await?;
         let mut intake = Self {
             wanted: shard.cache().wanted_events(),
             shard,
@@ -192,7 +191,7 @@ impl Intake {
             Beginning::Fresh(start) => intake.begin_fresh(start),
             Beginning::Resume { head, serial, records, .. } => {
                 intake.serial = serial;
-                intake.restore(*head, ToRead { shard: number, epoch, serial, records });
+                intake.restore(*head, ToRead { shard: key, epoch, serial, records });
             }
         }
         intake.check_suspects();
@@ -345,7 +344,7 @@ impl Intake {
         self.gap.get_or_insert_with(|| gap.clone());
         self.metrics.count_gap();
         tracing::warn!(
-            shard.id = %self.shard.number(), last_sequence = gap.last_sequence, since_unix_ms = gap.since_unix_ms,
+            shard.id = %self.shard.key(), last_sequence = gap.last_sequence, since_unix_ms = gap.since_unix_ms,
             reason = %gap.reason, "gap: events were or may have been lost"
         );
         if self.event_queue.wants_anything() {

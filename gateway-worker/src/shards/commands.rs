@@ -53,12 +53,12 @@ impl RunningShards {
     /// Sends a command on a shard's connection; ends when it has gone out.
     pub(super) async fn send(
         &self,
-        number: ShardSlot,
+        slot: ShardSlot,
         command: GatewayCommand,
         until: Instant,
     ) -> Result<(), CommandRefused> {
         let kind = command.kind();
-        let outcome = match self.get(number) {
+        let outcome = match self.get(slot) {
             Some(shard) => send_on(&shard, command, until).await,
             None => Err(CommandRefused::NotMine),
         };

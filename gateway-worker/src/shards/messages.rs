@@ -45,14 +45,14 @@ impl RunningShards {
             };
             return shards.into_iter().map(busy).collect();
         };
-        let asking = shards.into_iter().enumerate().map(|(position, number)| {
-            let (shard, request) = (self.get(number), request.clone());
+        let asking = shards.into_iter().enumerate().map(|(position, slot)| {
+            let (shard, request) = (self.get(slot), request.clone());
             async move {
                 let outcome = match shard {
                     Some(shard) => shard.callbacks().ask(request).await,
                     None => AnswerOutcome::NotMine,
                 };
-                (position, ShardAnswer { shard: number, outcome })
+                (position, ShardAnswer { shard: slot, outcome })
             }
         });
         let mut answers: Vec<_> = stream::iter(asking).buffer_unordered(EACH_CALL).collect().await;

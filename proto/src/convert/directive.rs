@@ -47,7 +47,7 @@ pub fn directive_from_wire(message: v1::Directive) -> (Term, Result<Directive, M
 
 #[cfg(test)]
 mod tests {
-    use fleet_model::{Epoch, ShardSlot};
+    use fleet_model::{Epoch, ShardKey};
 
     use super::*;
 
@@ -55,7 +55,7 @@ mod tests {
     fn every_directive_survives_the_wire() {
         let text = || "why".to_owned();
         let routes = Routes { term: Term(7), revision: 2, shard_total: 3, ..Routes::default() };
-        let shards = [(ShardSlot(1), Epoch(5))].into();
+        let shards = [(ShardKey::new(1, 3), Epoch(5))].into();
         let checkpoint_format = 1;
         let directives = [
             Directive::LeaseRenewed { report_sequence: 4, ttl: Duration::from_secs(5) },

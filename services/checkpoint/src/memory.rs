@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardSlot};
+use fleet_model::{Epoch, ShardKey};
 use tokio::time::Instant;
 
 use crate::{
@@ -44,13 +44,13 @@ impl CheckpointMemoryStore {
 
 #[async_trait]
 impl CheckpointStore for CheckpointMemoryStore {
-    async fn claim(&self, shard: ShardSlot, epoch: Epoch) -> Result<ClaimAnswer, CheckpointStoreError> {
+    async fn claim(&self, shard: ShardKey, epoch: Epoch) -> Result<ClaimAnswer, CheckpointStoreError> {
         Ok(self.records().claim(shard, epoch, Instant::now()))
     }
 
     async fn write(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
@@ -60,7 +60,7 @@ impl CheckpointStore for CheckpointMemoryStore {
 
     async fn read(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
@@ -68,7 +68,7 @@ impl CheckpointStore for CheckpointMemoryStore {
         Ok(self.records().read(shard, epoch, serial, cursor, Instant::now()))
     }
 
-    async fn freshness(&self, shard: ShardSlot) -> Result<Option<Freshness>, CheckpointStoreError> {
+    async fn freshness(&self, shard: ShardKey) -> Result<Option<Freshness>, CheckpointStoreError> {
         Ok(self.records().freshness(shard, Instant::now()))
     }
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardSlot};
+use fleet_model::{Epoch, ShardKey, ShardSlot};
 use redis_link::{KeyPrefix, RedisLink, Script, ScriptAnswer};
 
 use crate::{
@@ -35,8 +35,8 @@ impl CheckpointRedisStore {
         Self { link, prefix }
     }
 
-    fn keys(&self, shard: ShardSlot) -> ShardKeys {
-        ShardKeys::new(&self.prefix, shard)
+    fn keys(&self, shard: impl Into<ShardSlot>) -> ShardKeys {
+        ShardKeys::new(&self.prefix, shard.into())
     }
 
     async fn run<'a>(
@@ -65,7 +65,7 @@ fn millis(duration: Duration) -> String {
 
 #[async_trait]
 impl CheckpointStore for CheckpointRedisStore {
-    async fn claim(&self, shard: ShardSlot, epoch: Epoch) -> Result<ClaimAnswer, CheckpointStoreError> {
+    async fn claim(&self, shard: ShardKey, epoch: Epoch) -> Result<ClaimAnswer, CheckpointStoreError> {
         let keys = self.keys(shard);
         let args = [epoch.to_string(), millis(KEPT)];
         let all = [keys.owner.as_str(), &keys.checkpoint, &keys.claim];
@@ -88,7 +88,7 @@ impl CheckpointStore for CheckpointRedisStore {
 
     async fn write(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
@@ -120,7 +120,7 @@ impl CheckpointStore for CheckpointRedisStore {
 
     async fn read(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
@@ -143,7 +143,7 @@ impl CheckpointStore for CheckpointRedisStore {
         }
     }
 
-    async fn freshness(&self, shard: ShardSlot) -> Result<Option<Freshness>, CheckpointStoreError> {
+    async fn freshness(&self, shard: ShardKey) -> Result<Option<Freshness>, CheckpointStoreError> {
         let keys = self.keys(shard);
         let answer = self.run(&scripts::FRESHNESS, &keys, &[]).await?;
         match answer.verdict() {

@@ -8,7 +8,7 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use fleet_model::{ByteString, Epoch, Position, ShardSlot};
+use fleet_model::{ByteString, Epoch, Position, ShardKey, ShardSlot};
 
 use crate::CheckpointStoreError;
 
@@ -27,7 +27,7 @@ pub trait SetAsideStore: Send + Sync + 'static {
     /// After an error it is unknown whether the attempt was noted; noting it again under the same epoch changes nothing.
     async fn note(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         at: Position,
         below: u32,
@@ -36,7 +36,7 @@ pub trait SetAsideStore: Send + Sync + 'static {
     /// Removes the notes of these owners, of one event or of all.
     async fn void_notes(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         at: Option<Position>,
         owners: &[Epoch],
@@ -45,7 +45,7 @@ pub trait SetAsideStore: Send + Sync + 'static {
     /// A handler came to its end with an event: all notes of it go, other owners' too. No error when there are none.
     async fn take_back(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         at: Position,
     ) -> Result<Fenced, CheckpointStoreError>;
@@ -54,7 +54,7 @@ pub trait SetAsideStore: Send + Sync + 'static {
     /// checkpoint is without it, it may come again.
     async fn set_aside(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         event: &SetAside,
     ) -> Result<Fenced, CheckpointStoreError>;

@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleet_model::{Classified, Epoch, ErrorClass, ShardSlot};
+use fleet_model::{Classified, Epoch, ErrorClass, ShardKey};
 use redis_link::RecordError;
 
 use crate::RecordKey;
@@ -29,7 +29,7 @@ pub(crate) const SERIALS: u64 = 1_000_000_000_000_000;
 pub trait CheckpointStore: Send + Sync + 'static {
     /// Claims a shard's checkpoint for the owner at this epoch: from here on lower epochs can't write. Returns what is stored by
     /// an earlier owner. The same epoch may claim again and gets the same answer.
-    async fn claim(&self, shard: ShardSlot, epoch: Epoch) -> Result<ClaimAnswer, CheckpointStoreError>;
+    async fn claim(&self, shard: ShardKey, epoch: Epoch) -> Result<ClaimAnswer, CheckpointStoreError>;
 
     /// Writes one step, wholly or not at all. `serial` is what the last answer said.
     ///
@@ -37,7 +37,7 @@ pub trait CheckpointStore: Send + Sync + 'static {
     /// `serial + 1`, it was: only this owner writes at this epoch, and what a store loses makes the serial lower.
     async fn write(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
@@ -47,14 +47,14 @@ pub trait CheckpointStore: Send + Sync + 'static {
     /// are of one state: the owner that claimed does not write until the last page. A record may come more than once.
     async fn read(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
     ) -> Result<PageRead, CheckpointStoreError>;
 
     /// How old the head is and for which total; `None` without one. Asked without being the owner.
-    async fn freshness(&self, shard: ShardSlot) -> Result<Option<Freshness>, CheckpointStoreError>;
+    async fn freshness(&self, shard: ShardKey) -> Result<Option<Freshness>, CheckpointStoreError>;
 }
 
 /// The answer to a claim.
@@ -114,7 +114,7 @@ pub struct HeadWrite {
 /// The answer to a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepAnswer {
-    /// Written.
+    /// StepAnswer.
     Yes {
         /// For the next step.
         serial: u64,

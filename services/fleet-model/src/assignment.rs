@@ -1,10 +1,13 @@
 //! The shards that one worker must run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, ShardSlot, WorkerId};
+use crate::{Epoch, ShardKey, ShardSlot, WorkerId};
 
 /// Consecutive shards under one epoch, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,19 +28,19 @@ pub struct Assignment {
     /// How many shards the bot has.
     pub shard_total: u32,
     /// The shards with their epochs.
-    pub shards: BTreeMap<ShardSlot, Epoch>,
+    pub shards: BTreeMap<ShardKey, Epoch>,
     /// Shards that are to be handed over to this worker, and are to be copied now.
-    pub arriving: BTreeMap<ShardSlot, Arriving>,
+    pub arriving: BTreeMap<ShardKey, Arriving>,
     /// Of `shards`, those that the owner before handed over, with its epoch: a copy of that epoch is good to go on from.
-    pub handed_over: BTreeMap<ShardSlot, Epoch>,
+    pub handed_over: BTreeMap<ShardKey, Epoch>,
     /// Of `shards`, those whose owners died lately: what may be to blame is handled one at a time.
-    pub careful: BTreeSet<ShardSlot>,
+    pub careful: BTreeSet<ShardKey>,
     /// Of `shards`, those that another worker ran before, or may have: a missing checkpoint is then a gap.
-    pub ran_before: BTreeSet<ShardSlot>,
+    pub ran_before: BTreeSet<ShardKey>,
     /// Of `shards`, those whose previous owner died recently: handled as `careful`, for a few seconds at most.
-    pub suspected: BTreeSet<ShardSlot>,
+    pub suspected: BTreeSet<ShardKey>,
     /// Of `shards`, previous owners that were killed from outside: the events in their handlers are not suspected.
-    pub killed: BTreeSet<(ShardSlot, Epoch)>,
+    pub killed: BTreeSet<(ShardKey, Epoch)>,
     /// The format to write checkpoints in: the newest that every worker reads. 0: as before, and 1 at first.
     pub checkpoint_format: u16,
 }
@@ -54,10 +57,13 @@ pub struct Arriving {
 }
 
 impl ShardRange {
-    /// Packs shards into as few ranges as their numbers and epochs allow.
-    pub fn pack<'a>(shards: impl IntoIterator<Item = (&'a ShardSlot, &'a Epoch)>) -> Vec<ShardRange> {
+    /// Packs shards into as few ranges as their slots and epochs allow.
+    pub fn pack<'a, S: Borrow<ShardSlot> + 'a>(
+        shards: impl IntoIterator<Item = (&'a S, &'a Epoch)>,
+    ) -> Vec<ShardRange> {
         let mut ranges: Vec<ShardRange> = Vec::new();
-        for (&shard, &epoch) in shards {
+        for (shard, &epoch) in shards {
+            let shard = *shard.borrow();
             match ranges.last_mut() {
                 Some(range) if range.last.0.checked_add(1) == Some(shard.0) && range.epoch == epoch => {
                     range.last = shard;

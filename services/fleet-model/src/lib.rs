@@ -34,6 +34,6 @@ pub use registration::{CheckpointFormats, ClaimedShards, WorkerProfile};
 pub use report::{ShardReport, ShardStatus, WorkerReport};
 pub use routes::{Owner, Route, Routes};
 pub use session::SessionNeeds;
-pub use shard::{AHEAD_MS, Epoch, MAX_SHARDS, ShardSlot, Term, shard_of_guild};
+pub use shard::{AHEAD_MS, Epoch, MAX_SHARDS, ShardKey, ShardSlot, Term, shard_of_guild};
 pub use shard_count::{Percent, ShardCount};
 pub use worker::{Generation, Incarnation, InvalidName, WorkerId};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Epoch, Generation, SessionNeeds, ShardSlot};
+use crate::{Epoch, Generation, SessionNeeds, ShardKey};
 
 /// The checkpoint format that every version reads.
 const FIRST_FORMAT: u16 = 1;
@@ -44,7 +44,7 @@ impl Default for CheckpointFormats {
 #[derive(Clone, Debug, Default)]
 pub struct ClaimedShards {
     /// The shards with their epochs.
-    pub shards: BTreeMap<ShardSlot, Epoch>,
+    pub shards: BTreeMap<ShardKey, Epoch>,
     /// The total that it runs them with; 0 if it runs none.
     pub total: u32,
 }

@@ -107,9 +107,9 @@ pub struct ShardReport {
 
 impl ShardReport {
     /// A shard of which nothing is known but its status.
-    pub fn bare(shard: ShardSlot, epoch: Epoch, status: ShardStatus) -> Self {
+    pub fn bare(shard: impl Into<ShardSlot>, epoch: Epoch, status: ShardStatus) -> Self {
         Self {
-            shard,
+            shard: shard.into(),
             epoch,
             status,
             sequence: 0,

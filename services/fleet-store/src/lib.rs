@@ -10,7 +10,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, Incarnation, ShardSlot, Term, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardKey, Term, WorkerId};
 use redis_link::RecordError;
 
 mod memory;
@@ -152,7 +152,7 @@ pub struct LeaseRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnerRecord {
     /// The shard.
-    pub shard: ShardSlot,
+    pub shard: ShardKey,
     /// The worker that it is assigned to.
     pub worker: WorkerId,
     /// That worker's life.
@@ -182,7 +182,7 @@ pub struct FleetRecord {
     /// The workers, by name.
     pub workers: BTreeMap<WorkerId, LeaseRecord>,
     /// The owners, by shard, for the shards below the total.
-    pub owners: BTreeMap<ShardSlot, OwnerRecord>,
+    pub owners: BTreeMap<ShardKey, OwnerRecord>,
     /// The identify budget.
     pub budget: Option<BudgetRecord>,
     /// When shards last ran, as far as that was written down, in milliseconds since the Unix epoch.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, Incarnation, ShardSlot, Term, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardKey, Term, WorkerId};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::cmd;
 use redis_link::{KeyPrefix, RecordError, RedisLink, Script, ScriptAnswer};
@@ -100,13 +100,13 @@ impl FleetRedisStore {
     async fn fence_all(&self, term: Term) -> Result<TermWrite, FleetStoreError> {
         let fenced = self.write_fleet(term, &[]).await?;
         let total = self.load_fleet().await?.shard_total;
-        let shards = (0..total.unwrap_or(0)).map(|shard| self.fence_shard(term, ShardSlot(shard)));
+        let shards = ShardKey::all(total.unwrap_or(0)).map(|shard| self.fence_shard(term, shard));
         let shards: Vec<TermWrite> =
             stream::iter(shards).buffer_unordered(ASSIGNMENTS_AT_ONCE).try_collect().await?;
         Ok(if shards.contains(&TermWrite::StaleTerm) { TermWrite::StaleTerm } else { fenced })
     }
 
-    async fn fence_shard(&self, term: Term, shard: ShardSlot) -> Result<TermWrite, FleetStoreError> {
+    async fn fence_shard(&self, term: Term, shard: ShardKey) -> Result<TermWrite, FleetStoreError> {
         let key = self.keys.shard(shard);
         match self.run(&scripts::FENCE_SHARD, &key, &[&term.to_string()]).await {
             Ok(answer) if answer.verdict() == "STALE_TERM" => Ok(TermWrite::StaleTerm),

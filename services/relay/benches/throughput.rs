@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleet_model::{Epoch, ShardEvent, ShardSlot};
+use fleet_model::{Epoch, ShardEvent, ShardKey};
 use redis_fixture::RedisServer;
 use redis_link::{LinkOptions, RedisLink};
 use relay::{
@@ -67,7 +67,7 @@ fn outboxes(redis: &RedisServer) -> Vec<Outbox> {
             bounds: Bounds { events: 4_096, bytes: 16 * 1024 * 1024 },
             metrics: RelayMetrics::default(),
             status: RelayStatus::default(),
-            shard: ShardSlot(number),
+            shard: ShardKey::new(number, SHARDS),
             epoch: Epoch(1),
             runtime: Handle::current(),
         });

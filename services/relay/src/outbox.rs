@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use fleet_model::{Epoch, ShardEvent, ShardSlot};
+use fleet_model::{Epoch, ShardEvent, ShardKey};
 use tokio::{runtime, sync::Notify};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -42,7 +42,7 @@ pub struct OutboxParts {
     /// Of all of them.
     pub status: RelayStatus,
     /// The shard.
-    pub shard: ShardSlot,
+    pub shard: ShardKey,
     /// The epoch under which it runs here.
     pub epoch: Epoch,
     /// Where the task runs.
@@ -64,7 +64,7 @@ struct Shared {
     taken: Notify,
     metrics: RelayMetrics,
     status: RelayStatus,
-    shard: ShardSlot,
+    shard: ShardKey,
 }
 
 struct State {

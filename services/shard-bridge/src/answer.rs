@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{Classified, ErrorClass, ShardReport, ShardSlot, WorkerId};
+use fleet_model::{Classified, ErrorClass, ShardKey, ShardReport, ShardSlot, WorkerId};
 use serde_json::Value;
 
 use crate::{
@@ -37,7 +37,7 @@ pub struct FleetStats {
     /// Whether every shard is ready and counted with all its guilds.
     pub complete: bool,
     /// Shards without a report.
-    pub missing_shards: Vec<ShardSlot>,
+    pub missing_shards: Vec<ShardKey>,
     /// The reports, by shard.
     pub shards: Vec<TimedReport>,
 }
@@ -52,7 +52,7 @@ pub struct GuildAnswer {
     /// Whether `found` can be relied upon; otherwise `reason` says why not.
     pub complete: bool,
     /// The shard of the guild; `None` before the number of shards is known.
-    pub shard: Option<ShardSlot>,
+    pub shard: Option<ShardKey>,
     /// The worker that runs the shard.
     pub worker: Option<WorkerId>,
     /// The guild's name, if it is known.

@@ -8,7 +8,7 @@ use std::{
 
 use event_bus::{NewMessage, Published, Recipient};
 use fleet_model::{
-    GuildRecord, Routes, ShardReport, ShardSlot, ShardStatus, UserLookup, WorkerId, shard_of_guild,
+    GuildRecord, Routes, ShardKey, ShardReport, ShardSlot, ShardStatus, UserLookup, WorkerId, shard_of_guild,
 };
 use relay::RelayStore;
 use tokio::{sync::watch, time::Instant};
@@ -308,14 +308,16 @@ enum GuildLookup {
 /// Shards without a report, or with one of a worker that is starting them.
 fn lacking_reports(shard_total: u32, answers: &BTreeMap<WorkerId, Vec<ShardReport>>) -> UncoveredShards {
     let mut lacking: UncoveredShards =
-        (0..shard_total).map(|shard| (ShardSlot(shard), CoverageGap::Missing)).collect();
+        ShardKey::all(shard_total).map(|shard| (shard, CoverageGap::Missing)).collect();
     let is_starting = |status| {
         matches!(status, ShardStatus::Identifying | ShardStatus::Resuming | ShardStatus::Reconnecting)
     };
     let (starting, others): (Vec<_>, Vec<_>) =
         answers.values().flatten().partition(|report| is_starting(report.status));
     for report in starting {
-        lacking.entry(report.shard).and_modify(|lack| *lack = CoverageGap::Starting);
+        if let Some(lack) = lacking.get_mut(&report.shard) {
+            *lack = CoverageGap::Starting;
+        }
     }
     for report in others {
         lacking.remove(&report.shard);
@@ -327,8 +329,8 @@ fn lacking_reports(shard_total: u32, answers: &BTreeMap<WorkerId, Vec<ShardRepor
 fn lacking_lookups(shard_total: u32, answers: &BTreeMap<WorkerId, UserLookup>) -> UncoveredShards {
     let covered: BTreeSet<ShardSlot> =
         answers.values().flat_map(|answer| answer.shards.iter().copied()).collect();
-    let shards = (0..shard_total).map(ShardSlot);
-    shards.filter(|shard| !covered.contains(shard)).map(|shard| (shard, CoverageGap::Missing)).collect()
+    let shards = ShardKey::all(shard_total).filter(|shard| !covered.contains(&shard.slot()));
+    shards.map(|shard| (shard, CoverageGap::Missing)).collect()
 }
 
 /// Which worker, or which shard, is missing from the answers, in words. A worker that gave no answer is not missed when

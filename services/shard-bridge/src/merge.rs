@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{ShardReport, ShardSlot, ShardStatus, UserLookup, WorkerId};
+use fleet_model::{ShardKey, ShardReport, ShardSlot, ShardStatus, UserLookup, WorkerId};
 
 use crate::answer::{FleetStats, TimedReport, UserAnswer};
 
@@ -33,18 +33,15 @@ fn counts_more(new: &ShardReport, known: &ShardReport) -> bool {
 
 /// Totals over shards, one report each.
 pub(crate) fn stats(shard_total: u32, reports: impl IntoIterator<Item = TimedReport>) -> FleetStats {
-    let mut by_shard: BTreeMap<ShardSlot, TimedReport> = BTreeMap::new();
+    let mut by_shard: BTreeMap<ShardKey, TimedReport> = BTreeMap::new();
     for report in reports {
-        let shard = report.report.shard;
-        if shard.0 >= shard_total {
-            continue;
-        }
+        let Some(shard) = report.report.shard.in_total(shard_total) else { continue };
         if by_shard.get(&shard).is_none_or(|known| counts_more(&report.report, &known.report)) {
             by_shard.insert(shard, report);
         }
     }
-    let missing_shards: Vec<ShardSlot> =
-        (0..shard_total).map(ShardSlot).filter(|shard| !by_shard.contains_key(shard)).collect();
+    let missing_shards: Vec<ShardKey> =
+        ShardKey::all(shard_total).filter(|shard| !by_shard.contains_key(shard)).collect();
     let all_ready = by_shard.values().all(|timed| is_whole(&timed.report));
     let reports = || by_shard.values().map(|timed| &timed.report);
     let users = total(reports().map(|report| report.users));
@@ -162,7 +159,7 @@ mod tests {
     #[test]
     fn a_missing_shard_is_named() {
         let answer = stats(3, [report("a", 0, 1, 10), report("a", 2, 1, 10)]);
-        assert_eq!(answer.missing_shards, [ShardSlot(1)]);
+        assert_eq!(answer.missing_shards, [ShardKey::new(1, 3)]);
         assert!(!answer.complete);
         assert_eq!(answer.shard_count, 3);
     }

@@ -54,8 +54,8 @@ fn worker_id(worker: Option<&WorkerId>) -> String {
     worker.map(ToString::to_string).unwrap_or_default()
 }
 
-fn numbers(shards: Vec<ShardSlot>) -> Vec<u32> {
-    shards.into_iter().map(|shard| shard.0).collect()
+fn slots<S: Into<ShardSlot>>(shards: Vec<S>) -> Vec<u32> {
+    shards.into_iter().map(|shard| shard.into().0).collect()
 }
 
 impl From<FleetStats> for v1::GetAggregateStatsResponse {
@@ -67,7 +67,7 @@ impl From<FleetStats> for v1::GetAggregateStatsResponse {
             total_voice_connections: stats.total_voice_connections,
             shard_count: stats.shard_count,
             complete: stats.complete,
-            missing_shards: numbers(stats.missing_shards),
+            missing_shards: slots(stats.missing_shards),
             shards: stats.shards.into_iter().map(Into::into).collect(),
         }
     }
@@ -100,7 +100,7 @@ impl From<GuildAnswer> for v1::FindGuildResponse {
             guild_id: answer.guild_id,
             name: answer.name,
             member_count: answer.member_count,
-            shard_id: answer.shard.map_or(0, |shard| shard.0),
+            shard_id: answer.shard.map_or(0, |shard| shard.slot().0),
             worker_id: worker_id(answer.worker.as_ref()),
             unavailable: answer.unavailable,
             reason: answer.reason,
@@ -114,7 +114,7 @@ impl From<UserAnswer> for v1::FindUserResponse {
             found: answer.found,
             complete: answer.complete,
             user_id: answer.user_id,
-            shard_ids: numbers(answer.shards),
+            shard_ids: slots(answer.shards),
             username: answer.username,
             reason: answer.reason,
         }

@@ -18,7 +18,7 @@ fn stats(shards: Vec<TimedReport>, missing: &[u32]) -> FleetStats {
         total_guilds: shards.iter().map(|shard| shard.report.guilds).sum(),
         shard_count: count as u32,
         complete: count > 0 && missing.is_empty() && all_ready,
-        missing_shards: missing.iter().copied().map(ShardSlot).collect(),
+        missing_shards: missing.iter().map(|&number| ShardKey::new(number, number + 1)).collect(),
         shards,
         ..FleetStats::default()
     }
@@ -95,7 +95,7 @@ fn found_guild() -> GuildAnswer {
         guild_id: 7,
         name: Some("Lost Lounge".to_owned()),
         member_count: Some(110),
-        shard: Some(ShardSlot(3)),
+        shard: Some(ShardKey::new(3, 8)),
         worker: Some("worker-a".parse().unwrap()),
         ..GuildAnswer::default()
     }

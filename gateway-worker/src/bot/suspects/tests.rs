@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use checkpoint::{CheckpointMemoryStore, CheckpointStore as _, CheckpointStoreError};
-use fleet_model::{Epoch, ShardEvent, ShardSlot};
+use fleet_model::{Epoch, ShardEvent, ShardKey, ShardSlot};
 use tokio::sync::{Notify, mpsc};
 
 use super::*;
@@ -29,7 +29,7 @@ struct Teller {
 #[async_trait]
 impl EventHandler for Teller {
     async fn handle(&self, context: &Context, event: &Event) {
-        let _ = self.told.send((context.shard().0, event.position().sequence, event.mark()));
+        let _ = self.told.send((context.shard().slot().0, event.position().sequence, event.mark()));
         match event.raw() {
             "wait" => self.gate.acquire().await.unwrap().forget(),
             "panic" => panic!("told to"),
@@ -66,7 +66,7 @@ impl Store {
 impl SetAsideStore for Store {
     async fn note(
         &self,
-        s: ShardSlot,
+        s: ShardKey,
         e: Epoch,
         at: Position,
         below: u32,
@@ -76,7 +76,7 @@ impl SetAsideStore for Store {
 
     async fn void_notes(
         &self,
-        s: ShardSlot,
+        s: ShardKey,
         e: Epoch,
         at: Option<Position>,
         owners: &[Epoch],
@@ -84,13 +84,13 @@ impl SetAsideStore for Store {
         self.there()?.void_notes(s, e, at, owners).await
     }
 
-    async fn take_back(&self, s: ShardSlot, e: Epoch, at: Position) -> Result<Fenced, CheckpointStoreError> {
+    async fn take_back(&self, s: ShardKey, e: Epoch, at: Position) -> Result<Fenced, CheckpointStoreError> {
         self.there()?.take_back(s, e, at).await
     }
 
     async fn set_aside(
         &self,
-        s: ShardSlot,
+        s: ShardKey,
         e: Epoch,
         event: &SetAside,
     ) -> Result<Fenced, CheckpointStoreError> {
@@ -217,7 +217,7 @@ async fn event_noted_by_two_owners_is_set_aside_and_counts_as_handled() {
     worker.event_queue.suspects_came();
     assert_eq!(worker.told().await, (2, Mark::Fresh));
     assert!(worker.pending().iter().all(|sequence| *sequence != 1));
-    let kept = worker.store.get_aside(SHARD, at(1)).await.unwrap().unwrap();
+    let kept = worker.store.get_aside(SHARD.slot(), at(1)).await.unwrap().unwrap();
     assert_eq!((&*kept.text, kept.summary.noted), ("the payload", 2));
     assert_eq!(kept.summary.name, "MESSAGE_CREATE");
     assert_eq!(worker.store.notes(at(1)).await, 2, "until a checkpoint is without it it may come again");
@@ -227,9 +227,8 @@ async fn event_noted_by_two_owners_is_set_aside_and_counts_as_handled() {
 async fn event_noted_by_one_owner_is_handled_alone_on_the_worker() {
     let mut worker = Worker::new();
     let other = Arc::new(ShardState::new(
-        ShardSlot(1),
+        ShardKey::new(1, TOTAL),
         EPOCH,
-        TOTAL,
         ShardCache::new(testing::cache("")),
         Arc::new(Notify::new()),
     ));
@@ -340,7 +339,7 @@ async fn setting_aside_waits_for_the_store() {
     worker.store.away.store(false, Ordering::Relaxed);
     worker.until_not_careful().await;
     assert!(worker.told.try_recv().is_err());
-    assert_eq!(worker.store.list_aside(SHARD).await.unwrap().len(), 1);
+    assert_eq!(worker.store.list_aside(SHARD.slot()).await.unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -388,10 +387,10 @@ async fn replayed_event_is_kept_until_its_handler_ends_and_in_no_checkpoint() {
     worker.event_queue.replay(waiting.clone()).unwrap();
     assert_eq!(worker.event_queue.replay(waiting), Err(ReplayRefused::Waits));
     assert_eq!(worker.pending(), [1], "it is in its guild's queue, and nothing for a checkpoint");
-    assert!(worker.store.get_aside(SHARD, at(9)).await.unwrap().is_some());
+    assert!(worker.store.get_aside(SHARD.slot(), at(9)).await.unwrap().is_some());
     worker.gate.add_permits(1);
     assert_eq!(worker.told().await, (9, Mark::Replayed));
-    while worker.store.get_aside(SHARD, at(9)).await.unwrap().is_some() {
+    while worker.store.get_aside(SHARD.slot(), at(9)).await.unwrap().is_some() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(worker.event_queue.close(Duration::from_secs(1)).await.is_empty());

@@ -15,7 +15,7 @@ fn head() -> Head {
             id: "s".to_owned(),
             resume_url: "ws://x".to_owned(),
             ordinal: 9,
-            shard: Some(SHARD),
+            shard: Some(SHARD.slot()),
             total: TOTAL,
             intents: 513,
             transport: "json".to_owned(),
@@ -37,7 +37,6 @@ fn needs() -> Needs {
     Needs {
         ran_before: false,
         shard: SHARD,
-        total: TOTAL,
         intents: 513,
         transport: "json".to_owned(),
         resources: vec!["guilds".to_owned()],
@@ -110,8 +109,8 @@ async fn fitting_session_is_resumed() {
 async fn unfit_session_is_a_gap_with_a_reason() {
     let bytes = encode_head(&head(), FORMAT_MAX).unwrap();
     for (needs, says) in [
-        (Needs { shard: ShardSlot(SHARD.0 + 1), ..needs() }, "of shard"),
-        (Needs { total: 8, ..needs() }, "4 shards, not 8"),
+        (Needs { shard: ShardKey::new(0, TOTAL), ..needs() }, "of shard"),
+        (Needs { shard: ShardKey::new(3, 8), ..needs() }, "4 shards, not 8"),
         (Needs { intents: 1, ..needs() }, "INTENTS"),
         (Needs { transport: "etf".to_owned(), ..needs() }, "json, not etf"),
         (Needs { resources: vec!["members".to_owned()], ..needs() }, "holds no members"),

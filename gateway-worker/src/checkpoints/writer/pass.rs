@@ -112,7 +112,7 @@ impl Pass {
             match outcome {
                 Ok(()) => {
                     if rewrite {
-                        tracing::info!(shard.id = %self.shard.number(), format, "checkpoint rewritten in an older format");
+                        tracing::info!(shard.id = %self.shard.key(), format, "checkpoint rewritten in an older format");
                     }
                     // A store that was emptied holds nothing else either.
                     if rewrite || fresh {
@@ -127,7 +127,7 @@ impl Pass {
                     rewritten = true;
                     self.checkpoints.metrics.count_rewritten();
                     tracing::warn!(
-                        shard.id = %self.shard.number(),
+                        shard.id = %self.shard.key(),
                         "store lost writes; rewriting the checkpoint"
                     );
                     self.shard.cache().note_everything(session);
@@ -140,7 +140,7 @@ impl Pass {
                 Err(failed) => {
                     self.checkpoints.metrics.count_failure();
                     self.shard.cache().give_back(session, changed);
-                    tracing::debug!(shard.id = %self.shard.number(), %failed, "checkpoint not written");
+                    tracing::debug!(shard.id = %self.shard.key(), %failed, "checkpoint not written");
                     self.shard.set_checkpoint_failed(failed.to_string());
                     return PassEnd::Away;
                 }
@@ -295,7 +295,7 @@ impl Pass {
         let bytes: usize = step.set.iter().map(|(_, bytes)| bytes.len()).sum();
         self.checkpoints.pace.spend(bytes).await;
         fail::fail_point!("checkpoint_write_step");
-        let (shard, epoch) = (self.shard.number(), self.shard.epoch());
+        let (shard, epoch) = (self.shard.key(), self.shard.epoch());
         let mut answer = self.checkpoints.store.write(shard, epoch, self.serial, &step).await;
         if let Ok(StepAnswer::Lost { serial }) = answer
             && self.in_doubt

@@ -73,10 +73,10 @@ impl Connection<'_> {
             let outcome = self.intake.ready(self.identified);
             // The coordinator logs the progress of shards that IDENTIFY one by one.
             if outcome.kind == StartKind::Resumed {
-                tracing::info!(batch = true, shard.id = %self.shard().number(), "shards resumed");
+                tracing::info!(batch = true, shard.id = %self.shard().key(), "shards resumed");
             }
             tracing::debug!(
-                shard.id = %self.shard().number(), epoch = %self.shard().epoch(), how = %outcome.kind,
+                shard.id = %self.shard().key(), epoch = %self.shard().epoch(), how = %outcome.kind,
                 took_ms = outcome.took.as_millis() as u64, replayed = outcome.replayed,
                 gap = outcome.gap.is_some(), "shard ready"
             );

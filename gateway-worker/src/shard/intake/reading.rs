@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{ProblemCode, ShardEvent, shard_of_guild};
+use fleet_model::{ProblemCode, ShardEvent};
 use tokio::time::Instant;
 use twilight_model::gateway::event::EventType;
 
@@ -87,7 +87,8 @@ impl Intake {
         if ready.position.sequence > MOST_AHEAD {
             return Err(DispatchOutcome::Hopeless(OUT_OF_ORDER));
         }
-        let own = (u64::from(self.shard.number().0), u64::from(self.shard.total()));
+        let key = self.shard.key();
+        let own = (u64::from(key.number()), u64::from(key.total()));
         let named = start.guilds.len();
         start.guilds.retain(|guild| !self.is_foreign(*guild));
         let foreign = named - start.guilds.len();
@@ -113,14 +114,14 @@ impl Intake {
 
     /// Whether a guild belongs to another shard.
     fn is_foreign(&self, guild: u64) -> bool {
-        shard_of_guild(guild, self.shard.total()) != Some(self.shard.number())
+        !self.shard.key().has_guild(guild)
     }
 
     fn count_foreign(&mut self, count: usize) {
         (0..count).for_each(|_| self.metrics.count_foreign());
         if let Some(count) = self.warnings.due("foreign", Part::Guild, count) {
             tracing::warn!(
-                shard.id = %self.shard.number(), count,
+                shard.id = %self.shard.key(), count,
                 "guilds of other shards ignored; check the shard total"
             );
         }
@@ -137,7 +138,7 @@ impl Intake {
         self.metrics.count_unreadable(part, count);
         if let Some(count) = self.warnings.due("unreadable", part, count) {
             tracing::warn!(
-                shard.id = %self.shard.number(), event, guild, part = part.as_str(), count,
+                shard.id = %self.shard.key(), event, guild, part = part.as_str(), count,
                 "unreadable parts of an event left out or replaced by defaults"
             );
         }

@@ -130,7 +130,7 @@ impl Intake {
 
     fn metrics_refused(&self, why: &str) {
         self.checkpoints.metrics.count_refused();
-        tracing::warn!(shard.id = %self.shard.number(), why, "cannot use the checkpoint; identifying");
+        tracing::warn!(shard.id = %self.shard.key(), why, "cannot use the checkpoint; identifying");
     }
 
     /// The connection is over and the next one resumes from `read`: what waits will come again.

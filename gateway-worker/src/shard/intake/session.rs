@@ -38,7 +38,7 @@ impl Intake {
             Ok(start) => start,
             Err(refused) => {
                 self.metrics.count_garbled();
-                tracing::error!(shard.id = %self.shard.number(), ?refused, "READY refused");
+                tracing::error!(shard.id = %self.shard.key(), ?refused, "READY refused");
                 return refused;
             }
         };
@@ -87,8 +87,8 @@ impl Intake {
             id: start.session_id,
             resume_url: start.resume_url,
             ordinal: self.ordinal,
-            shard: Some(self.shard.number()),
-            total: self.shard.total(),
+            shard: Some(self.shard.key().slot()),
+            total: self.shard.key().total(),
             intents: self.intents,
             transport: TRANSPORT.to_owned(),
             resources: self.resources.clone(),

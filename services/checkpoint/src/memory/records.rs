@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use fleet_model::{Epoch, ShardSlot};
+use fleet_model::{Epoch, ShardKey};
 use tokio::time::Instant;
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 /// Everything that is kept.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    shards: HashMap<ShardSlot, Checkpoint>,
+    shards: HashMap<ShardKey, Checkpoint>,
 }
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ struct Head {
 }
 
 impl Records {
-    pub(super) fn claim(&mut self, shard: ShardSlot, epoch: Epoch, now: Instant) -> ClaimAnswer {
+    pub(super) fn claim(&mut self, shard: ShardKey, epoch: Epoch, now: Instant) -> ClaimAnswer {
         self.shards.retain(|_, checkpoint| checkpoint.expires_at > now);
         let checkpoint = self.shards.entry(shard).or_insert_with(|| Checkpoint::new(epoch, now));
         if checkpoint.epoch > epoch {
@@ -62,7 +62,7 @@ impl Records {
 
     pub(super) fn write(
         &mut self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
@@ -102,7 +102,7 @@ impl Records {
 
     pub(super) fn read(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
@@ -131,7 +131,7 @@ impl Records {
         PageRead::Page(page)
     }
 
-    pub(super) fn freshness(&self, shard: ShardSlot, now: Instant) -> Option<Freshness> {
+    pub(super) fn freshness(&self, shard: ShardKey, now: Instant) -> Option<Freshness> {
         let checkpoint = self.live(shard, now)?;
         let head = checkpoint.head.as_ref()?;
         Some(Freshness {
@@ -143,11 +143,11 @@ impl Records {
     }
 
     /// The epoch that outranks this one, if one does.
-    pub(super) fn above(&self, shard: ShardSlot, epoch: Epoch, now: Instant) -> Option<Epoch> {
+    pub(super) fn above(&self, shard: ShardKey, epoch: Epoch, now: Instant) -> Option<Epoch> {
         self.live(shard, now).map(|checkpoint| checkpoint.epoch).filter(|known| *known > epoch)
     }
 
-    fn live(&self, shard: ShardSlot, now: Instant) -> Option<&Checkpoint> {
+    fn live(&self, shard: ShardKey, now: Instant) -> Option<&Checkpoint> {
         self.shards.get(&shard).filter(|checkpoint| checkpoint.expires_at > now)
     }
 }

@@ -1,7 +1,7 @@
 //! The rules of [`SetAsideStore`] in memory: the fence, then [`asides`](super::asides).
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardSlot};
+use fleet_model::{Epoch, ShardKey, ShardSlot};
 use tokio::time::Instant;
 
 use super::CheckpointMemoryStore;
@@ -11,7 +11,7 @@ use crate::{CheckpointStoreError, Fenced, NoteAnswer, Position, SetAside, SetAsi
 impl SetAsideStore for CheckpointMemoryStore {
     async fn note(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         at: Position,
         below: u32,
@@ -20,12 +20,12 @@ impl SetAsideStore for CheckpointMemoryStore {
         if let Some(by) = self.records().above(shard, epoch, now) {
             return Ok(NoteAnswer::Outranked(by));
         }
-        Ok(self.asides().note(shard, epoch, at, below, now))
+        Ok(self.asides().note(shard.slot(), epoch, at, below, now))
     }
 
     async fn void_notes(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         at: Option<Position>,
         owners: &[Epoch],
@@ -33,26 +33,26 @@ impl SetAsideStore for CheckpointMemoryStore {
         if let Some(by) = self.records().above(shard, epoch, Instant::now()) {
             return Ok(Fenced::Outranked(by));
         }
-        self.asides().void_notes(shard, at, owners);
+        self.asides().void_notes(shard.slot(), at, owners);
         Ok(Fenced::Done { forgotten: 0 })
     }
 
     async fn take_back(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         at: Position,
     ) -> Result<Fenced, CheckpointStoreError> {
         if let Some(by) = self.records().above(shard, epoch, Instant::now()) {
             return Ok(Fenced::Outranked(by));
         }
-        self.asides().take_back(shard, at);
+        self.asides().take_back(shard.slot(), at);
         Ok(Fenced::Done { forgotten: 0 })
     }
 
     async fn set_aside(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         event: &SetAside,
     ) -> Result<Fenced, CheckpointStoreError> {
@@ -60,7 +60,7 @@ impl SetAsideStore for CheckpointMemoryStore {
         if let Some(by) = self.records().above(shard, epoch, now) {
             return Ok(Fenced::Outranked(by));
         }
-        Ok(Fenced::Done { forgotten: self.asides().set_aside(shard, event, now) })
+        Ok(Fenced::Done { forgotten: self.asides().set_aside(shard.slot(), event, now) })
     }
 
     async fn list_aside(&self, shard: ShardSlot) -> Result<Vec<SetAsideSummary>, CheckpointStoreError> {

@@ -34,3 +34,22 @@ impl ShardKeys {
         Self { owner, checkpoint, claim, notes, aside, payloads }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fleet_model::ShardKey;
+
+    use super::*;
+
+    #[test]
+    fn keys_of_a_shard_have_its_slot() {
+        let keys = ShardKeys::new(&"bot".parse().unwrap(), ShardKey::new(3, 8).slot());
+        assert_eq!(keys.owner, "{bot:shard:3}");
+        assert_eq!(
+            [keys.checkpoint, keys.claim],
+            ["{bot:shard:3}:checkpoint", "{bot:shard:3}:checkpoint:claim"]
+        );
+        assert_eq!(keys.notes, "{bot:shard:3}:notes");
+        assert_eq!([keys.aside, keys.payloads], ["{bot:shard:3}:aside", "{bot:shard:3}:aside:payloads"]);
+    }
+}

@@ -2,7 +2,7 @@
 //! every worker reads; all else about it is a line of text, so that a list need not read payloads.
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardSlot};
+use fleet_model::{Epoch, ShardKey, ShardSlot};
 use redis_link::{Script, ScriptAnswer};
 
 use super::{CheckpointRedisStore, keys::ShardKeys, millis, scripts};
@@ -61,7 +61,7 @@ fn fenced(answer: &ScriptAnswer<'_>) -> Result<Fenced, CheckpointStoreError> {
 impl SetAsideStore for CheckpointRedisStore {
     async fn note(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         at: Position,
         below: u32,
@@ -79,7 +79,7 @@ impl SetAsideStore for CheckpointRedisStore {
 
     async fn void_notes(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         at: Option<Position>,
         owners: &[Epoch],
@@ -93,7 +93,7 @@ impl SetAsideStore for CheckpointRedisStore {
 
     async fn take_back(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         at: Position,
     ) -> Result<Fenced, CheckpointStoreError> {
@@ -105,7 +105,7 @@ impl SetAsideStore for CheckpointRedisStore {
 
     async fn set_aside(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         event: &SetAside,
     ) -> Result<Fenced, CheckpointStoreError> {

@@ -16,14 +16,14 @@ use checkpoint::{
     CheckpointRedisStore, CheckpointStore, ClaimAnswer, Cursor, HeadWrite, PageRead, RecordKey, StepAnswer,
     StoredCheckpoint, WriteStep,
 };
-use fleet_model::{Epoch, ShardSlot};
+use fleet_model::{Epoch, ShardKey};
 use redis_link::{LinkOptions, RedisLink};
 
 /// The store under test.
 type Store = Arc<dyn CheckpointStore>;
 
 /// The shard of most tests, and the epoch of its owner.
-const SHARD: ShardSlot = ShardSlot(3);
+const SHARD: ShardKey = ShardKey::new(3, 8);
 const MINE: Epoch = Epoch(1_760_000_000_000);
 const LOWER: Epoch = Epoch(MINE.0 - 1);
 const HIGHER: Epoch = Epoch(MINE.0 + 1);

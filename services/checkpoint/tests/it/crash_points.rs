@@ -11,7 +11,7 @@ mod reader;
 mod writer;
 
 use checkpoint::{CheckpointMemoryStore, CheckpointStore, StepAnswer};
-use fleet_model::{Epoch, ShardSlot};
+use fleet_model::{Epoch, ShardKey};
 use model::{Event, Log};
 use proptest::{
     prelude::*,
@@ -21,7 +21,7 @@ use proptest::{
 use reader::{Harm, restore};
 use writer::{Fault, Writer};
 
-const SHARD: ShardSlot = ShardSlot(0);
+const SHARD: ShardKey = ShardKey::new(0, 1);
 
 /// One write of a checkpoint, and what happens around it.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use fleet_model::{Epoch, MAX_SHARDS, ShardSlot, Term, WorkerId};
+use fleet_model::{Epoch, MAX_SHARDS, ShardKey, Term, WorkerId};
 use futures_util::{StreamExt, stream};
 use redis::{FromRedisValue, cmd};
 use redis_link::RecordError;
@@ -52,7 +52,7 @@ impl FleetRedisStore {
         let (term, fleet, workers) =
             tokio::try_join!(self.load_term(), self.load_fleet(), self.load_workers(&mut invalid))?;
         let FleetFields { shard_total, budget, last_ran_unix_ms, intent } = fleet;
-        let shards = (0..shard_total.unwrap_or(0)).map(|shard| self.load_owner(ShardSlot(shard)));
+        let shards = ShardKey::all(shard_total.unwrap_or(0)).map(|shard| self.load_owner(shard));
         let mut loading = stream::iter(shards).buffer_unordered(AT_ONCE);
         let mut owners = BTreeMap::new();
         while let Some(owner) = loading.next().await {
@@ -152,7 +152,7 @@ impl FleetRedisStore {
         }
     }
 
-    async fn load_owner(&self, shard: ShardSlot) -> Result<Option<OwnerRecord>, FleetStoreError> {
+    async fn load_owner(&self, shard: ShardKey) -> Result<Option<OwnerRecord>, FleetStoreError> {
         let key = self.keys.shard(shard);
         let fields: [Option<String>; 3] = self.fields(&key, &["worker", "incarnation", "epoch"]).await?;
         match fields {

@@ -60,9 +60,9 @@ impl Fleet {
         let mut quota = self.handoff_quota(now);
         let mut notes = Vec::new();
         for number in 0..self.slots.len() {
-            let shard = ShardSlot(number as u32);
-            let Some(wanted) = target.get(&shard) else { continue };
             let slot = &self.slots[number];
+            let shard = slot.key;
+            let Some(wanted) = target.get(&shard) else { continue };
             let Some(owner) = &slot.owner else { continue };
             if owner.phase != Phase::Running || *wanted == owner.worker {
                 continue;
@@ -127,7 +127,7 @@ impl Fleet {
 
     /// Cancels handoffs whose target owns the shard, is gone, or is no longer the wanted one.
     fn cancel_stale_handoffs(&mut self, target: &Placement) {
-        for (shard, slot) in (0..).map(ShardSlot).zip(&mut self.slots) {
+        for slot in &mut self.slots {
             let owner = slot.owner.as_ref();
             let there = owner.is_some_and(|owner| {
                 owner.phase == Phase::Running && slot.handoff.as_ref().is_some_and(|it| it.to == owner.worker)
@@ -135,7 +135,7 @@ impl Fleet {
             let elsewhere = slot.handoff.as_ref().is_some_and(|handoff| {
                 let alive =
                     self.workers.get(&handoff.to).is_some_and(|to| to.incarnation == handoff.incarnation);
-                !alive || target.get(&shard).is_some_and(|wanted| *wanted != handoff.to)
+                !alive || target.get(&slot.key).is_some_and(|wanted| *wanted != handoff.to)
             });
             if there || elsewhere {
                 slot.handoff = None;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use fleet_model::{Assignment, ClaimedShards, Epoch, Incarnation, ShardSlot, WorkerId, WorkerProfile};
+use fleet_model::{Assignment, ClaimedShards, Epoch, Incarnation, ShardKey, WorkerId, WorkerProfile};
 
 use super::{
     Effect, Fleet, KnownWorker, Note, Now, Phase, evidence::WorkerAddresses, slot::ShardOwner,
@@ -59,7 +59,7 @@ pub enum RegistrationRefused {
         /// The worker.
         worker: WorkerId,
         /// The shard.
-        shard: ShardSlot,
+        shard: ShardKey,
         /// The claimed epoch.
         epoch: Epoch,
         /// The highest epoch that is believed.
@@ -87,7 +87,7 @@ pub enum RegistrationRefused {
         /// The worker.
         worker: WorkerId,
         /// The shard.
-        shard: ShardSlot,
+        shard: ShardKey,
         /// The owner in the store.
         owner: WorkerId,
     },
@@ -167,11 +167,11 @@ impl Fleet {
             self.adopt_running(&name, &incarnation, &running, now.mono);
         }
         // A release that the worker never heard of, or that it carried out before it lost its stream.
-        for (shard, slot) in (0..).map(ShardSlot).zip(&mut self.slots) {
+        for slot in &mut self.slots {
             if let Some(owner) = &slot.owner
                 && owner.worker == name
                 && matches!(owner.phase, Phase::Releasing { .. })
-                && !running.contains_key(&shard)
+                && !running.contains_key(&slot.key)
             {
                 slot.release(&released_at, now);
             }
@@ -181,7 +181,7 @@ impl Fleet {
     }
 
     /// Takes the total of a running fleet without records; otherwise a fleet that runs nothing waits for more workers.
-    fn adopt_total(&mut self, running: &BTreeMap<ShardSlot, Epoch>, running_total: u32, now: Now) {
+    fn adopt_total(&mut self, running: &BTreeMap<ShardKey, Epoch>, running_total: u32, now: Now) {
         if running_total == 0 || running.is_empty() {
             if self.runs_nothing() {
                 self.term.settle_until = now.mono + self.rules.settle;
@@ -207,12 +207,12 @@ impl Fleet {
         &mut self,
         worker: &WorkerId,
         incarnation: &Incarnation,
-        running: &BTreeMap<ShardSlot, Epoch>,
+        running: &BTreeMap<ShardKey, Epoch>,
         now: Duration,
     ) {
         let (mut unwritten, mut contested) = (Vec::new(), Vec::new());
         for (&shard, &epoch) in running {
-            let Some(slot) = self.slots.get_mut(shard.0 as usize) else { continue };
+            let Some(slot) = self.slots.get_mut(shard.slot().0 as usize) else { continue };
             let is_owner = slot.owner.as_ref().is_some_and(|owner| {
                 owner.worker == *worker && owner.incarnation == *incarnation && owner.epoch == epoch
             });
@@ -220,7 +220,7 @@ impl Fleet {
             if is_owner || epoch <= slot.highest && slot.owner.is_some() || epoch < slot.highest {
                 continue;
             }
-            if let Some(owner) = Self::contested_owner(slot, shard, worker) {
+            if let Some(owner) = Self::contested_owner(slot, worker) {
                 contested.push(owner);
                 continue;
             }
@@ -229,7 +229,7 @@ impl Fleet {
             slot.confirmed = true;
             slot.ran = true;
             let owner = ShardOwner::found(worker.clone(), incarnation.clone(), epoch, now);
-            unwritten.push(owner.ownership(shard));
+            unwritten.push(owner.ownership(slot.key));
             slot.owner = Some(owner);
             slot.previous_owner = None;
         }

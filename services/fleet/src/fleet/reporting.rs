@@ -60,7 +60,8 @@ impl Fleet {
         let running: BTreeMap<ShardSlot, Epoch> =
             report.shards.iter().map(|shard| (shard.shard, shard.epoch)).collect();
         let released: BTreeMap<ShardSlot, Epoch> = report.released.into_iter().collect();
-        for (shard, slot) in (0..).map(ShardSlot).zip(&mut self.slots) {
+        for slot in &mut self.slots {
+            let shard = slot.key.slot();
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *worker) else { continue };
             let given_up = released.get(&shard) == Some(&owner.epoch);
             let stopped = match owner.phase {
@@ -86,7 +87,7 @@ impl Fleet {
             let Some(owner) = slot.owner.as_ref() else { continue };
             if owner.worker == *worker && owner.epoch == shard_report.epoch {
                 if let Some(outcome) = slot.new_outcome(&shard_report) {
-                    let (shard, worker) = (shard_report.shard, worker.clone());
+                    let (shard, worker) = (slot.key, worker.clone());
                     self.effects.push(Effect::Note(Note::Started { shard, worker, outcome }));
                 }
                 let status = slot.report.as_ref().map(|last| last.report.status);

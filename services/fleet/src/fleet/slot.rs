@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use fleet_model::{Epoch, Incarnation, ShardReport, ShardSlot, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardKey, ShardReport, WorkerId};
 
 use super::Ownership;
 
 /// One shard.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Slot {
+    pub(super) key: ShardKey,
     pub(super) owner: Option<ShardOwner>,
     /// The highest known epoch.
     pub(super) highest: Epoch,
@@ -25,6 +26,29 @@ pub(super) struct Slot {
     pub(super) ran: bool,
     /// No assignment before this moment: writing the owner failed.
     pub(super) assign_at: Duration,
+}
+
+impl Slot {
+    /// A shard without an owner.
+    pub(super) fn new(key: ShardKey, ran: bool) -> Self {
+        Self {
+            key,
+            owner: None,
+            highest: Epoch::default(),
+            report: None,
+            confirmed: false,
+            handoff: None,
+            previous_owner: None,
+            refused: 0,
+            ran,
+            assign_at: Duration::ZERO,
+        }
+    }
+
+    /// The shards of a total, none of which has an owner.
+    pub(super) fn all(total: u32, ran: bool) -> Vec<Self> {
+        ShardKey::all(total).map(|key| Self::new(key, ran)).collect()
+    }
 }
 
 /// The worker that is to run a shard.
@@ -118,7 +142,7 @@ impl ShardOwner {
     }
 
     /// The record of this owner for the store.
-    pub(super) fn ownership(&self, shard: ShardSlot) -> Ownership {
+    pub(super) fn ownership(&self, shard: ShardKey) -> Ownership {
         Ownership {
             shard,
             worker: self.worker.clone(),

@@ -67,7 +67,7 @@ fn with_profile(mut registration: Registration, change: impl FnOnce(&mut WorkerP
     registration
 }
 
-fn claimed(shards: BTreeMap<ShardSlot, Epoch>, total: u32) -> ClaimedShards {
+fn claimed(shards: BTreeMap<ShardKey, Epoch>, total: u32) -> ClaimedShards {
     ClaimedShards { shards, total }
 }
 
@@ -110,17 +110,17 @@ fn first_write(fleet: &mut Fleet, now: Now) -> Vec<Ownership> {
 }
 
 fn shards(fleet: &Fleet, worker: &str) -> Vec<u32> {
-    fleet.assignment(&id(worker)).unwrap().shards.keys().map(|shard| shard.0).collect()
+    fleet.assignment(&id(worker)).unwrap().shards.keys().map(|shard| shard.slot().0).collect()
 }
 
 /// A report of a worker that obeys its assignment, and has everything ready and copied.
 fn obedient(fleet: &Fleet, worker: &str) -> WorkerReport {
     let assignment = fleet.assignment(&id(worker)).unwrap();
-    let ready = |(shard, epoch): (&ShardSlot, &Epoch)| ShardReport::bare(*shard, *epoch, ShardStatus::Ready);
+    let ready = |(shard, epoch): (&ShardKey, &Epoch)| ShardReport::bare(*shard, *epoch, ShardStatus::Ready);
     WorkerReport {
         assignment_revision: assignment.revision,
         shards: assignment.shards.iter().map(ready).collect(),
-        arrived: assignment.arriving.iter().map(|(shard, arriving)| (*shard, arriving.epoch)).collect(),
+        arrived: assignment.arriving.iter().map(|(shard, arriving)| (shard.slot(), arriving.epoch)).collect(),
         ..WorkerReport::default()
     }
 }
@@ -156,7 +156,7 @@ fn recovered() -> Recovered {
         url: format!("http://{name}"),
     };
     let owner = |shard: u32| RecoveredOwner {
-        shard: ShardSlot(shard),
+        shard: ShardKey::new(shard, 12),
         worker: id(if shard < 6 { "a" } else { "b" }),
         incarnation: life("1"),
         epoch: Epoch(10),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fleet_model::{Epoch, Gap, ShardEvent, ShardSlot};
+use fleet_model::{Epoch, Gap, ShardEvent, ShardKey};
 use outside_text::printable_within;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -27,7 +27,7 @@ pub(super) struct Sender {
     store: Arc<dyn RelayStore>,
     metrics: RelayMetrics,
     status: RelayStatus,
-    shard: ShardSlot,
+    shard: ShardKey,
     epoch: Epoch,
     shared: Arc<Shared>,
     tail: Tail,

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{Appended, Caps, EntryId, EventNames, GAP, Mark, MemoryRelay, NewEntry, Page, RelayError};
 
-const SHARD: ShardSlot = ShardSlot(3);
+const SHARD: ShardKey = ShardKey::new(3, 8);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn at(session: u64, sequence: u64) -> Position {
@@ -69,7 +69,7 @@ impl FaultyStore {
 impl RelayStore for FaultyStore {
     async fn append(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         believed: Option<Position>,
         entries: &[NewEntry],
@@ -84,7 +84,7 @@ impl RelayStore for FaultyStore {
 
     async fn rewind(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         seen: Position,
         to: Position,

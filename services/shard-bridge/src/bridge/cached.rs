@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{ShardSlot, shard_of_guild};
+use fleet_model::ShardKey;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tonic::Status;
@@ -58,11 +58,11 @@ impl Bridge {
         &self,
         query: &ObjectQuery,
         until: Instant,
-    ) -> Result<(FoundObject, ShardSlot), BridgeError> {
+    ) -> Result<(FoundObject, ShardKey), BridgeError> {
         self.first_table(until).await;
-        let shard = shard_of_guild(query.guild, self.shard_total()?).unwrap_or(ShardSlot(0));
+        let shard = self.shard_of(query.guild)?;
         let patience = until.min(Instant::now() + REROUTE);
-        let found = self.ask_owner_of(shard, query, patience, until).await?;
+        let found = self.ask_owner_of(shard.slot(), query, patience, until).await?;
         Ok((found, shard))
     }
 }

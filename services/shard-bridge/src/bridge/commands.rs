@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use fleet_model::{ShardSlot, WorkerId, shard_of_guild};
+use fleet_model::{ShardKey, ShardSlot, WorkerId};
 use futures_util::{
     future::BoxFuture,
     stream::{self, StreamExt as _},
@@ -74,7 +74,7 @@ impl Bridge {
     /// place. `NotPermitted`: an intent is missing.
     pub async fn send_gateway_payload(
         &self,
-        shard: ShardSlot,
+        shard: impl Into<ShardSlot>,
         payload: Value,
         until: Instant,
     ) -> Result<(), BridgeError> {
@@ -87,14 +87,15 @@ impl Bridge {
     /// As [`Bridge::send_gateway_payload`].
     pub async fn send_command(
         &self,
-        shard: ShardSlot,
+        shard: impl Into<ShardSlot>,
         command: &GatewayCommand,
         until: Instant,
     ) -> Result<(), BridgeError> {
+        let shard = shard.into();
         self.first_table(until).await;
         if let Some(guild) = command.kind().guild() {
             let total = self.shard_total()?;
-            if shard_of_guild(guild, total) != Some(shard) && shard.0 < total {
+            if shard.in_total(total).is_some_and(|shard| !shard.has_guild(guild)) {
                 return Err(BridgeError::invalid(format!("guild {guild} is not on shard {shard}")));
             }
         }
@@ -109,15 +110,12 @@ impl Bridge {
         &self,
         command: &GatewayCommand,
         until: Instant,
-    ) -> Result<ShardSlot, BridgeError> {
+    ) -> Result<ShardKey, BridgeError> {
         self.first_table(until).await;
-        let guild = command.kind().guild();
-        let shard = guild.and_then(|guild| shard_of_guild(guild, self.shard_total().ok()?));
-        let shard = match (guild, shard) {
-            (Some(_), Some(shard)) => shard,
-            (Some(_), None) => return Err(BridgeError::unavailable("no shard runs yet")),
-            (None, _) => return Err(BridgeError::invalid("the command is about no guild")),
+        let Some(guild) = command.kind().guild() else {
+            return Err(BridgeError::invalid("the command is about no guild"));
         };
+        let shard = self.shard_of(guild)?;
         self.send_command(shard, command, until).await?;
         Ok(shard)
     }
@@ -139,7 +137,7 @@ impl Bridge {
             return Err(BridgeError::not_found(format!("the bot has {total} shards, and no shard {none}")));
         }
         let shards: BTreeSet<ShardSlot> = match shards {
-            [] => (0..total).map(ShardSlot).collect(),
+            [] => ShardKey::all(total).map(ShardKey::slot).collect(),
             some => some.iter().copied().collect(),
         };
         let tell = async |shard: ShardSlot| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{ErrorClass, ShardSlot};
+use fleet_model::{ErrorClass, ShardKey, ShardSlot, shard_of_guild};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -50,6 +50,15 @@ impl Bridge {
             0 => Err(BridgeError::unavailable("no shard runs yet")),
             total => Ok(total),
         }
+    }
+
+    /// Returns the shard of a guild.
+    ///
+    /// # Errors
+    /// As [`Bridge::shard_total`].
+    pub(super) fn shard_of(&self, guild: u64) -> Result<ShardKey, BridgeError> {
+        let shard = shard_of_guild(guild, self.routes.borrow().shard_total);
+        shard.ok_or_else(|| BridgeError::unavailable("no shard runs yet"))
     }
 
     /// Asks the worker that runs a shard. Without one, or when that worker says that it does not run it, asks the next routing table, until

@@ -35,7 +35,7 @@ pub(super) async fn update_voice_state(
     let command = voice_state(request.get_ref())?;
     let sent = service.bridge.send_to_guild(&command, until).await;
     service.bridge.metrics().observe("UpdateVoiceState", since);
-    Ok(Response::new(v1::UpdateVoiceStateResponse { shard_id: sent?.0 }))
+    Ok(Response::new(v1::UpdateVoiceStateResponse { shard_id: sent?.slot().0 }))
 }
 
 pub(super) async fn request_guild_members(
@@ -47,7 +47,7 @@ pub(super) async fn request_guild_members(
     let command = members(request.into_inner())?;
     let sent = service.bridge.send_to_guild(&command, until).await;
     service.bridge.metrics().observe("RequestGuildMembers", since);
-    Ok(Response::new(v1::RequestGuildMembersResponse { shard_id: sent?.0 }))
+    Ok(Response::new(v1::RequestGuildMembersResponse { shard_id: sent?.slot().0 }))
 }
 
 fn presence(request: v1::UpdatePresenceRequest) -> Result<GatewayCommand, BridgeError> {

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use checkpoint::{
     CheckpointMemoryStore, CheckpointStore, ClaimAnswer, Cursor, FORMAT_MIN, Freshness, PageRead, Session,
 };
-use fleet_model::{Epoch, ShardEvent, ShardSlot};
+use fleet_model::{Epoch, ShardEvent, ShardKey};
 use serde_json::json;
 
 use super::*;
@@ -56,13 +56,13 @@ impl Faulty {
 
 #[async_trait]
 impl CheckpointStore for Faulty {
-    async fn claim(&self, shard: ShardSlot, epoch: Epoch) -> Result<ClaimAnswer, CheckpointStoreError> {
+    async fn claim(&self, shard: ShardKey, epoch: Epoch) -> Result<ClaimAnswer, CheckpointStoreError> {
         self.inner().claim(shard, epoch).await
     }
 
     async fn write(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
@@ -81,7 +81,7 @@ impl CheckpointStore for Faulty {
 
     async fn read(
         &self,
-        shard: ShardSlot,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
@@ -89,7 +89,7 @@ impl CheckpointStore for Faulty {
         self.inner().read(shard, epoch, serial, cursor).await
     }
 
-    async fn freshness(&self, shard: ShardSlot) -> Result<Option<Freshness>, CheckpointStoreError> {
+    async fn freshness(&self, shard: ShardKey) -> Result<Option<Freshness>, CheckpointStoreError> {
         self.inner().freshness(shard).await
     }
 }
@@ -182,7 +182,6 @@ fn needs() -> Needs {
     Needs {
         ran_before: false,
         shard: SHARD,
-        total: TOTAL,
         intents: 1,
         transport: "json".to_owned(),
         resources: vec!["guilds".to_owned()],

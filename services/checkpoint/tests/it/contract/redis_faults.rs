@@ -275,7 +275,7 @@ async fn notes_and_what_is_set_aside_heed_the_owner_and_expire_by_redis_clock() 
     let event = checkpoint::SetAside { summary, text: "{}".into() };
     store.note(SHARD, MINE, at, 1).await.unwrap();
     store.set_aside(SHARD, MINE, &event).await.unwrap();
-    assert_eq!(store.get_aside(SHARD, at).await.unwrap(), Some(event.clone()));
+    assert_eq!(store.get_aside(SHARD.slot(), at).await.unwrap(), Some(event.clone()));
     for (key, kept) in [("notes", KEPT), ("aside", SET_ASIDE_KEPT), ("aside:payloads", SET_ASIDE_KEPT)] {
         let left: u64 = server.command(&["PTTL", &format!("{OWNER}:{key}")]).await;
         assert!(u128::from(left).abs_diff(kept.as_millis()) < 10_000, "{key} is kept for {left} ms");
@@ -286,12 +286,14 @@ async fn notes_and_what_is_set_aside_heed_the_owner_and_expire_by_redis_clock() 
     // Set aside for too long: it goes, with its payload.
     let aside = format!("{OWNER}:aside");
     server.command::<()>(&["HSET", &aside, "1:7", "1000 1 2 2 X"]).await;
-    assert_eq!(store.list_aside(SHARD).await.unwrap(), []);
-    assert_eq!(store.get_aside(SHARD, at).await.unwrap(), None);
+    assert_eq!(store.list_aside(SHARD.slot()).await.unwrap(), []);
+    assert_eq!(store.get_aside(SHARD.slot(), at).await.unwrap(), None);
     assert_eq!(server.command::<u64>(&["EXISTS", &aside, &format!("{aside}:payloads")]).await, 0);
     // What others wrote there is told, and left alone.
     server.command::<()>(&["HSET", &aside, "1:7", "nonsense"]).await;
-    for refused in [store.list_aside(SHARD).await.err(), store.set_aside(SHARD, HIGHER, &event).await.err()] {
+    for refused in
+        [store.list_aside(SHARD.slot()).await.err(), store.set_aside(SHARD, HIGHER, &event).await.err()]
+    {
         assert!(matches!(refused, Some(CheckpointStoreError::Unexpected(_))), "{refused:?}");
     }
     assert_eq!(server.command::<String>(&["HGET", &aside, "1:7"]).await, "nonsense");

@@ -57,7 +57,7 @@ async fn in_memory_notes_are_kept_for_an_hour_and_what_is_set_aside_for_thirty_d
     asides::setting_aside_leaves_the_notes(store.clone()).await;
     tokio::time::advance(KEPT).await;
     asides::an_event_is_noted_below_a_bound_until_it_is_taken_back(store.clone()).await;
-    assert_eq!(store.list_aside(super::SHARD).await.unwrap().len(), 3);
+    assert_eq!(store.list_aside(super::SHARD.slot()).await.unwrap().len(), 3);
     tokio::time::advance(SET_ASIDE_KEPT).await;
-    assert_eq!(store.list_aside(super::SHARD).await.unwrap(), []);
+    assert_eq!(store.list_aside(super::SHARD.slot()).await.unwrap(), []);
 }

@@ -108,8 +108,12 @@ impl Fleet {
         }
         let problem = self.placement_problem(&intent, leaving, now);
         let target = placement::solve(&problem);
-        let unplaced: Vec<ShardSlot> =
-            problem.shards.keys().copied().filter(|shard| !target.contains_key(shard)).collect();
+        let unplaced: Vec<ShardSlot> = problem
+            .shards
+            .keys()
+            .filter(|shard| !target.contains_key(*shard))
+            .map(|shard| shard.slot())
+            .collect();
         if !unplaced.is_empty() && kind != PlanKind::Rebalance {
             let why = match &kind {
                 PlanKind::Promote(generation) => format!("on the workers of generation {generation}"),
@@ -125,11 +129,11 @@ impl Fleet {
     }
 
     fn plan_of(&self, kind: PlanKind, target: &placement::Placement, means: PlanBudget, now: Now) -> Plan {
-        let steps = (0..).map(ShardSlot).zip(&self.slots).filter_map(|(shard, slot)| {
+        let steps = self.slots.iter().filter_map(|slot| {
             let owner = slot.owner.as_ref().filter(|owner| owner.phase != Phase::Writing)?;
-            let to = target.get(&shard).filter(|to| **to != owner.worker)?;
+            let to = target.get(&slot.key).filter(|to| **to != owner.worker)?;
             let identifies = handoff::needs_identify(self.workers.get(&owner.worker)?, self.workers.get(to)?);
-            Some((shard, PlanStep { from: owner.worker.clone(), to: to.clone(), identifies }))
+            Some((slot.key.slot(), PlanStep { from: owner.worker.clone(), to: to.clone(), identifies }))
         });
         let steps: std::collections::BTreeMap<_, _> = steps.collect();
         let identifies = steps.values().filter(|step| step.identifies).count();

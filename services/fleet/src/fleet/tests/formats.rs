@@ -60,7 +60,7 @@ fn restarted() -> Fleet {
 
 fn running(worker: &str, newest: u16) -> Registration {
     let first = if worker == "a" { 0 } else { 6 };
-    let running = (first..first + 6).map(|shard| (ShardSlot(shard), Epoch(10))).collect();
+    let running = (first..first + 6).map(|shard| (ShardKey::new(shard, 12), Epoch(10))).collect();
     Registration { running: claimed(running, 12), ..reads(worker, "1", newest) }
 }
 

@@ -11,12 +11,12 @@ fn with_a_third() -> Fleet {
 }
 
 /// The first shard that arrives at a worker, and the epoch that it is to be copied of.
-fn arriving(fleet: &Fleet, worker: &str) -> (ShardSlot, Arriving) {
+fn arriving(fleet: &Fleet, worker: &str) -> (ShardKey, Arriving) {
     let (shard, arriving) = fleet.assignment(&id(worker)).unwrap().arriving.iter().next().unwrap();
     (*shard, arriving.clone())
 }
 
-fn runs(fleet: &Fleet, worker: &str, shard: ShardSlot) -> bool {
+fn runs(fleet: &Fleet, worker: &str, shard: ShardKey) -> bool {
     fleet.assignment(&id(worker)).unwrap().shards.contains_key(&shard)
 }
 

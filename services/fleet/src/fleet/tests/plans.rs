@@ -283,7 +283,7 @@ fn a_plan_outlives_its_coordinator() {
     let intent = serde_json::from_str(&text).unwrap();
     let recovered = Recovered { intent, ..recovered() };
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered, at(0));
-    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardSlot(s), Epoch(10))).collect();
+    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardKey::new(s, 12), Epoch(10))).collect();
     for (name, shards) in [("a", 0..6), ("b", 6..12)] {
         let back = Registration { running: claimed(running(shards), 12), ..of_generation(name, "blue") };
         fleet.join(back, at(500)).unwrap();

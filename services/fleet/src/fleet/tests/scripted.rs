@@ -177,7 +177,7 @@ fn a_shard_that_should_move_before_its_owner_was_told_is_no_riddle() {
 #[test]
 fn a_first_worker_that_runs_something_is_not_given_what_others_may_run() {
     let mut fleet = fleet(4);
-    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardSlot(s), Epoch(10))).collect();
+    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardKey::new(s, 4), Epoch(10))).collect();
     let a = Registration { running: claimed(running(0..2), 4), ..registration("a", "1") };
     assert_eq!(fleet.join(a, at(0)).unwrap().shards.len(), 2);
     settle_writes(&mut fleet, at(0));
@@ -200,7 +200,7 @@ fn a_shard_that_is_not_heard_of_is_silent() {
 #[test]
 fn a_new_coordinator_moves_nothing_that_runs() {
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(16), recovered(), at(0));
-    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardSlot(s), Epoch(10))).collect();
+    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardKey::new(s, 12), Epoch(10))).collect();
     for (name, shards) in [("a", 0..6), ("b", 6..12)] {
         let back = Registration { running: claimed(running(shards), 12), ..registration(name, "1") };
         fleet.join(back, at(500)).unwrap();
@@ -221,7 +221,7 @@ fn a_new_coordinator_moves_nothing_that_runs() {
 #[test]
 fn what_runs_is_believed_when_the_store_forgot_it() {
     let mut fleet = Fleet::new(rules(), Term(1), WantedTotal::explicit(4), Recovered::default(), at(0));
-    let running = (0..12).map(|shard| (ShardSlot(shard), Epoch(10))).collect();
+    let running = (0..12).map(|shard| (ShardKey::new(shard, 12), Epoch(10))).collect();
     let back = Registration { running: claimed(running, 12), ..registration("a", "1") };
     let assignment = fleet.join(back, at(500)).unwrap();
     assert_eq!(assignment.shards.len(), 12);
@@ -294,7 +294,7 @@ fn a_lapsed_worker_is_renewed_when_the_store_can_be_believed_again() {
 fn an_unknown_worker_that_runs_something_does_not_join_without_the_store() {
     let mut fleet = running_fleet();
     fleet.mark_store_away();
-    let running = BTreeMap::from([(ShardSlot(0), Epoch(7))]);
+    let running = BTreeMap::from([(ShardKey::new(0, 12), Epoch(7))]);
     let stranger = Registration { running: claimed(running, 12), granted: false, ..registration("c", "1") };
     assert!(fleet.join(stranger, at(2_000)).is_err());
     assert!(fleet.join(Registration { granted: false, ..registration("c", "1") }, at(2_000)).is_ok());

@@ -5,7 +5,7 @@ use std::{
 
 use async_trait::async_trait;
 use event_bus::MemoryBus;
-use fleet_model::{Epoch, GuildRecord, Route, ShardReport, ShardStatus, UserLookup};
+use fleet_model::{Epoch, GuildRecord, Route, ShardReport, ShardSlot, ShardStatus, UserLookup};
 use tokio::sync::watch;
 
 use super::*;
@@ -73,7 +73,7 @@ fn bridge(answers: &[Option<ShardStatus>]) -> (Bridge, Arc<Scripted>) {
         Arc::new(Scripted { answers: Mutex::new(answers.iter().copied().collect()), asked: Mutex::new(0) });
     let route = |epoch| Route {
         url: "http://127.0.0.1:9".to_owned(),
-        shards: [(ShardSlot(0), Epoch(epoch))].into(),
+        shards: [(ShardKey::new(0, 1), Epoch(epoch))].into(),
         draining: false,
     };
     let routes = Routes {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_model::{Epoch, Routes, ShardSlot, WorkerId};
+use fleet_model::{Epoch, Routes, ShardKey, ShardSlot, WorkerId};
 
 use crate::{
     answer::{BridgeError, ReplyFailure, ReplyFailureKind as Kind},
@@ -38,7 +38,7 @@ pub(super) fn wanted(shard_ids: &[u32], total: u32) -> Result<Vec<ShardSlot>, Br
         return Err(BridgeError::invalid(format!("{count} shards are over the limit of {MOST_SHARDS}")));
     }
     if shard_ids.is_empty() && total > 0 {
-        return Ok((0..total).map(ShardSlot).collect());
+        return Ok(ShardKey::all(total).map(ShardKey::slot).collect());
     }
     known(shard_ids.iter().copied().max().unwrap_or(0), total)?;
     let mut shards: Vec<ShardSlot> = shard_ids.iter().copied().map(ShardSlot).collect();
@@ -50,7 +50,7 @@ pub(super) fn wanted(shard_ids: &[u32], total: u32) -> Result<Vec<ShardSlot>, Br
 /// These shards by the worker that runs them, and those that none runs.
 pub(super) fn shares(routes: &Routes, shards: &[ShardSlot]) -> (Vec<WorkerShare>, Vec<ShardSlot>) {
     // As `Routes::owner` has it, in one go over the table.
-    let mut owners: BTreeMap<ShardSlot, (Epoch, &WorkerId)> = BTreeMap::new();
+    let mut owners: BTreeMap<ShardKey, (Epoch, &WorkerId)> = BTreeMap::new();
     for (worker, route) in &routes.workers {
         for (shard, epoch) in &route.shards {
             let owner = owners.entry(*shard).or_insert((*epoch, worker));

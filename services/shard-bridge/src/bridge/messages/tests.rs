@@ -1,11 +1,12 @@
-use fleet_model::{Epoch, Route};
+use fleet_model::{Epoch, Route, ShardKey};
 
 use super::*;
 use crate::local::AnswerOutcome;
 
 fn routes(total: u32, workers: &[(&str, &[(u32, u64)])]) -> Routes {
     let route = |&(name, shards): &(&str, &[(u32, u64)])| {
-        let shards = shards.iter().map(|&(shard, epoch)| (ShardSlot(shard), Epoch(epoch))).collect();
+        let shards =
+            shards.iter().map(|&(shard, epoch)| (ShardKey::new(shard, total), Epoch(epoch))).collect();
         (name.parse().unwrap(), Route { url: format!("http://{name}"), shards, draining: false })
     };
     Routes { shard_total: total, workers: workers.iter().map(route).collect(), ..Routes::default() }
@@ -94,7 +95,7 @@ fn whether_a_message_may_have_arrived_is_said() {
 /// A bridge over workers at these addresses, each with the shard of its place.
 fn bridge(workers: &[std::net::SocketAddr]) -> Bridge {
     let route = |(shard, address): (usize, &std::net::SocketAddr)| {
-        let shards = BTreeMap::from([(ShardSlot(shard as u32), Epoch(1))]);
+        let shards = BTreeMap::from([(ShardKey::new(shard as u32, workers.len() as u32 + 1), Epoch(1))]);
         let url = format!("http://{address}");
         (format!("w{shard}").parse().unwrap(), Route { url, shards, draining: false })
     };

@@ -293,7 +293,7 @@ impl World {
                 .filter_map(|(shard, row)| {
                     let row = (*row)?;
                     Some(RecoveredOwner {
-                        shard: ShardSlot(shard),
+                        shard: ShardKey::new(shard, SHARDS as u32),
                         worker: name(row.life.0),
                         incarnation: incarnation(row.life.1),
                         epoch: Epoch(row.epoch),

@@ -107,12 +107,15 @@ impl World {
 
     /// Delivers a report to a coordinator, `sent_ago` beats late.
     fn take_report(&mut self, n: usize, i: usize, said: Said, sent_ago: u8) {
-        let ready = |(shard, epoch): (ShardSlot, Epoch)| ShardReport::bare(shard, epoch, ShardStatus::Ready);
+        let ready = |(shard, epoch): (ShardKey, Epoch)| ShardReport::bare(shard, epoch, ShardStatus::Ready);
         let leaving = said.drains && said.running == [None; SHARDS];
         let report = WorkerReport {
             assignment_revision: said.revision,
             shards: by_shard(&said.running).into_iter().map(ready).collect(),
-            arrived: by_shard(&said.arriving).into_iter().collect(),
+            arrived: by_shard(&said.arriving)
+                .into_iter()
+                .map(|(shard, epoch)| (shard.slot(), epoch))
+                .collect(),
             draining: said.drains,
             leaving,
             ..WorkerReport::default()
