@@ -290,7 +290,8 @@ mod tests {
         ];
         for (name, json) in answers {
             let message = messages().find(|message| message.name() == name).unwrap();
-            let fields: BTreeSet<&str> = message.field.iter().map(|field| field.name()).collect();
+            let fields: BTreeSet<&str> =
+                message.field.iter().map(prost_types::FieldDescriptorProto::name).collect();
             let shown: BTreeSet<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
             let missing: Vec<_> = fields.difference(&shown).collect();
             assert!(missing.is_empty(), "{name} in JSON has no {missing:?}");

@@ -1,4 +1,4 @@
--- ARGV: epoch, the event, its line, how many there may be, how long they are kept, its payload.
+-- ARGV: epoch, the event, its line, the most events to keep, how long they are kept, its payload.
 if malformed then return {'MALFORMED'} end
 if below(ARGV[1], highest) then return {'OUTRANKED', highest} end
 local lines = live(ARGV[5])

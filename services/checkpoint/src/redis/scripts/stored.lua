@@ -4,11 +4,11 @@ local exists, epoch, serial = stored[1], number(stored[1]), number(stored[2])
 local total, written_at = number(stored[3]), number(stored[4])
 if #serial > 15 or #written_at > 15 then malformed = true end
 
--- The highest epoch that anyone was given: the checkpoint's own and the owner's.
+-- The highest known epoch: the checkpoint's or the owner's.
 local highest = number(redis.call('HGET', KEYS[1], 'epoch'))
 if below(highest, epoch) then highest = epoch end
 
--- How many records there are: all fields but the ones about the whole.
+-- Returns the number of records: all fields except those about the whole checkpoint.
 local function records()
   local about = redis.call('HMGET', KEYS[2], '.epoch', '.serial', '.total', '.written_at_ms', '.head')
   local count = redis.call('HLEN', KEYS[2])
