@@ -160,7 +160,8 @@ pub(crate) async fn shards_are_apart(store: Store) {
             panic!("another shard's epoch is in the way");
         };
         assert_eq!(stored, EMPTY);
-        let written = store.write(ShardKey::new(other, 40), LOWER, 0, &fresh(set(&[(A, "x")]))).await.unwrap();
+        let written =
+            store.write(ShardKey::new(other, 40), LOWER, 0, &fresh(set(&[(A, "x")]))).await.unwrap();
         assert_eq!(written, Written::Yes { serial: 1 });
     }
     assert_holds(&store, serial, &steps::FIRST).await;
