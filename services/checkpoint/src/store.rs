@@ -114,7 +114,7 @@ pub struct HeadWrite {
 /// The answer to a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepAnswer {
-    /// StepAnswer.
+    /// Written.
     Yes {
         /// For the next step.
         serial: u64,

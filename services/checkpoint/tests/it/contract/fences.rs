@@ -165,11 +165,12 @@ pub(crate) async fn numbers_are_exact(store: Store) {
 pub(crate) async fn shards_are_apart(store: Store) {
     let serial = steps::first(&store).await;
     for other in [0, 1, 13, 33] {
-        let ClaimAnswer::Yours(stored) = store.claim(ShardKey::new(other, 8), LOWER).await.unwrap() else {
+        let ClaimAnswer::Yours(stored) = store.claim(ShardKey::new(other, 40), LOWER).await.unwrap() else {
             panic!("another shard's epoch is in the way");
         };
         assert_eq!(stored, EMPTY);
-        let written = store.write(ShardKey::new(other, 8), LOWER, 0, &fresh(set(&[(A, "x")]))).await.unwrap();
+        let written =
+            store.write(ShardKey::new(other, 40), LOWER, 0, &fresh(set(&[(A, "x")]))).await.unwrap();
         assert_eq!(written, StepAnswer::Yes { serial: 1 });
     }
     assert_holds(&store, serial, &steps::FIRST).await;
