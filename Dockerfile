@@ -13,8 +13,8 @@ WORKDIR /src
 COPY . .
 # `dist` is for running, `dev` builds faster.
 ARG PROFILE=dist
-# The cache mounts keep what was downloaded and compiled: after a change only what it touches is built anew. A layer with the
-# dependencies alone would do that for CI machines too, which keep no mounts, at the price of a list of all crates here.
+# The cache mounts keep what was downloaded and compiled: after a change only what it touches is built again. A layer with only the
+# dependencies would help CI machines too, which keep no mounts, but would need a list of all crates here.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/target,sharing=locked \
     cargo build --locked --profile "$PROFILE" --target-dir "/target/$PROFILE" --bins \
@@ -24,11 +24,11 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
         cp "/target/$PROFILE"/*/"$program" /out/ || exit 1; \
     done
 
-# Debian, as the build links to its glibc, and a shell helps whoever looks into a container. Nothing is installed: TLS brings its
-# own roots (webpki-roots), and `altergolden health` is the probe, so there is no curl and no CA file.
+# Debian, because the build links to its glibc and its shell helps to look into a container. Nothing is installed: the programs bring
+# their own TLS roots (webpki-roots), and `altergolden health` is the probe, so there is no curl and no CA file.
 FROM debian:${DEBIAN}-slim AS runtime
 COPY --from=build /out/altergolden /usr/local/bin/
-# A number, so that Kubernetes' runAsNonRoot can tell. Nobody owns a file here, and none is written.
+# A number, so that Kubernetes' runAsNonRoot can check it. This user owns no file, and the programs write none.
 USER 65532:65532
 
 FROM runtime AS coordinator

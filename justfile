@@ -1,6 +1,6 @@
-# Short names for what is done daily. Nothing needs just: each recipe is one command that can be typed.
+# Short names for daily commands. You can do without just: each recipe is one command.
 
-# What there is.
+# List the recipes
 default:
     @just --list
 
@@ -28,7 +28,7 @@ ci:
 compose-test:
     .ci/compose
 
-# Each grpcurl line of the README, against `altergolden dev` or the fleet at an address
+# Run each grpcurl line of the README and the long tour against `altergolden dev` or the fleet at an address
 readme-grpcurl *address:
     .ci/readme-grpcurl {{ address }}
 

@@ -19,7 +19,7 @@ pub const DISCORD_IDENTIFY_INTERVAL: Duration = Duration::from_secs(5);
     after_help = "The bot's token has no flag: set DISCORD_TOKEN (or BOT_TOKEN), or DISCORD_TOKEN_FILE.\n\
                   Spans are exported when OTEL_EXPORTER_OTLP_ENDPOINT is set; RUST_LOG sets what is logged."
 )]
-pub struct Args {
+pub struct CoordinatorArgs {
     /// Address of the gRPC server
     #[arg(long, env = "COORDINATOR_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
     pub coordinator_listen: SocketAddr,
@@ -83,7 +83,7 @@ pub struct Args {
 
 /// Settings that are known to be good.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct CoordinatorConfig {
     /// Where the gRPC server listens.
     pub listen: SocketAddr,
     /// Where the health server listens.
@@ -114,12 +114,12 @@ pub struct Config {
     pub gateway: Option<GatewayUrl>,
 }
 
-impl Args {
+impl CoordinatorArgs {
     /// Checks the settings against each other.
     ///
     /// # Errors
     /// The first that does not fit, in one line.
-    pub fn into_config(self, token: Option<Secret>) -> Result<Config, SettingsError> {
+    pub fn into_config(self, token: Option<Secret>) -> Result<CoordinatorConfig, SettingsError> {
         let token = token.ok_or_else(|| {
             SettingsError::new(
                 "DISCORD_TOKEN",
@@ -141,7 +141,7 @@ impl Args {
         if self.bridge_deadline > deadlines.longest {
             return Err(SettingsError::new("--bridge-deadline (BRIDGE_DEADLINE)", "it takes at most 30s"));
         }
-        Ok(Config {
+        Ok(CoordinatorConfig {
             listen: self.coordinator_listen,
             health_listen: SocketAddr::new(self.health_listen_host, self.manager_health_port),
             shard_count: self.shard_count,
@@ -166,8 +166,8 @@ mod tests {
 
     use super::*;
 
-    fn config(flags: &[&str]) -> Result<Config, SettingsError> {
-        let args = Args::try_parse_from([&["coordinator"], flags].concat()).unwrap();
+    fn config(flags: &[&str]) -> Result<CoordinatorConfig, SettingsError> {
+        let args = CoordinatorArgs::try_parse_from([&["coordinator"], flags].concat()).unwrap();
         args.into_config(Some(Secret::new("t")))
     }
 
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn no_token_is_one_clear_line() {
-        let args = Args::try_parse_from(["coordinator"]).unwrap();
+        let args = CoordinatorArgs::try_parse_from(["coordinator"]).unwrap();
         assert!(args.into_config(None).unwrap_err().to_string().starts_with("DISCORD_TOKEN: "));
     }
 

@@ -6,8 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use altergolden_proto::v1::{IdentityRequest, gateway_worker_client::GatewayWorkerClient};
-use fleet_model::{AdvertisedAddress, Incarnation, WorkerId};
+use altergolden_proto::{
+    convert::refusal,
+    v1::{IdentityRequest, gateway_worker_client::GatewayWorkerClient},
+};
+use fleet_model::{AdvertisedAddress, ErrorClass, Incarnation, WorkerId};
 use outside_text::printable;
 use tokio::{
     net::TcpStream,
@@ -51,10 +54,10 @@ pub(crate) async fn check(
     incarnation: &Incarnation,
 ) -> Result<SocketAddr, Status> {
     let invalid = |why: &str| {
-        Status::invalid_argument(format!(
-            "the advertised address {} {why} (WORKER_ADVERTISE)",
-            printable(url)
-        ))
+        refusal(
+            ErrorClass::InvalidInput,
+            format!("the advertised address {} {why} (WORKER_ADVERTISE)", printable(url)),
+        )
     };
     let advertised = AdvertisedAddress::parse(url).map_err(invalid)?;
     let uri = url.parse().map_err(|_| invalid("is not a URL"))?;
@@ -65,11 +68,14 @@ pub(crate) async fn check(
             // Not as `worker.id`: lines about invented names are folded together.
             tracing::warn!(claimant = %worker, url = %printable(url), why, "worker not found at its advertised address");
             sleep_until(by.into()).await;
-            Err(Status::failed_precondition(format!(
-                "the advertised address {} does not lead to this worker (the coordinator's log says why): set \
+            Err(refusal(
+                ErrorClass::NotPermitted,
+                format!(
+                    "the advertised address {} does not lead to this worker (the coordinator's log says why): set \
                  WORKER_ADVERTISE to where the coordinator and the other workers reach this worker",
-                printable(url)
-            )))
+                    printable(url)
+                ),
+            ))
         }
     }
 }
@@ -142,7 +148,7 @@ async fn refuses(address: SocketAddr) -> bool {
 async fn identity(address: SocketAddr, uri: &Uri) -> Result<(String, String), &'static str> {
     let endpoint =
         Endpoint::from_shared(format!("http://{address}")).map_err(|_| "is not a valid address")?;
-    let channel = endpoint.origin(uri.clone()).connect().await.map_err(|_| "can't be reached")?;
+    let channel = endpoint.origin(uri.clone()).connect().await.map_err(|_| "cannot be reached")?;
     let mut client = GatewayWorkerClient::new(channel).max_decoding_message_size(MOST_BYTES);
     let answer =
         client.identity(IdentityRequest {}).await.map_err(|_| "is not a gateway worker")?.into_inner();

@@ -5,7 +5,7 @@
 //! the driver never waits for anything slow.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,8 +13,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use altergolden_proto::v1;
-use fleet_model::{Incarnation, ShardCount, Term, WorkerId};
+use fleet_model::{Directive, Incarnation, ShardCount, Term, WorkerId};
 use fleet_store::{BudgetRecord, FleetStore, FleetStoreIdentity};
 use tokio::{
     sync::mpsc,
@@ -52,10 +51,11 @@ mod tests;
 
 use exits::ExitReports;
 pub(crate) use held_term::HeldTerm;
-use identifies::{BudgetRequests, IdentifyStream};
+use identifies::Permits;
 use intents::IntentWriting;
 use invalid::InvalidRecords;
 pub(crate) use outcomes::DriverOutcome;
+use publishing::IdentifyProgress;
 use refusals::RefusalLog;
 use streams::WorkerStream;
 
@@ -126,63 +126,83 @@ pub(crate) enum TermEnd {
 /// See the module's documentation.
 pub(crate) struct Driver<'a> {
     shell: &'a Shell,
-    held_term: HeldTerm,
-    term: Term,
-    /// Whether the term is confirmed: see [`term_status`].
-    may_act: bool,
+    term: ActingTerm,
     fleet: Fleet,
-    identify: IdentifyQueue,
+    permits: Permits,
     workers: BTreeMap<WorkerId, WorkerStream>,
-    identify_streams: HashMap<u64, IdentifyStream>,
     exits: ExitReports,
-    gateway_url: String,
-    had_predecessor: bool,
-    next_publish: Instant,
-    started: TaskTracker,
-    outcomes: mpsc::Sender<DriverOutcome>,
-    /// The known store; another one has lost the owners.
-    store_identity: FleetStoreIdentity,
-    store_asked: bool,
+    store: KnownStore,
     intents: IntentWriting,
     refusals: RefusalLog,
-    invalid_records: InvalidRecords,
-    asking: BudgetRequests,
+    calls: Calls,
+    publishing: Publishing,
+}
+
+/// What a driver begins with.
+pub(crate) struct DriverParts {
+    pub(crate) held_term: HeldTerm,
+    pub(crate) fleet: Fleet,
+    pub(crate) identify: IdentifyQueue,
+    pub(crate) gateway_url: String,
+    pub(crate) had_predecessor: bool,
+    pub(crate) store_identity: FleetStoreIdentity,
+}
+
+/// The term, and what is known for all of it.
+struct ActingTerm {
+    held: HeldTerm,
+    number: Term,
+    /// Whether the term is confirmed: see [`term_status`].
+    may_act: bool,
+    /// Another coordinator acted before; its permits are counted.
+    had_predecessor: bool,
+    gateway_url: String,
+}
+
+/// What the driver knows of the store.
+struct KnownStore {
+    /// The known store; another one has lost the owners.
+    identity: FleetStoreIdentity,
+    /// Its identity has been asked for, and it has not answered.
+    asked: bool,
+    invalid: InvalidRecords,
+}
+
+/// Calls that run beside the driver, and where their outcomes go.
+struct Calls {
+    tasks: TaskTracker,
+    outcomes: mpsc::Sender<DriverOutcome>,
+}
+
+/// When the fleet is published.
+struct Publishing {
+    /// Something has changed since the last time.
     dirty: bool,
+    next: Instant,
+    progress: IdentifyProgress,
 }
 
 impl<'a> Driver<'a> {
-    pub(crate) fn new(
-        shell: &'a Shell,
-        held_term: HeldTerm,
-        fleet: Fleet,
-        identify: IdentifyQueue,
-        gateway_url: String,
-        had_predecessor: bool,
-        store_identity: FleetStoreIdentity,
-    ) -> (Self, mpsc::Receiver<DriverOutcome>) {
+    pub(crate) fn new(shell: &'a Shell, parts: DriverParts) -> (Self, mpsc::Receiver<DriverOutcome>) {
+        let DriverParts { held_term, fleet, identify, gateway_url, had_predecessor, store_identity } = parts;
         let (outcomes, receiver) = mpsc::channel(OUTCOMES);
+        let number = held_term.term();
         let driver = Self {
             shell,
-            term: held_term.term(),
-            held_term,
-            may_act: true,
+            term: ActingTerm { held: held_term, number, may_act: true, had_predecessor, gateway_url },
             fleet,
-            identify,
+            permits: Permits::new(identify),
             workers: BTreeMap::new(),
-            identify_streams: HashMap::new(),
             exits: ExitReports::default(),
-            gateway_url,
-            had_predecessor,
-            next_publish: Instant::now(),
-            started: TaskTracker::new(),
-            outcomes,
-            store_identity,
-            store_asked: false,
+            store: KnownStore { identity: store_identity, asked: false, invalid: InvalidRecords::default() },
             intents: IntentWriting::default(),
             refusals: RefusalLog::default(),
-            invalid_records: InvalidRecords::default(),
-            asking: BudgetRequests::default(),
-            dirty: true,
+            calls: Calls { tasks: TaskTracker::new(), outcomes },
+            publishing: Publishing {
+                dirty: true,
+                next: Instant::now(),
+                progress: IdentifyProgress::default(),
+            },
         };
         (driver, receiver)
     }
@@ -211,7 +231,7 @@ impl<'a> Driver<'a> {
                     self.fleet.stop_moving();
                     stops_by = Some(Instant::now() + IN_TRANSIT);
                 }
-                to = self.held_term.lost() => break TermEnd::Lost(to),
+                to = self.term.held.lost() => break TermEnd::Lost(to),
                 _ = tick.tick() => {
                     self.refresh_term_state();
                     self.tick();
@@ -237,7 +257,7 @@ impl<'a> Driver<'a> {
                 break TermEnd::Stopping;
             }
         };
-        self.started.close();
+        self.calls.tasks.close();
         end
     }
 
@@ -247,9 +267,9 @@ impl<'a> Driver<'a> {
         self.grant_permits(now.mono);
         self.refresh_budget(now.mono);
         // Some problems come and go with time alone.
-        if Instant::now() >= self.next_publish {
-            self.dirty = true;
-            self.next_publish = Instant::now() + PUBLISH_EVERY;
+        if Instant::now() >= self.publishing.next {
+            self.publishing.dirty = true;
+            self.publishing.next = Instant::now() + PUBLISH_EVERY;
         }
     }
 
@@ -258,7 +278,7 @@ impl<'a> Driver<'a> {
         // Of several assignments to one worker only the last one counts.
         let mut assignments = BTreeMap::new();
         for effect in self.fleet.take_effects() {
-            self.dirty = true;
+            self.publishing.dirty = true;
             match effect {
                 Effect::Write(owners) => self.write_owners(owners),
                 Effect::WriteTotal(total) => self.write_total(total),
@@ -278,11 +298,10 @@ impl<'a> Driver<'a> {
             }
         }
         for (worker, assignment) in assignments {
-            let assignment = v1::Assignment::from(&assignment);
-            self.send(&worker, v1::directive::Directive::Assignment(assignment));
+            self.send(&worker, Directive::Assignment(assignment));
         }
         self.answer_written();
-        if self.dirty {
+        if self.publishing.dirty {
             self.publish();
         }
     }

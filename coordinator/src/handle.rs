@@ -7,11 +7,13 @@ use std::{
     time::Duration,
 };
 
-use altergolden_proto::v1;
-use fleet_model::{Assignment, Classified, Epoch, ErrorClass, Incarnation, ShardNumber, Term, WorkerId};
+use fleet_model::{
+    Assignment, Classified, Directive, ErrorClass, IdentifyAnswer, IdentifyMessage, Incarnation, Term,
+    WorkerId, WorkerReport,
+};
 use tokio::sync::{mpsc, oneshot};
 
-use fleet::{ExitRefused, PlanKind, PlanRefused, PlanView, Registration, RegistrationRefused, WorkerReport};
+use fleet::{ExitRefused, PlanKind, PlanRefused, PlanView, Registration, RegistrationRefused};
 
 /// Commands that wait for the driver. An RPC whose command has no room waits; its caller's deadline bounds that.
 const COMMANDS: usize = 1024;
@@ -67,7 +69,7 @@ pub(crate) enum DriverCommand {
         worker: WorkerId,
         incarnation: Incarnation,
         peer: Option<IpAddr>,
-        reply: Reply<OpenedStream<v1::Directive>>,
+        reply: Reply<OpenedStream<Directive>>,
     },
     Report(WaitingReport),
     HeartbeatEnded {
@@ -82,22 +84,11 @@ pub(crate) enum DriverCommand {
     OpenIdentify {
         worker: WorkerId,
         incarnation: Incarnation,
-        reply: Reply<OpenedStream<v1::IdentifyDown>>,
+        reply: Reply<OpenedStream<IdentifyAnswer>>,
     },
-    RequestPermit {
+    Permit {
         stream: u64,
-        ticket: u64,
-        shard: ShardNumber,
-        epoch: Epoch,
-        traceparent: String,
-    },
-    Used {
-        stream: u64,
-        ticket: u64,
-    },
-    Cancel {
-        stream: u64,
-        ticket: u64,
+        message: IdentifyMessage,
     },
     IdentifyEnded {
         stream: u64,
@@ -127,6 +118,8 @@ pub(crate) struct Admission {
 #[derive(Debug)]
 pub(crate) struct OpenedStream<T> {
     pub(crate) stream: u64,
+    /// Term of the driver that opened it.
+    pub(crate) term: Term,
     pub(crate) messages: mpsc::Receiver<T>,
 }
 
@@ -192,11 +185,7 @@ impl DriverCommand {
             Self::OpenIdentify { reply, .. } => drop(reply.send(Err(standby))),
             Self::StartPlan { reply, .. } | Self::AbortPlan { reply } => drop(reply.send(Err(standby))),
             Self::Report(waiting) => drop(waiting.take()),
-            Self::HeartbeatEnded { .. }
-            | Self::RequestPermit { .. }
-            | Self::Used { .. }
-            | Self::Cancel { .. }
-            | Self::IdentifyEnded { .. } => {}
+            Self::HeartbeatEnded { .. } | Self::Permit { .. } | Self::IdentifyEnded { .. } => {}
         }
     }
 }
@@ -227,7 +216,7 @@ impl FleetHandle {
         worker: WorkerId,
         incarnation: Incarnation,
         peer: Option<IpAddr>,
-    ) -> Result<OpenedStream<v1::Directive>, HandleError> {
+    ) -> Result<OpenedStream<Directive>, HandleError> {
         self.ask(|reply| DriverCommand::OpenHeartbeat { worker, incarnation, peer, reply }).await
     }
 
@@ -259,25 +248,12 @@ impl FleetHandle {
         &self,
         worker: WorkerId,
         incarnation: Incarnation,
-    ) -> Result<OpenedStream<v1::IdentifyDown>, HandleError> {
+    ) -> Result<OpenedStream<IdentifyAnswer>, HandleError> {
         self.ask(|reply| DriverCommand::OpenIdentify { worker, incarnation, reply }).await
     }
 
-    pub(crate) async fn identify_message(&self, stream: u64, message: v1::identify_up::Message) -> bool {
-        use v1::identify_up::Message;
-        let command = match message {
-            Message::Hello(_) => return true,
-            Message::Ask(ask) => DriverCommand::RequestPermit {
-                stream,
-                ticket: ask.ticket,
-                shard: ShardNumber(ask.shard_id),
-                epoch: Epoch(ask.epoch),
-                traceparent: ask.traceparent,
-            },
-            Message::Used(used) => DriverCommand::Used { stream, ticket: used.ticket },
-            Message::Cancel(cancel) => DriverCommand::Cancel { stream, ticket: cancel.ticket },
-        };
-        self.tell(command).await
+    pub(crate) async fn permit_message(&self, stream: u64, message: IdentifyMessage) -> bool {
+        self.tell(DriverCommand::Permit { stream, message }).await
     }
 
     pub(crate) async fn start_plan(&self, kind: PlanKind, dry_run: bool) -> Result<PlanView, HandleError> {

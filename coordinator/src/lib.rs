@@ -18,5 +18,5 @@ mod service;
 pub mod snapshot;
 mod term;
 
-pub use config::{Args, Config};
-pub use service::{Coordinator, Parts, StartError};
+pub use config::{CoordinatorArgs, CoordinatorConfig};
+pub use service::{Coordinator, CoordinatorError, CoordinatorParts};

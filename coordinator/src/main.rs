@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use coordinator::{Args, Coordinator, Parts, StartError};
+use coordinator::{Coordinator, CoordinatorArgs, CoordinatorError, CoordinatorParts};
 use event_bus::RedisBus;
 use fleet_store::FleetRedisStore;
 use process::{
@@ -18,7 +18,7 @@ async fn main() -> ExitCode {
     process::run_service("coordinator", run).await
 }
 
-async fn run(args: Args) -> Result<(), ExitError> {
+async fn run(args: CoordinatorArgs) -> Result<(), ExitError> {
     #[cfg(feature = "failpoints")]
     die_at_failpoint();
     let (store_args, relay_args) = (args.store.clone(), args.relay.clone());
@@ -26,7 +26,7 @@ async fn run(args: Args) -> Result<(), ExitError> {
     let url = store_args.url()?;
     let relay = relay_args.streams(&url)?;
     let link = redis_link::RedisLink::new(url, redis_link::LinkOptions::default());
-    let parts = Parts {
+    let parts = CoordinatorParts {
         store: Arc::new(FleetRedisStore::new(link.clone(), store_args.redis_prefix.clone())),
         set_aside: Arc::new(checkpoint::CheckpointRedisStore::new(
             link.clone(),
@@ -43,7 +43,7 @@ async fn run(args: Args) -> Result<(), ExitError> {
         }
     };
     match tokio::join!(coordinator.run(stop), warn).0 {
-        Err(error @ StartError::Discord(_)) => Err(ExitError::new(Exit::Token, error)),
+        Err(error @ CoordinatorError::Discord(_)) => Err(ExitError::new(Exit::Token, error)),
         ended => Ok(ended?),
     }
 }

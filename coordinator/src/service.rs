@@ -5,10 +5,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use altergolden_proto::{
-    DESCRIPTORS,
-    v1::{coordinator_server::CoordinatorServer, fleet_server::FleetServer},
-};
+use altergolden_proto::DESCRIPTORS;
 use checkpoint::SetAsideStore;
 use event_bus::EventBus;
 use fleet_store::FleetStore;
@@ -28,18 +25,18 @@ use tonic::service;
 
 use crate::{
     clock::Clock,
-    config::Config,
+    config::CoordinatorConfig,
     discord::{Discord, DiscordError},
     driver::Shell,
     handle,
     health::CoordinatorHealth,
     metrics::CoordinatorMetrics,
-    rpc::{CoordinatorService, FleetService},
+    rpc::{CoordinatorServer, CoordinatorService, FleetServer, FleetService},
     snapshot, term,
 };
 
 /// What the coordinator is given from outside.
-pub struct Parts {
+pub struct CoordinatorParts {
     /// The fleet's memory.
     pub store: Arc<dyn FleetStore>,
     /// Where events are set aside.
@@ -52,9 +49,9 @@ pub struct Parts {
 
 /// The coordinator can't start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum CoordinatorError {
     /// The gRPC port can't be had.
-    #[error("can't listen on {address} (--coordinator-listen): {source}")]
+    #[error("cannot bind {address} (--coordinator-listen): {source}")]
     Listen {
         /// Where.
         address: SocketAddr,
@@ -71,8 +68,8 @@ pub enum StartError {
 
 /// A coordinator whose ports are bound.
 pub struct Coordinator {
-    config: Config,
-    parts: Parts,
+    config: CoordinatorConfig,
+    parts: CoordinatorParts,
     listener: Listener,
     address: SocketAddr,
     health: HealthServer,
@@ -83,8 +80,8 @@ impl Coordinator {
     ///
     /// # Errors
     /// A port that is taken or not allowed.
-    pub async fn bind(config: Config, parts: Parts) -> Result<Self, StartError> {
-        let fail = |source| StartError::Listen { address: config.listen, source };
+    pub async fn bind(config: CoordinatorConfig, parts: CoordinatorParts) -> Result<Self, CoordinatorError> {
+        let fail = |source| CoordinatorError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, "grpc", Limits::GRPC).await.map_err(fail)?;
         let address = listener.address().map_err(fail)?;
         let health = HealthServer::bind(config.health_listen, "--manager-health-port").await?;
@@ -106,12 +103,12 @@ impl Coordinator {
     /// The future is boxed so that it is compiled in this crate, not in each program that polls it.
     ///
     /// # Errors
-    /// [`StartError::Discord`] when Discord refuses the token.
-    pub fn run(self, stop: CancellationToken) -> BoxFuture<'static, Result<(), StartError>> {
+    /// [`CoordinatorError::Discord`] when Discord refuses the token.
+    pub fn run(self, stop: CancellationToken) -> BoxFuture<'static, Result<(), CoordinatorError>> {
         Box::pin(self.serve(stop))
     }
 
-    async fn serve(self, stop: CancellationToken) -> Result<(), StartError> {
+    async fn serve(self, stop: CancellationToken) -> Result<(), CoordinatorError> {
         let Self { config, parts, listener, address, health } = self;
         let discord = Discord::new(&config.token, config.api.as_ref(), config.gateway.as_ref())?;
         let discord = Arc::new(discord);
@@ -160,12 +157,7 @@ impl Coordinator {
             let services = service::Routes::new(CoordinatorServer::new(service))
                 .add_service(FleetServer::new(operators))
                 .add_service(bridge.into_service(config.deadlines));
-            let served = serve_grpc::<CoordinatorServer<CoordinatorService>>(
-                listener,
-                services,
-                DESCRIPTORS,
-                stop.clone(),
-            );
+            let served = serve_grpc::<CoordinatorServer>(listener, services, DESCRIPTORS, stop.clone());
             if let Err(error) = served.await {
                 tracing::error!(%error, "the gRPC server ended");
             }

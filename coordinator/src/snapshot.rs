@@ -38,6 +38,13 @@ pub struct IdentifyView {
     pub max_concurrency: u32,
 }
 
+impl IdentifyView {
+    /// Returns how long the last waiting request waits, when each bucket grants one in `interval`.
+    pub fn wait_of_last(&self, interval: Duration) -> Duration {
+        interval.saturating_mul(self.waiting.div_ceil(self.max_concurrency.max(1)))
+    }
+}
+
 /// A snapshot.
 #[derive(Clone, Debug)]
 pub struct Snapshot {

@@ -2,15 +2,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Problem, ProblemCode, ShardNumber, ShardReport, ShardStatus, Term};
+use fleet_model::{Problem, ProblemCode, ShardKey, ShardReport, ShardStatus, Term};
 use fleet_store::{FleetRecord, FleetStoreError, FleetStoreIdentity, TermClaim, TermWrite};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Config,
+    config::CoordinatorConfig,
     discord::{DiscordError, GatewayInfo},
-    driver::{Driver, DriverOutcome, HeldTerm, Shell, TermEnd, budget_from, invalid},
+    driver::{Driver, DriverOutcome, DriverParts, HeldTerm, Shell, TermEnd, budget_from, invalid},
     handle::DriverCommand,
     snapshot::{IdentifyView, Role, Snapshot},
 };
@@ -37,7 +37,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Discord refuses the token.
 pub(crate) async fn serve_terms(
     shell: &Shell,
-    config: &Config,
+    config: &CoordinatorConfig,
     mut commands: mpsc::Receiver<DriverCommand>,
     stop: &CancellationToken,
 ) -> Result<(), DiscordError> {
@@ -208,7 +208,7 @@ async fn claim(shell: &Shell) -> Result<ClaimResult, FleetStoreError> {
 /// Creates the driver with its machines at the beginning of a term.
 fn begin<'a>(
     shell: &'a Shell,
-    config: &Config,
+    config: &CoordinatorConfig,
     info: &GatewayInfo,
     Acting { held_term, record, store }: Acting,
 ) -> (Driver<'a>, mpsc::Receiver<DriverOutcome>) {
@@ -268,8 +268,10 @@ fn begin<'a>(
              the sessions cannot be resumed any more"
         );
     }
-    let (mut driver, outcomes) =
-        Driver::new(shell, held_term, fleet, identify, info.url.clone(), had_predecessor, store);
+    let gateway_url = info.url.clone();
+    let parts =
+        DriverParts { held_term, fleet, identify, gateway_url, had_predecessor, store_identity: store };
+    let (mut driver, outcomes) = Driver::new(shell, parts);
     driver.name_invalid(&invalid);
     (driver, outcomes)
 }
@@ -306,7 +308,7 @@ fn standby_snapshot(shell: &Shell, record: FleetRecord) -> Snapshot {
         };
         fleet.workers.insert(name, view);
     }
-    for shard in (0..total).map(ShardNumber) {
+    for shard in ShardKey::all(total) {
         let owner = record.owners.get(&shard).filter(|owner| {
             fleet.workers.get(&owner.worker).is_some_and(|worker| worker.incarnation == owner.incarnation)
         });
@@ -318,7 +320,7 @@ fn standby_snapshot(shell: &Shell, record: FleetRecord) -> Snapshot {
         }
         let epoch = owner.as_ref().map(|(_, epoch)| *epoch).unwrap_or_default();
         let report = ShardReport::bare(shard, epoch, ShardStatus::Unassigned);
-        fleet.shards.push(ShardView { owner, report, reported_at: None });
+        fleet.shards.push(ShardView { key: shard, owner, report, reported_at: None });
     }
     fleet.problems.extend(record.invalid.iter().map(|key| invalid::problem(key)));
     Snapshot { role: Role::Standby, fleet, identify: IdentifyView::default(), taken: Instant::now(), clock }

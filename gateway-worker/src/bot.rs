@@ -9,11 +9,15 @@
 use std::{sync::Arc, time::Duration};
 
 use dispatch::{Admission, Delivery, Dispatcher, Handler, Limits, Setup};
+use fleet_model::ShardEvent;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::{BootTime, dispatch_clock},
-    event::{Event, Mark, Wanted, queued::Queued},
+    event::{
+        Event, Mark, Wanted,
+        queued::{Queued, is_gap},
+    },
     handler::{Context, EventHandler, Tools},
     lease::LeaseWindow,
     relay::Relaying,
@@ -68,10 +72,10 @@ struct ShardHandler {
 impl ShardHandler {
     /// Waits until an event may be handled: RESUMED is covered by a checkpoint, and the lease, which may have lapsed
     /// meanwhile, is open. Returns false when the shard ends first.
-    async fn may_begin(&self, queued: &Queued) -> bool {
+    async fn may_begin(&self, event: &ShardEvent) -> bool {
         let opens = async {
-            if let Queued::Event(event @ Event { mark: Mark::Fresh, .. }) = queued {
-                self.gate.pass(event.position()).await;
+            if event.mark == Mark::Fresh && !is_gap(event) {
+                self.gate.pass(event.position).await;
             }
             while !self.lease.is_open(BootTime::now()) {
                 tokio::time::sleep(LEASE_LOOK).await;
@@ -94,7 +98,7 @@ impl Handler<Queued> for ShardHandler {
                 return admission;
             }
         }
-        if self.may_begin(delivery.payload()).await {
+        if self.may_begin(&delivery.payload().event).await {
             return Admission::Handle;
         }
         if delivery.alone {
@@ -108,14 +112,10 @@ impl Handler<Queued> for ShardHandler {
     }
 
     async fn handle(&self, delivery: &Delivery<Queued>) {
-        let mut queued = delivery.payload();
-        while let Queued::Replay(replayed) = queued {
-            queued = replayed;
-        }
-        match queued {
-            Queued::Event(event) => self.handler.handle(&self.context, event).await,
-            Queued::Gap(queued) => self.handler.gap(&self.context, &queued.gap).await,
-            Queued::Replay(_) => {}
+        let event = &delivery.payload().event;
+        match ::relay::gap_of(event) {
+            Some(gap) => self.handler.gap(&self.context, &gap).await,
+            None => self.handler.handle(&self.context, &Event(event.clone())).await,
         }
     }
 
@@ -155,7 +155,7 @@ impl EventQueues {
             clock: Arc::new(dispatch_clock),
             metrics: self.metrics.clone(),
         };
-        let dispatcher = Dispatcher::start(setup, shard.number().0, shard.epoch().0);
+        let dispatcher = Dispatcher::start(setup, shard.key().slot().0, shard.epoch().0);
         level.apply(&dispatcher, &self.code.runtime, &closing);
         EventQueue {
             dispatcher,

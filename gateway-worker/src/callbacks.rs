@@ -13,7 +13,7 @@ use dispatch::panics::{self, Panic};
 use fleet_model::ShardStatus;
 use serde_json::Value;
 use shard_bridge::{
-    AnswerOutcome, Delivered, LARGEST, ReplyFailure, ReplyFailureKind as Kind, failure, nests_too_deep,
+    AnswerOutcome, Delivered, LARGEST, ReplyFailure, ReplyFailureKind as Kind, nests_too_deep,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -151,7 +151,7 @@ impl ShardCallbacks {
             decision: decision.clone(),
             slot,
         };
-        let span = tracing::info_span!("handle_message", shard.id = %shard.number(), epoch = %shard.epoch());
+        let span = tracing::info_span!("handle_message", shard.id = %shard.key(), epoch = %shard.epoch());
         // Dropping the handle detaches the task; the tracker keeps it.
         drop(self.code.stragglers.spawn_on(call.run(said).instrument(span), &self.code.runtime));
         let taken = match timeout_at(until, hears).await {
@@ -188,7 +188,7 @@ impl ShardCallbacks {
         let Some(slot) = slots.take(until).await else {
             counted.outcome = "busy";
             let why = "its worker had too much to do and did not start it by the deadline";
-            return AnswerOutcome::Failed(failure(Kind::TooLate, why));
+            return AnswerOutcome::Failed(ReplyFailure::new(Kind::TooLate, why));
         };
         let (handler, context, lease) = (self.code.handler.clone(), self.context(), self.lease.clone());
         let work = async move {
@@ -210,7 +210,7 @@ impl ShardCallbacks {
                 }
             }
         };
-        let span = tracing::info_span!("handle_request", shard.id = %shard.number(), epoch = %shard.epoch());
+        let span = tracing::info_span!("handle_request", shard.id = %shard.key(), epoch = %shard.epoch());
         // Dropped with this, it is ended.
         let task =
             AbortOnDropHandle::new(self.code.stragglers.spawn_on(work.instrument(span), &self.code.runtime));
@@ -256,18 +256,18 @@ impl RequestEnd {
 }
 
 fn failed(kind: Kind, reason: impl Into<String>) -> AnswerOutcome {
-    AnswerOutcome::Failed(failure(kind, reason))
+    AnswerOutcome::Failed(ReplyFailure::new(kind, reason))
 }
 
 /// A reply as JSON text, if it may be sent.
 fn written(value: Value) -> Result<String, ReplyFailure> {
     if nests_too_deep(&value) {
-        return Err(failure(Kind::Failed, "its reply is nested too deeply"));
+        return Err(ReplyFailure::new(Kind::Failed, "its reply is nested too deeply"));
     }
     let json = value.to_string();
     if json.len() > LARGEST {
         let why = format!("its reply of {} bytes is over the limit of {LARGEST}", json.len());
-        return Err(failure(Kind::TooLarge, why));
+        return Err(ReplyFailure::new(Kind::TooLarge, why));
     }
     Ok(json)
 }

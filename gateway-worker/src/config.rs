@@ -23,7 +23,7 @@ use crate::{
     after_help = "The bot's token has no flag: set DISCORD_TOKEN (or BOT_TOKEN), or DISCORD_TOKEN_FILE.\n\
                   Spans are exported when OTEL_EXPORTER_OTLP_ENDPOINT is set; RUST_LOG sets what is logged."
 )]
-pub struct Args {
+pub struct WorkerArgs {
     /// URL of the coordinator's gRPC server
     #[arg(long, env = "COORDINATOR_URL", value_name = "URL", default_value = "http://127.0.0.1:50051")]
     pub coordinator_url: CoordinatorUrl,
@@ -223,7 +223,7 @@ impl FromStr for IntentList {
 
 /// Checked settings.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct WorkerConfig {
     /// Where the coordinator is.
     pub coordinator: CoordinatorUrl,
     /// Where the gRPC server listens.
@@ -266,12 +266,12 @@ pub struct Config {
     pub gateway: Option<GatewayUrl>,
 }
 
-impl Args {
+impl WorkerArgs {
     /// Checks the settings against each other.
     ///
     /// # Errors
     /// The first invalid flag, in one line.
-    pub fn into_config(self, token: Option<Secret>) -> Result<Config, SettingsError> {
+    pub fn into_config(self, token: Option<Secret>) -> Result<WorkerConfig, SettingsError> {
         let token = token.ok_or_else(|| {
             SettingsError::new(
                 "DISCORD_TOKEN",
@@ -289,7 +289,7 @@ impl Args {
         if self.bridge_deadline > deadlines.longest {
             return Err(SettingsError::new("--bridge-deadline (BRIDGE_DEADLINE)", "it takes at most 30s"));
         }
-        Ok(Config {
+        Ok(WorkerConfig {
             coordinator: self.coordinator_url,
             listen: self.worker_listen,
             advertise: self.worker_advertise,
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn defaults_are_valid_and_ask_for_no_privileged_intent() {
-        let args = Args::try_parse_from(["gateway-worker"]).unwrap();
+        let args = WorkerArgs::try_parse_from(["gateway-worker"]).unwrap();
         let config = args.into_config(Some(Secret::new("t"))).unwrap();
         let privileged = Intents::GUILD_MEMBERS | Intents::GUILD_PRESENCES | Intents::MESSAGE_CONTENT;
         assert!(!config.cache.intents.intersects(privileged));
@@ -357,7 +357,7 @@ mod tests {
             ("--rest-global-per-second", "0", "1..=100000"),
             ("--rest-invalid-limit", "10001", "1..=10000"),
         ] {
-            let error = Args::try_parse_from(["gateway-worker", flag, value]).unwrap_err().to_string();
+            let error = WorkerArgs::try_parse_from(["gateway-worker", flag, value]).unwrap_err().to_string();
             assert!(error.contains(flag) && error.contains(says), "{flag} {value}: {error}");
         }
     }

@@ -4,10 +4,11 @@ use std::{
     collections::BTreeSet,
     error::Error,
     fmt,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use dispatch::Kind;
+use fleet_model::ShardEvent;
 pub use fleet_model::{Mark, Position};
 
 use crate::{
@@ -45,6 +46,13 @@ impl Wanted {
     }
 }
 
+/// Returns an event as it arrives. Guild, session, mark and time are still missing: the shard's intake adds them.
+pub(crate) fn arrived(name: &str, sequence: u64, text: String) -> ShardEvent {
+    let position = Position::new(0, sequence);
+    let (name, text) = (name.into(), text.into());
+    ShardEvent { name, position, guild: None, mark: Mark::Fresh, received_at_unix_ms: 0, text }
+}
+
 /// Returns the mark of a late event: an interaction may have expired.
 pub(crate) fn late_mark(name: &str, text: &str, now_unix_ms: u64) -> Mark {
     if payload::interaction_age(name, text, now_unix_ms) > ANSWERED_WITHIN {
@@ -57,48 +65,39 @@ pub(crate) fn late_mark(name: &str, text: &str, now_unix_ms: u64) -> Mark {
 /// How long Discord waits for the first answer to an interaction.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
-/// One dispatch event.
+/// One dispatch event. A clone shares it.
 #[derive(Clone)]
-pub struct Event {
-    pub(crate) name: Kind,
-    /// The ordinal of the shard's session: grows with each READY.
-    pub(crate) session: u64,
-    pub(crate) sequence: u64,
-    pub(crate) guild: Option<u64>,
-    pub(crate) mark: Mark,
-    pub(crate) received_at_unix_ms: u64,
-    pub(crate) text: String,
-}
+pub struct Event(pub(crate) Arc<ShardEvent>);
 
 impl Event {
     /// Discord's name for it: `MESSAGE_CREATE`.
     pub fn name(&self) -> &str {
-        self.name.as_str()
+        &self.0.name
     }
 
     /// Its place in its shard.
     pub fn position(&self) -> Position {
-        Position::new(self.session, self.sequence)
+        self.0.position
     }
 
     /// The guild in which it happened.
     pub fn guild(&self) -> Option<u64> {
-        self.guild
+        self.0.guild
     }
 
     /// Whether it may have been handled before.
     pub fn mark(&self) -> Mark {
-        self.mark
+        self.0.mark
     }
 
     /// When a worker first received it.
     pub fn received_at(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(self.received_at_unix_ms)
+        UNIX_EPOCH + Duration::from_millis(self.0.received_at_unix_ms)
     }
 
     /// The payload as Discord sent it: JSON with `op`, `t`, `s` and `d`.
     pub fn raw(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// The payload as twilight's types; `None` for an event that twilight does not know.
@@ -106,7 +105,7 @@ impl Event {
     /// # Errors
     /// The payload does not match twilight's types. The error contains nothing of the payload, so it can be logged.
     pub fn parse(&self) -> Result<Option<twilight_model::gateway::event::Event>, EventError> {
-        reading::whole(self.name(), &self.text).map_err(|error| EventError((&error).into()))
+        reading::whole(self.name(), self.raw()).map_err(|error| EventError((&error).into()))
     }
 }
 
@@ -125,13 +124,7 @@ impl Error for EventError {}
 impl fmt::Debug for Event {
     /// Leaves out what users wrote.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event")
-            .field("name", &self.name)
-            .field("session", &self.session)
-            .field("sequence", &self.sequence)
-            .field("guild", &self.guild)
-            .field("mark", &self.mark)
-            .finish_non_exhaustive()
+        self.0.fmt(f)
     }
 }
 
@@ -142,15 +135,8 @@ mod tests {
     #[test]
     fn parse_error_contains_nothing_of_the_payload() {
         for d in [r#"{"content":{"marker":"marker"}}"#, r#"["marker"]"#, r#"{"id":"marker""#] {
-            let event = Event {
-                name: "MESSAGE_CREATE".into(),
-                session: 1,
-                sequence: 2,
-                guild: None,
-                mark: Mark::Fresh,
-                received_at_unix_ms: 0,
-                text: format!(r#"{{"t":"MESSAGE_CREATE","s":2,"op":0,"d":{d}}}"#),
-            };
+            let text = format!(r#"{{"t":"MESSAGE_CREATE","s":2,"op":0,"d":{d}}}"#);
+            let event = Event(arrived("MESSAGE_CREATE", 2, text).into());
             let error = event.parse().unwrap_err();
             assert!(error.source().is_none());
             let said = format!("{error} {error:?} {event:?}");

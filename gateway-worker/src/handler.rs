@@ -11,7 +11,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, Gap, ShardNumber};
+use fleet_model::{Epoch, Gap, ShardKey};
 use serde::Serialize;
 use shard_bridge::{Bridge, BridgeError, GatewayCommand, InvalidCommand};
 use tokio_util::sync::CancellationToken;
@@ -119,13 +119,13 @@ pub(crate) struct Tools {
 
 impl Context {
     /// The shard.
-    pub fn shard(&self) -> ShardNumber {
-        self.shard.number()
+    pub fn shard(&self) -> ShardKey {
+        self.shard.key()
     }
 
     /// How many shards the bot has.
     pub fn shard_total(&self) -> u32 {
-        self.shard.total()
+        self.shard.key().total()
     }
 
     /// The epoch under which this worker runs the shard: the fencing token for what the bot writes elsewhere.

@@ -7,6 +7,7 @@
 
 pub(crate) mod arrival;
 pub(crate) mod outgoing;
+mod source;
 
 pub(crate) use arrival::{Arrival, Arrivals, HandoffState};
 pub(crate) use outgoing::CopySlot;

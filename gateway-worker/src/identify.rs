@@ -105,7 +105,7 @@ impl PermitQueue {
         let request = PermitRequest { shard: self.shard.clone(), permits: self.permits.clone(), connection };
         if let Err(error) = self.client.messages.try_send(Message::Request(request)) {
             // Full would mean thousands of shards; closed means that the process ends.
-            tracing::error!(shard.id = %self.shard.number(), "cannot queue a request to identify; retrying");
+            tracing::error!(shard.id = %self.shard.key(), "cannot queue a request to identify; retrying");
             let messages = self.client.messages.clone();
             tokio::spawn(async move {
                 // Ends with the client task.

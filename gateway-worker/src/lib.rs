@@ -13,6 +13,7 @@ mod callbacks;
 mod checkpoints;
 pub mod clock;
 pub mod config;
+mod coordinator;
 mod discord;
 mod event;
 mod gateway_address;
@@ -41,22 +42,22 @@ mod threads;
 
 pub use async_trait::async_trait;
 pub use checkpoints::Keep;
-pub use config::{Args, Config};
+pub use config::{WorkerArgs, WorkerConfig};
 pub use discord::TokenRefused;
 pub use event::{Event, EventError, Mark, Position, Wanted};
-pub use fleet_model::{Epoch, ErrorClass, ShardNumber, ShardReport, ShardStatus, WorkerId};
+pub use fleet_model::{Epoch, ErrorClass, ShardKey, ShardReport, ShardSlot, ShardStatus, WorkerId};
 pub use handler::{
     Command, Context, EventHandler, MessageOutcome, NoHandler, RequestError, ShardMessage, ShardRequest,
 };
-pub use link::LinkError;
+pub use link::CoordinatorLinkError;
 pub use relay::Relay;
 pub use rest::RestBudget;
 pub use run::run;
 pub use serde_json;
-pub use service::{Parts, Worker, WorkerError};
+pub use service::{Worker, WorkerError, WorkerParts};
 pub use shard_bridge::{
     Bridge, BridgeError, BroadcastReceipt, FleetStats, GuildAnswer, Hub, HubItem, HubSubscription,
-    MessageReceipt, PresenceReceipt, ReplyFailure, ReplyFailureKind, ReplyValue, ShardReplies, ShardReply,
-    TimedReport, UserAnswer, Wants,
+    MessageReceipt, PresenceReceipt, RecipientKind, ReplyFailure, ReplyFailureKind, ReplyValue, ShardReplies,
+    ShardReply, TimedReport, UserAnswer, Wants,
 };
 pub use tokio_util::sync::CancellationToken;

@@ -6,22 +6,30 @@
 //! sessions, and go on when the lease is back. Only a refusal does: then every shard is closed and the worker registers as a new
 //! incarnation.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use altergolden_proto::{convert, v1};
 use arc_swap::ArcSwap;
-use fleet_model::{Assignment, Incarnation, Routes, Term, WorkerId};
+use fleet_model::{
+    Assignment, Epoch, Incarnation, RefusedDirective, Routes, SentReport, ShardKey, ShardReport, ShardSlot,
+    ShardStatus, Term, WorkerId, WorkerReport,
+};
 use fleet_store::FleetStore;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use crate::{
-    clock::BootTime, config::Config, identify::client::Registered, lease::Lease, metrics::LinkMetrics,
-    shard::GatewaySettings, shards::ShardSet, status::LinkStatus,
+    clock::BootTime,
+    config::WorkerConfig,
+    coordinator::{CoordinatorConnection, RegisterFailure},
+    identify::client::Registered,
+    lease::Lease,
+    metrics::LinkMetrics,
+    shard::GatewaySettings,
+    shards::ShardSet,
+    status::LinkStatus,
 };
 
 mod draining;
@@ -31,7 +39,6 @@ mod renewals;
 mod session;
 
 use draining::Draining;
-use registration::RegisterFailure;
 use renewals::{Renewals, StoreAnswer};
 use session::SessionEnd;
 
@@ -41,7 +48,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// What the link is given.
 pub(crate) struct LinkParts {
-    pub(crate) config: Config,
+    pub(crate) config: WorkerConfig,
     pub(crate) store: Arc<dyn FleetStore>,
     pub(crate) shards: ShardSet,
     /// Notified whenever a shard's status changes.
@@ -56,7 +63,7 @@ pub(crate) struct LinkParts {
 
 /// The link can't go on.
 #[derive(Debug, thiserror::Error)]
-pub enum LinkError {
+pub enum CoordinatorLinkError {
     /// Another worker has the name.
     #[error("--worker-name (WORKER_NAME): {0}")]
     NameTaken(String),
@@ -73,9 +80,11 @@ pub(crate) struct Link {
     assignment: Assignment,
     report_sequence: u64,
     /// Directives that this version does not know, to be named in the next report.
-    refused: Vec<v1::DirectiveRefused>,
+    refused: Vec<RefusedDirective>,
     /// It is on its way out.
     draining: Option<Draining>,
+    /// All assigned shards were ready since the worker had none.
+    ready_logged: bool,
 }
 
 /// One incarnation.
@@ -121,11 +130,12 @@ impl Link {
             report_sequence: 0,
             refused: Vec::new(),
             draining: None,
+            ready_logged: false,
         }
     }
 
     /// Runs one membership after another until the process is told to stop. Every gateway socket is closed on return.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), LinkError> {
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), CoordinatorLinkError> {
         let mut incarnation: Incarnation = (**self.parts.incarnation.load()).clone();
         let mut wait = FIRST_WAIT;
         loop {
@@ -159,7 +169,7 @@ impl Link {
         &mut self,
         mut membership: Membership,
         stop: &CancellationToken,
-    ) -> Result<MembershipEnd, LinkError> {
+    ) -> Result<MembershipEnd, CoordinatorLinkError> {
         let mut wait = FIRST_WAIT;
         let mut name_taken_since = None;
         // Where everything is started at once, the first try fails and the next does not: no warning.
@@ -167,12 +177,12 @@ impl Link {
         let mut said = String::new();
         loop {
             let failure = match self.register(&mut membership).await {
-                Ok(channel) => {
+                Ok(connection) => {
                     name_taken_since = None;
                     is_first_try = false;
                     said.clear();
                     let since = BootTime::now();
-                    let end = self.serve_session(&mut membership, channel, stop).await;
+                    let end = self.serve_session(&mut membership, connection, stop).await;
                     // A stream that breaks at once, time after time, is no reason to hurry.
                     if BootTime::now().since(since) > LONGEST_WAIT {
                         wait = FIRST_WAIT;
@@ -187,7 +197,7 @@ impl Link {
                 Err(RegisterFailure::NameTaken { why, patience }) => {
                     let since = *name_taken_since.get_or_insert_with(BootTime::now);
                     if BootTime::now().since(since) >= patience {
-                        return Err(LinkError::NameTaken(why));
+                        return Err(CoordinatorLinkError::NameTaken(why));
                     }
                     why
                 }
@@ -264,13 +274,13 @@ impl Link {
     }
 
     fn begin_stopping(&mut self) {
-        let held = self.parts.shards.running().0.len();
+        let held = self.parts.shards.count_running();
         self.draining = Some(Draining::before_stop(self.parts.config.drain_timeout, held, Instant::now()));
     }
 
     /// Begins the drain that the coordinator requested.
     fn begin_requested_drain(&mut self) {
-        let held = self.parts.shards.running().0.len();
+        let held = self.parts.shards.count_running();
         let timeout = self.parts.config.drain_timeout;
         self.draining.get_or_insert(Draining::requested(timeout, held, Instant::now()));
     }
@@ -288,49 +298,59 @@ impl Link {
         self.parts.status.send_modify(|status| status.assigned = self.assignment.shards.len());
     }
 
-    /// What the next report says.
-    fn next_report(&mut self, membership: &mut Membership, leaving: bool) -> v1::WorkerReport {
+    /// Returns the next report.
+    fn next_report(&mut self, membership: &mut Membership, leaving: bool) -> SentReport {
         let now = BootTime::now();
         self.forget_departed();
         self.parts.shards.give_up_stuck(membership.ttl / 2, now);
+        let reports = self.parts.shards.reports();
+        self.log_all_ready(&reports);
         self.report_sequence += 1;
         membership.lease.report_sent(self.report_sequence, now);
-        v1::WorkerReport {
-            worker_id: self.worker.to_string(),
-            incarnation: membership.incarnation.to_string(),
+        SentReport {
+            worker: self.worker.clone(),
+            incarnation: membership.incarnation.clone(),
+            term: self.term,
             sequence: self.report_sequence,
-            assignment_revision: self.assignment.revision,
-            term: self.term.0,
-            shards: self.parts.shards.reports().into_iter().map(Into::into).collect(),
-            rss_bytes: crate::status::resident_bytes().unwrap_or(0),
-            draining: self.draining.is_some(),
-            released: convert::shard_epochs(self.parts.shards.given_up()),
-            leaving,
             refused: std::mem::take(&mut self.refused),
-            arrived: convert::shard_epochs(&self.parts.shards.copied()),
-            store_away: self.parts.status.borrow().store.is_err(),
+            report: WorkerReport {
+                assignment_revision: self.assignment.revision,
+                shards: reports,
+                released: slots(self.parts.shards.given_up()),
+                arrived: slots(&self.parts.shards.copied()),
+                rss_bytes: crate::status::resident_bytes().unwrap_or(0),
+                draining: self.draining.is_some(),
+                leaving,
+                store_away: self.parts.status.borrow().store.is_err(),
+            },
         }
+    }
+
+    /// Logs that all assigned shards are ready, once until the worker has none.
+    fn log_all_ready(&mut self, reports: &[ShardReport]) {
+        let shards = reports.len();
+        let ready = |report: &ShardReport| report.status == ShardStatus::Ready;
+        let all_ready = shards > 0 && shards == self.assignment.shards.len() && reports.iter().all(ready);
+        if all_ready && !self.ready_logged {
+            tracing::info!(worker.id = %self.worker, shards, "all shards ready");
+        }
+        self.ready_logged = shards > 0 && (all_ready || self.ready_logged);
     }
 
     /// Directives of a newer coordinator are refused by name.
     fn refuse_directive(&mut self, kind: String) {
         let reason = format!("unknown to version {}", env!("CARGO_PKG_VERSION"));
-        self.refused.push(v1::DirectiveRefused { kind, reason });
+        self.refused.push(RefusedDirective { kind, reason });
     }
 
-    fn take_routes(&mut self, table: v1::RoutingTable) {
-        match Routes::try_from(table) {
-            Ok(routes) => {
-                self.parts.routes.send_if_modified(|known| {
-                    let newer = routes.is_newer_than(known);
-                    if newer {
-                        *known = Arc::new(routes);
-                    }
-                    newer
-                });
+    fn take_routes(&mut self, routes: Arc<Routes>) {
+        self.parts.routes.send_if_modified(|known| {
+            let newer = routes.is_newer_than(known);
+            if newer {
+                *known = routes;
             }
-            Err(error) => tracing::warn!(%error, "invalid routing table ignored"),
-        }
+            newer
+        });
         self.forget_departed();
     }
 
@@ -339,9 +359,12 @@ impl Link {
         self.parts.shards.forget_departed(&routes, BootTime::now());
     }
 
-    fn announce(&self, membership: &Membership, channel: Channel) {
-        let registered =
-            Registered { channel, worker: self.worker.clone(), incarnation: membership.incarnation.clone() };
+    fn announce(&self, membership: &Membership, connection: CoordinatorConnection) {
+        let registered = Registered {
+            connection,
+            worker: self.worker.clone(),
+            incarnation: membership.incarnation.clone(),
+        };
         self.parts.registered.send_replace(Some(registered));
         self.parts.status.send_modify(|status| {
             status.coordinator = Ok(());
@@ -355,4 +378,9 @@ async fn until(moment: Option<Instant>) {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
     }
+}
+
+/// Returns shards as a report names them.
+fn slots(shards: &BTreeMap<ShardKey, Epoch>) -> Vec<(ShardSlot, Epoch)> {
+    shards.iter().map(|(shard, epoch)| (shard.slot(), *epoch)).collect()
 }

@@ -3,16 +3,12 @@
 use std::sync::Arc;
 
 use ::relay::{
-    Bounds, EventNames, MemoryRelay, Outbox, OutboxParts, OutgoingEvent, Position, RedisRelay, RelayMetrics,
-    RelayStatus, RelayStore,
+    Bounds, EventNames, MemoryRelay, Outbox, OutboxParts, RedisRelay, RelayMetrics, RelayStatus, RelayStore,
 };
-use checkpoint::PendingEvent;
+use fleet_model::ShardEvent;
 use tokio::runtime::Handle;
 
-use crate::{
-    event::{Event, queued::Queued},
-    shard_state::ShardState,
-};
+use crate::{event::queued::is_gap, shard_state::ShardState};
 
 mod commands;
 
@@ -58,7 +54,7 @@ impl Relaying {
             bounds: self.bounds,
             metrics: self.metrics.clone(),
             status: self.status.clone(),
-            shard: shard.number(),
+            shard: shard.key(),
             epoch: shard.epoch(),
             runtime: self.runtime.clone(),
         });
@@ -79,40 +75,10 @@ impl ShardRelay {
         self.names.has(name)
     }
 
-    /// Relays an item if its name is relayed.
-    pub(crate) fn push(&self, queued: &Queued) {
-        match queued {
-            Queued::Event(event) if self.wants(event.name()) => self.outbox.push(waiting(event)),
-            Queued::Gap(gap) => {
-                self.outbox.push(OutgoingEvent::gap(gap.gap.until_unix_ms, &gap.text, queued.position()));
-            }
-            // What was set aside was relayed when it came.
-            Queued::Event(_) | Queued::Replay(_) => {}
+    /// Relays an event if its name is relayed, and a gap always.
+    pub(crate) fn push(&self, event: &Arc<ShardEvent>) {
+        if is_gap(event) || self.wants(&event.name) {
+            self.outbox.push(event.clone());
         }
     }
-}
-
-fn waiting(event: &Event) -> OutgoingEvent {
-    OutgoingEvent {
-        position: event.position(),
-        name: event.name().into(),
-        guild: event.guild(),
-        received_at_unix_ms: event.received_at_unix_ms,
-        mark: event.mark(),
-        text: event.raw().into(),
-    }
-}
-
-/// Converts an entry for a checkpoint: bot code has handled it, or does not want it.
-pub(crate) fn as_pending(waiting: &OutgoingEvent) -> (Position, PendingEvent) {
-    let Position { session, sequence } = waiting.position;
-    let pending = PendingEvent {
-        session,
-        sequence,
-        started: true,
-        handled: true,
-        received_at_unix_ms: waiting.received_at_unix_ms,
-        text: waiting.text.to_string(),
-    };
-    (waiting.position, pending)
 }

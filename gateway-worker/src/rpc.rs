@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use altergolden_proto::{
-    convert,
-    v1::{self, gateway_worker_server::GatewayWorker},
+    convert::{self, refusal},
+    v1::{self, gateway_worker_server},
 };
 use arc_swap::ArcSwap;
 use checkpoint::SetAsideStore;
-use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
+use fleet_model::{Epoch, ErrorClass, Incarnation, ShardSlot, WorkerId};
 use shard_bridge::LocalShards as _;
 use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
@@ -23,6 +23,9 @@ mod set_aside;
 
 /// The most ids that one call may ask about.
 const MOST_IDS: usize = 1_000;
+
+/// The gRPC server.
+pub(crate) type WorkerServer = gateway_worker_server::GatewayWorkerServer<WorkerService>;
 
 /// Serves the fleet.
 #[derive(Clone)]
@@ -39,13 +42,16 @@ pub(crate) struct WorkerService {
 
 fn check(ids: &[u64]) -> Result<(), Status> {
     if ids.len() > MOST_IDS {
-        return Err(Status::invalid_argument(format!("{} ids are over the limit of {MOST_IDS}", ids.len())));
+        return Err(refusal(
+            ErrorClass::InvalidInput,
+            format!("{} ids are over the limit of {MOST_IDS}", ids.len()),
+        ));
     }
     Ok(())
 }
 
 #[tonic::async_trait]
-impl GatewayWorker for WorkerService {
+impl gateway_worker_server::GatewayWorker for WorkerService {
     async fn identity(
         &self,
         _: Request<v1::IdentityRequest>,
@@ -84,16 +90,16 @@ impl GatewayWorker for WorkerService {
         Ok(Response::new(self.shards.users(&ids).into()))
     }
 
-    type CopyShardStream = copy_shard::Parts;
+    type CopyShardStream = copy_shard::CopyStream;
 
     async fn copy_shard(
         &self,
         request: Request<v1::CopyShardRequest>,
     ) -> Result<Response<Self::CopyShardStream>, Status> {
         let v1::CopyShardRequest { shard_id, epoch, worker_id } = request.into_inner();
-        let shard = self.shards.get(ShardNumber(shard_id)).filter(|shard| shard.epoch() == Epoch(epoch));
+        let shard = self.shards.get(ShardSlot(shard_id)).filter(|shard| shard.epoch() == Epoch(epoch));
         let shard = shard.ok_or_else(|| {
-            Status::not_found(format!("shard {shard_id} does not run here at epoch {epoch}"))
+            refusal(ErrorClass::NotFound, format!("shard {shard_id} does not run here at epoch {epoch}"))
         })?;
         let copying = shard.copy_slot().begin(shard.state());
         let copying = copying.map_err(|refused| convert::status(&refused))?;

@@ -10,7 +10,7 @@ use process::{
     settings::{self, Exit},
 };
 
-use crate::{Args, EventHandler, Parts, Relay, Worker, WorkerError};
+use crate::{EventHandler, Relay, Worker, WorkerArgs, WorkerError, WorkerParts};
 
 /// Runs a gateway worker with this bot code until it is told to stop: reads flags and environment, connects to Redis,
 /// registers with the coordinator, runs shards. To be called first thing in `main`, inside a tokio runtime of several
@@ -41,7 +41,7 @@ fn run_with(handler: Arc<dyn EventHandler>) -> BoxFuture<'static, ExitCode> {
     Box::pin(process::run_service("gateway-worker", |args| start(args, handler)))
 }
 
-async fn start(args: Args, handler: Arc<dyn EventHandler>) -> Result<(), ExitError> {
+async fn start(args: WorkerArgs, handler: Arc<dyn EventHandler>) -> Result<(), ExitError> {
     let (store_args, relay_args) = (args.store.clone(), args.relay.clone());
     let config = args.into_config(settings::discord_token()?)?;
     let url = store_args.url()?;
@@ -51,7 +51,7 @@ async fn start(args: Args, handler: Arc<dyn EventHandler>) -> Result<(), ExitErr
     let link = redis_link::RedisLink::new(url, redis_link::LinkOptions::default());
     let checkpoints =
         Arc::new(checkpoint::CheckpointRedisStore::new(link.clone(), store_args.redis_prefix.clone()));
-    let parts = Parts {
+    let parts = WorkerParts {
         store: Arc::new(FleetRedisStore::new(link.clone(), store_args.redis_prefix.clone())),
         set_aside: checkpoints.clone(),
         checkpoints,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ::relay::{RelayMetrics, RelayStatus};
-use altergolden_proto::{DESCRIPTORS, v1::gateway_worker_server::GatewayWorkerServer};
+use altergolden_proto::DESCRIPTORS;
 use arc_swap::ArcSwap;
 use checkpoint::{CheckpointStore, SetAsideStore};
 use discord_rest::Rest;
@@ -33,14 +33,14 @@ use crate::{
     bot::{BotCode, EventQueues, Suspects},
     callbacks::CallbackSlots,
     checkpoints::{Checkpoints, Pace, WrittenFormat},
-    config::Config,
+    config::WorkerConfig,
     discord::{self, TokenRefused},
     handler::{EventHandler, Tools},
     identify,
-    link::{Link, LinkError, LinkParts},
+    link::{CoordinatorLinkError, Link, LinkParts},
     relay::{Relay, Relaying},
     rest::RestBudget,
-    rpc::WorkerService,
+    rpc::{WorkerServer, WorkerService},
     shards::{RunningShards, ShardParts, ShardSet},
     singleton::Singletons,
     status::{LinkStatus, WorkerHealth},
@@ -59,7 +59,7 @@ use tasks::Servers;
 const HANDLERS_END: Duration = Duration::from_secs(5);
 
 /// What the worker is given from outside.
-pub struct Parts {
+pub struct WorkerParts {
     /// The fleet's memory: the second path of the lease.
     pub store: Arc<dyn FleetStore>,
     /// Where checkpoints are kept.
@@ -109,7 +109,7 @@ pub enum WorkerError {
     Token(#[from] TokenRefused),
     /// The fleet does not take it.
     #[error(transparent)]
-    Link(#[from] LinkError),
+    Link(#[from] CoordinatorLinkError),
     /// There are no threads for shards or handlers.
     #[error("cannot start threads: {0}")]
     Threads(io::Error),
@@ -120,8 +120,8 @@ pub enum WorkerError {
 
 /// A worker whose ports are bound.
 pub struct Worker {
-    config: Config,
-    parts: Parts,
+    config: WorkerConfig,
+    parts: WorkerParts,
     listener: Listener,
     address: SocketAddr,
     health: HealthServer,
@@ -133,7 +133,7 @@ impl Worker {
     ///
     /// # Errors
     /// A port that is taken or not allowed.
-    pub async fn bind(config: Config, parts: Parts) -> Result<Self, WorkerError> {
+    pub async fn bind(config: WorkerConfig, parts: WorkerParts) -> Result<Self, WorkerError> {
         let fail = |source| WorkerError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, "grpc", Limits::GRPC).await.map_err(fail)?;
         let address = listener.address().map_err(fail)?;
@@ -252,11 +252,10 @@ impl Worker {
             runtime: threads.shards(),
             changed: changed.clone(),
         };
-        let services = GrpcRoutes::new(GatewayWorkerServer::new(service))
-            .add_service(bridge.into_service(config.deadlines));
-        let mut server = servers.spawn(|stop| {
-            serve_grpc::<GatewayWorkerServer<WorkerService>>(listener, services, DESCRIPTORS, stop)
-        });
+        let services =
+            GrpcRoutes::new(WorkerServer::new(service)).add_service(bridge.into_service(config.deadlines));
+        let mut server =
+            servers.spawn(|stop| serve_grpc::<WorkerServer>(listener, services, DESCRIPTORS, stop));
         let drain_timeout = config.drain_timeout;
 
         let ended = async {
@@ -313,7 +312,7 @@ async fn run_link(
 }
 
 /// Builds what the relays of all shards share.
-fn build_relaying(relay: Relay, config: &Config) -> Relaying {
+fn build_relaying(relay: Relay, config: &WorkerConfig) -> Relaying {
     Relaying {
         relay,
         bounds: ::relay::Bounds { events: config.limits.items, bytes: config.limits.bytes },
@@ -326,7 +325,7 @@ fn build_relaying(relay: Relay, config: &Config) -> Relaying {
 /// Builds what bot code is run with.
 fn build_code(
     handler: Arc<dyn EventHandler>,
-    config: &Config,
+    config: &WorkerConfig,
     rest_authority: &str,
     bridge: &Bridge,
     threads: &Threads,
@@ -346,7 +345,7 @@ fn build_code(
 /// Builds what the queues of all shards share.
 fn build_event_queues(
     code: &BotCode,
-    config: &Config,
+    config: &WorkerConfig,
     metrics: &WorkerMetrics,
     set_aside: Arc<dyn SetAsideStore>,
     relaying: Option<Relaying>,
@@ -365,7 +364,7 @@ fn build_event_queues(
 /// Builds what the checkpoints of all shards are written with.
 fn build_checkpoints(
     store: Arc<dyn CheckpointStore>,
-    config: &Config,
+    config: &WorkerConfig,
     metrics: &WorkerMetrics,
 ) -> Checkpoints {
     Checkpoints {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use checkpoint::Session;
-use fleet_model::{Epoch, Position, ProblemCode, ShardNumber, ShardReport, ShardStatus, StartOutcome};
+use fleet_model::{Epoch, Position, ProblemCode, ShardKey, ShardReport, ShardStatus, StartOutcome};
 use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
 
@@ -25,9 +25,8 @@ const NOT_CONNECTED: &str = "not connected yet";
 /// The state of a shard that this worker runs.
 #[derive(Debug)]
 pub struct ShardState {
-    number: ShardNumber,
+    key: ShardKey,
     epoch: Epoch,
-    total: u32,
     cache: ShardCache,
     state: Mutex<State>,
     /// When its task last went round, in milliseconds since boot.
@@ -94,13 +93,7 @@ struct State {
 }
 
 impl ShardState {
-    pub(crate) fn new(
-        number: ShardNumber,
-        epoch: Epoch,
-        total: u32,
-        cache: ShardCache,
-        changed: Arc<Notify>,
-    ) -> Self {
+    pub(crate) fn new(key: ShardKey, epoch: Epoch, cache: ShardCache, changed: Arc<Notify>) -> Self {
         let state = State {
             status: ShardStatus::Reconnecting,
             detail: NOT_CONNECTED.to_owned(),
@@ -118,9 +111,8 @@ impl ShardState {
         };
         let ticked = AtomicU64::new(BootTime::now().as_millis());
         Self {
-            number,
+            key,
             epoch,
-            total,
             cache,
             state: Mutex::new(state),
             ticked,
@@ -131,19 +123,14 @@ impl ShardState {
         }
     }
 
-    /// Its number.
-    pub fn number(&self) -> ShardNumber {
-        self.number
+    /// The shard.
+    pub fn key(&self) -> ShardKey {
+        self.key
     }
 
     /// The epoch that it runs under.
     pub fn epoch(&self) -> Epoch {
         self.epoch
-    }
-
-    /// How many shards the bot has.
-    pub fn total(&self) -> u32 {
-        self.total
     }
 
     /// What it knows.
@@ -162,7 +149,7 @@ impl ShardState {
         let (guilds, users, channels, voice_connections) = self.cache.figures();
         let uptime = state.connected_since.map_or(Duration::ZERO, |since| BootTime::now().since(since));
         ShardReport {
-            shard: self.number,
+            shard: self.key.slot(),
             epoch: self.epoch,
             status: state.status,
             sequence: state.progress.map_or(0, |progress| progress.read),
@@ -258,7 +245,7 @@ impl ShardState {
     pub(crate) fn in_words(&self) -> String {
         let State { status, detail, .. } = self.lock().clone();
         let colon = if detail.is_empty() { "" } else { ": " };
-        format!("shard {} is {status}{colon}{detail}", self.number)
+        format!("shard {} is {status}{colon}{detail}", self.key)
     }
 
     /// Where its session stands; `None` when it has none.
@@ -335,7 +322,7 @@ impl ShardState {
 
     /// Another worker owns the shard: no further handler starts.
     pub(crate) fn outranked(&self, by: Epoch) {
-        tracing::warn!(shard.id = %self.number, epoch = %self.epoch, %by, "another worker has the shard: closing it");
+        tracing::warn!(shard.id = %self.key, epoch = %self.epoch, %by, "another worker has the shard: closing it");
         self.outranked.cancel();
         if let Some(stop) = self.on_outranked.0.get() {
             stop();

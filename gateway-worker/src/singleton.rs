@@ -10,7 +10,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dispatch::panics::{self, Panic};
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use tokio::{runtime::Handle, task::JoinError, time::Instant};
 use tokio_util::{
     sync::CancellationToken,
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The shard that every fleet has.
-const HOLDER: ShardNumber = ShardNumber(0);
+const HOLDER: ShardSlot = ShardSlot(0);
 
 /// How often the lease is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -71,7 +71,7 @@ impl Singletons {
         lease: &LeaseWindow,
         asked: &CancellationToken,
     ) -> (Option<Singleton>, CancellationToken) {
-        if shard.number() != HOLDER {
+        if shard.key().slot() != HOLDER {
             return (None, asked.clone());
         }
         let (singleton, stop) = self.start(shard, lease, asked);
@@ -202,7 +202,7 @@ impl Keeper {
         // The call is inside: what makes the future can panic as well.
         let work = panics::caught(async move { handler.singleton(&context, token).await });
         let mut task = AbortOnDropHandle::new(self.running.spawn_on(work, &self.runtime));
-        tracing::debug!(shard.id = %self.shard.number(), epoch = %self.shard.epoch(), "singleton begins");
+        tracing::debug!(shard.id = %self.shard.key(), epoch = %self.shard.epoch(), "singleton begins");
         self.metrics.singleton_runs(true);
         let ended = tokio::select! {
             biased;
@@ -211,7 +211,7 @@ impl Keeper {
             () = self.lease_closed() => self.end(&cancelled, task).await,
         };
         self.metrics.singleton_runs(false);
-        tracing::debug!(shard.id = %self.shard.number(), epoch = %self.shard.epoch(), "singleton ended");
+        tracing::debug!(shard.id = %self.shard.key(), epoch = %self.shard.epoch(), "singleton ended");
         ended
     }
 
@@ -252,11 +252,11 @@ impl Keeper {
             () = fenced => {}
             () = tokio::time::sleep(self.grace) => {}
         }
-        tracing::warn!(shard.id = %self.shard.number(), "singleton did not end in time; aborting it");
+        tracing::warn!(shard.id = %self.shard.key(), "singleton did not end in time; aborting it");
         task.abort();
         if tokio::time::timeout(ABORT, &mut task).await.is_err() {
             tracing::error!(
-                shard.id = %self.shard.number(), epoch = %self.shard.epoch(),
+                shard.id = %self.shard.key(), epoch = %self.shard.epoch(),
                 "singleton blocks its thread and cannot be aborted; another may start elsewhere"
             );
         }
@@ -291,7 +291,7 @@ impl Keeper {
     fn log_panic(&self, panic: &Panic, again_in: Duration) {
         self.metrics.count_singleton_panic();
         tracing::error!(
-            shard.id = %self.shard.number(), epoch = %self.shard.epoch(), panic = panic.message,
+            shard.id = %self.shard.key(), epoch = %self.shard.epoch(), panic = panic.message,
             location = panic.location, backtrace = panic.backtrace, ?again_in, "singleton panicked"
         );
     }

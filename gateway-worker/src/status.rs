@@ -103,7 +103,7 @@ impl WorkerHealth {
             if let Some(why) = shard.checkpoint_trouble() {
                 problems.push(Problem::of_shard(
                     ProblemCode::CheckpointFailing,
-                    shard.number(),
+                    shard.key().slot(),
                     format!("checkpoint not written: {why}"),
                 ));
             }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use checkpoint::{CheckpointMemoryStore, CheckpointStore};
 use event_bus::MemoryBus;
-use fleet_model::{Epoch, Routes, ShardNumber};
+use fleet_model::{Epoch, Routes, ShardKey};
 use shard_bridge::{Bridge, BridgeMetrics, BridgeParts, Hub};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ use crate::{
     shards::RunningShard,
 };
 
-pub(crate) const SHARD: ShardNumber = ShardNumber(3);
+pub(crate) const SHARD: ShardKey = ShardKey::new(3, TOTAL);
 pub(crate) const EPOCH: Epoch = Epoch(7);
 pub(crate) const TOTAL: u32 = 4;
 
@@ -37,7 +37,7 @@ pub(crate) fn cache(resources: &str) -> CacheSettings {
 
 pub(crate) fn shard_at(epoch: Epoch, resources: &str) -> Arc<ShardState> {
     let cache = ShardCache::new(cache(resources));
-    Arc::new(ShardState::new(SHARD, epoch, TOTAL, cache, Arc::new(Notify::new())))
+    Arc::new(ShardState::new(SHARD, epoch, cache, Arc::new(Notify::new())))
 }
 
 /// A lease that holds for the test.

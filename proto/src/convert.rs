@@ -6,21 +6,25 @@
 mod assignment;
 mod bounds;
 mod cached;
+mod directive;
 mod json;
 mod lookup;
 mod outcome;
+mod permit;
 mod problem;
 mod report;
 mod routes;
 mod session;
 mod status;
 
-pub use assignment::{epochs_of_shards, running_ranges, running_shards, shard_epochs};
+pub use assignment::{running_ranges, running_shards};
 pub use bounds::{Bounded, for_people};
 pub use cached::CachedObject;
+pub use directive::{directive_from_wire, directive_to_wire};
 pub use json::{encoded_len, from_json, is_exact, to_json};
-pub use report::status_from_wire;
-pub use status::{class_of, status};
+pub use permit::{permit_answer, permit_message};
+pub use report::{status_from_wire, worker_report};
+pub use status::{class_of, refusal, status};
 
 pub use fleet_model::MAX_SHARDS;
 
@@ -71,8 +75,13 @@ pub enum Malformed {
     },
     /// A shard number above the limit.
     #[error("shard {0} is above the highest possible shard number")]
-    Shard(fleet_model::ShardNumber),
+    Shard(fleet_model::ShardSlot),
     /// A number that stands for no status.
     #[error("{0} is no shard status")]
     Status(i32),
+}
+
+/// Returns whole milliseconds.
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

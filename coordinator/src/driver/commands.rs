@@ -1,6 +1,7 @@
 //! Commands of the RPCs.
 
 use fleet::{PlanBudget, RegistrationRefused, identify::unknown_permits_end};
+use fleet_model::IdentifyMessage;
 
 use super::Driver;
 use crate::handle::{Admission, DriverCommand, HandleError};
@@ -16,21 +17,23 @@ impl Driver<'_> {
                     .may_join(&registration.worker, &registration.incarnation)
                     .and_then(|()| self.fleet.check_claims(&registration, now))
                     .map_err(|refused| self.refuse(refused));
-                let _ = reply.send(self.require_confirmed_term().and(answer).map(|()| self.term));
+                let _ = reply.send(self.require_confirmed_term().and(answer).map(|()| self.term.number));
             }
-            DriverCommand::Join { reply, .. } if !self.may_act => drop(reply.send(Err(self.in_doubt()))),
+            DriverCommand::Join { reply, .. } if !self.term.may_act => drop(reply.send(Err(self.in_doubt()))),
             DriverCommand::Join { registration, reply } => {
                 let worker = registration.worker.clone();
-                if !registration.running.is_empty() && !self.had_predecessor {
+                if !registration.running.shards.is_empty() && !self.term.had_predecessor {
                     // A running fleet without records: its permits are unknown.
-                    self.had_predecessor = true;
-                    self.identify.hold_until(now.mono + unknown_permits_end(self.shell.identify_interval));
+                    self.term.had_predecessor = true;
+                    self.permits
+                        .queue
+                        .hold_until(now.mono + unknown_permits_end(self.shell.identify_interval));
                 }
                 let joined = self.fleet.join(*registration, now).map(|assignment| Admission {
-                    term: self.term,
+                    term: self.term.number,
                     assignment,
                     lease_ttl: self.shell.lease_ttl,
-                    gateway_url: self.gateway_url.clone(),
+                    gateway_url: self.term.gateway_url.clone(),
                 });
                 if joined.is_ok() {
                     // The new incarnation's directives go over its new stream.
@@ -56,11 +59,13 @@ impl Driver<'_> {
                 let _ =
                     reply.send(self.open_identify(worker, &incarnation).ok_or(HandleError::UnknownWorker));
             }
-            DriverCommand::RequestPermit { stream, ticket, shard, epoch, traceparent } => {
-                self.request_permit(stream, ticket, shard, epoch, &traceparent, now.mono);
-            }
-            DriverCommand::Used { stream, ticket } => self.identify_used(stream, ticket, now.mono),
-            DriverCommand::Cancel { stream, ticket } => self.identify_cancelled(stream, ticket, now.mono),
+            DriverCommand::Permit { stream, message } => match message {
+                IdentifyMessage::Request { ticket, shard, epoch, traceparent } => {
+                    self.request_permit(stream, ticket, shard, epoch, &traceparent, now.mono);
+                }
+                IdentifyMessage::Used { ticket } => self.identify_used(stream, ticket, now.mono),
+                IdentifyMessage::Cancel { ticket } => self.identify_cancelled(stream, ticket, now.mono),
+            },
             DriverCommand::IdentifyEnded { stream } => self.identify_ended(stream, now.mono),
             DriverCommand::StartPlan { kind, dry_run, reply } => {
                 let means = self.plan_budget();
@@ -80,11 +85,11 @@ impl Driver<'_> {
 
     /// Returns the IDENTIFYs that a plan may use.
     fn plan_budget(&self) -> PlanBudget {
-        let budget = self.identify.budget();
-        let left = if self.identify.halted().is_some() { 0 } else { budget.remaining };
+        let budget = self.permits.queue.budget();
+        let left = if self.permits.queue.halted().is_some() { 0 } else { budget.remaining };
         PlanBudget {
             identifies: left.saturating_sub(budget.reserve),
-            max_concurrency: self.identify.max_concurrency(),
+            max_concurrency: self.permits.queue.max_concurrency(),
             identify_interval: self.shell.identify_interval,
         }
     }

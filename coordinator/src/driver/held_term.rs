@@ -128,26 +128,26 @@ impl HeldTerm {
 impl Driver<'_> {
     /// Updates whether the term is confirmed. While it is not, the store counts as away and no shard moves.
     pub(super) fn refresh_term_state(&mut self) {
-        let could_act = std::mem::replace(&mut self.may_act, self.held_term.turn());
-        if could_act && !self.may_act {
-            let (unconfirmed, standby) = self.held_term.doubt();
+        let could_act = std::mem::replace(&mut self.term.may_act, self.term.held.turn());
+        if could_act && !self.term.may_act {
+            let (unconfirmed, standby) = self.term.held.doubt();
             tracing::warn!(
-                term = %self.term, unconfirmed_ms = unconfirmed.as_millis() as u64, standby,
+                term = %self.term.number, unconfirmed_ms = unconfirmed.as_millis() as u64, standby,
                 "term unconfirmed; no lease acknowledged, no shard moved"
             );
-            self.held_term.ask();
+            self.term.held.ask();
             self.fleet.mark_store_away();
-            self.dirty = true;
-        } else if !could_act && self.may_act {
-            tracing::info!(term = %self.term, "term confirmed again");
+            self.publishing.dirty = true;
+        } else if !could_act && self.term.may_act {
+            tracing::info!(term = %self.term.number, "term confirmed again");
             self.probe_store();
-            self.dirty = true;
+            self.publishing.dirty = true;
         }
     }
 
     /// Refuses a registration while the term is unconfirmed: it would renew a lease.
     pub(super) fn require_confirmed_term(&self) -> Result<(), HandleError> {
-        if self.may_act { Ok(()) } else { Err(self.in_doubt()) }
+        if self.term.may_act { Ok(()) } else { Err(self.in_doubt()) }
     }
 
     pub(super) fn in_doubt(&self) -> HandleError {
@@ -155,14 +155,14 @@ impl Driver<'_> {
     }
 
     pub(super) fn unconfirmed_term_problem(&self) -> Problem {
-        let (unconfirmed, standby) = self.held_term.doubt();
+        let (unconfirmed, standby) = self.term.held.doubt();
         let secs = unconfirmed.as_secs();
-        let (term, failure) = (self.term, self.held_term.failure());
+        let (term, failure) = (self.term.number, self.term.held.failure());
         let failure = failure.map(|error| format!(" ({error})")).unwrap_or_default();
         let why = if standby {
             format!(
                 "the fleet store has not renewed term {term} for {secs} s{failure}, and another coordinator may take it: no \
-                 lease is acknowledged; check this coordinator's way to Redis"
+                 lease is acknowledged; check that this coordinator can reach Redis"
             )
         } else if !failure.is_empty() {
             format!("the fleet store has not renewed term {term} for {secs} s{failure}: check Redis")

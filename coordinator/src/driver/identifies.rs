@@ -5,8 +5,7 @@ use std::{
     time::Duration,
 };
 
-use altergolden_proto::v1::{self, identify_down::Message};
-use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
+use fleet_model::{Epoch, IdentifyAnswer, Incarnation, ShardSlot, WorkerId};
 use fleet_store::BudgetRecord;
 use process::telemetry::trace_context;
 use tokio::sync::mpsc;
@@ -19,7 +18,7 @@ use crate::{
 };
 use fleet::{
     Now,
-    identify::{Grant, PERMIT_VALID, PermitRequest, TicketId},
+    identify::{Grant, IdentifyQueue, PERMIT_VALID, PermitRequest, TicketId},
 };
 
 /// Answers that may wait for a worker: one for each of its shards is plenty.
@@ -40,6 +39,19 @@ const ASK_WHILE_SHORT: Duration = Duration::from_mins(1);
 
 /// How often it is asked for after that while it stays short.
 const ASK_WHILE_SHORT_AGAIN: Duration = Duration::from_mins(5);
+
+/// The permits: their queue, the workers' streams, and the budget.
+pub(super) struct Permits {
+    pub(super) queue: IdentifyQueue,
+    streams: HashMap<u64, IdentifyStream>,
+    asking: BudgetRequests,
+}
+
+impl Permits {
+    pub(super) fn new(queue: IdentifyQueue) -> Self {
+        Self { queue, streams: HashMap::new(), asking: BudgetRequests::default() }
+    }
+}
 
 /// The state of the requests for the budget.
 #[derive(Default)]
@@ -69,16 +81,16 @@ impl BudgetRequests {
 }
 
 /// One worker's stream.
-pub(super) struct IdentifyStream {
+struct IdentifyStream {
     worker: WorkerId,
-    answers: mpsc::Sender<v1::IdentifyDown>,
+    answers: mpsc::Sender<IdentifyAnswer>,
     /// The span of each ticket, open while the ticket waits.
     waits: HashMap<u64, Span>,
 }
 
 impl IdentifyStream {
     /// Opens the ticket's span in the trace of its shard's start.
-    fn begin_wait(&mut self, ticket: u64, request: &PermitRequest, traceparent: &str) {
+    fn begin_wait(&mut self, ticket: u64, shard: ShardSlot, traceparent: &str) {
         // More tickets than answers that may wait is more than a worker can use.
         if traceparent.is_empty() || self.waits.len() >= ANSWERS {
             return;
@@ -87,8 +99,8 @@ impl IdentifyStream {
             parent: None,
             "identify_queue.wait",
             otel.kind = "server",
-            shard_id = request.shard.0,
-            worker.id = %request.worker,
+            shard_id = shard.0,
+            worker.id = %self.worker,
         );
         trace_context::continue_from_traceparent(&span, traceparent);
         self.waits.insert(ticket, span);
@@ -101,42 +113,44 @@ impl Driver<'_> {
         &mut self,
         worker: WorkerId,
         incarnation: &Incarnation,
-    ) -> Option<OpenedStream<v1::IdentifyDown>> {
+    ) -> Option<OpenedStream<IdentifyAnswer>> {
         if !self.fleet.knows(&worker, incarnation) {
             return None;
         }
-        let older = self.identify_streams.iter().find(|(_, open)| open.worker == worker);
+        let older = self.permits.streams.iter().find(|(_, open)| open.worker == worker);
         if let Some((&older, _)) = older {
             self.identify_ended(older, self.shell.now().mono);
         }
         let (answers, messages) = mpsc::channel(ANSWERS);
         let stream = self.shell.new_stream();
-        self.identify_streams.insert(stream, IdentifyStream { worker, answers, waits: HashMap::new() });
-        Some(OpenedStream { stream, messages })
+        self.permits.streams.insert(stream, IdentifyStream { worker, answers, waits: HashMap::new() });
+        Some(OpenedStream { stream, term: self.term.number, messages })
     }
 
     pub(super) fn request_permit(
         &mut self,
         stream: u64,
         ticket: u64,
-        shard: ShardNumber,
+        shard: ShardSlot,
         epoch: Epoch,
         traceparent: &str,
         now: Duration,
     ) {
-        let Some(open) = self.identify_streams.get_mut(&stream) else { return };
-        let request = PermitRequest { worker: open.worker.clone(), shard, epoch };
-        open.begin_wait(ticket, &request, traceparent);
-        if !self.may_identify(&request) {
-            let reason = format!("shard {shard} at epoch {epoch} is not assigned to {}", request.worker);
-            self.answer(stream, Message::Refused(v1::IdentifyRefused { ticket, reason }));
+        let Some(open) = self.permits.streams.get_mut(&stream) else { return };
+        open.begin_wait(ticket, shard, traceparent);
+        let worker = open.worker.clone();
+        let request =
+            self.fleet.shard(shard).map(|shard| PermitRequest { worker: worker.clone(), shard, epoch });
+        let Some(request) = request.filter(|request| self.may_identify(request)) else {
+            let reason = format!("shard {shard} at epoch {epoch} is not assigned to {worker}");
+            self.answer(stream, IdentifyAnswer::Refused { ticket, reason });
             return;
-        }
-        if let Some(replaced) = self.identify.request(TicketId { stream, ticket }, request, now) {
+        };
+        if let Some(replaced) = self.permits.queue.request(TicketId { stream, ticket }, request, now) {
             self.end_wait(replaced);
         }
-        let budget = *self.identify.budget();
-        let late = match self.identify.halted() {
+        let budget = *self.permits.queue.budget();
+        let late = match self.permits.queue.halted() {
             Some(why) => Some(why.to_owned()),
             None if budget.is_short() => Some(short_budget(&budget, now)),
             None => None,
@@ -144,45 +158,45 @@ impl Driver<'_> {
         if let Some(reason) = late {
             tracing::warn!(shard.id = %shard, %reason, "shard waits for a permit");
             self.shell.metrics.count_identify_held_back();
-            self.answer(stream, Message::Waiting(v1::IdentifyWaiting { ticket, reason }));
+            self.answer(stream, IdentifyAnswer::Waiting { ticket, reason });
         }
         self.grant_permits(now);
     }
 
     pub(super) fn identify_used(&mut self, stream: u64, ticket: u64, now: Duration) {
-        if self.identify.mark_used(TicketId { stream, ticket }, now) {
+        if self.permits.queue.mark_used(TicketId { stream, ticket }, now) {
             self.shell.metrics.count_identify_used();
         } else {
             tracing::warn!(stream, ticket, "worker used a permit that it does not hold");
         }
-        self.dirty = true;
+        self.publishing.dirty = true;
     }
 
     pub(super) fn identify_cancelled(&mut self, stream: u64, ticket: u64, now: Duration) {
         self.end_wait(TicketId { stream, ticket });
-        self.identify.end_request(TicketId { stream, ticket }, now);
-        self.dirty = true;
+        self.permits.queue.end_request(TicketId { stream, ticket }, now);
+        self.publishing.dirty = true;
     }
 
     pub(super) fn identify_ended(&mut self, stream: u64, now: Duration) {
-        self.identify.stream_ended(stream, now);
-        self.identify_streams.remove(&stream);
-        self.dirty = true;
+        self.permits.queue.stream_ended(stream, now);
+        self.permits.streams.remove(&stream);
+        self.publishing.dirty = true;
     }
 
     /// Writes the grants that are due to the store; they are sent when that is done.
     pub(super) fn grant_permits(&mut self, now: Duration) {
-        if !self.may_act {
+        if !self.term.may_act {
             return;
         }
-        let mut grants = self.identify.take_due(now);
+        let mut grants = self.permits.queue.take_due(now);
         grants.retain(|grant| {
             let may = self.may_identify(&grant.request);
             if !may {
                 let reason = format!("shard {} has another owner by now", grant.request.shard);
-                let refused = v1::IdentifyRefused { ticket: grant.id.ticket, reason };
-                self.identify.end_request(grant.id, now);
-                self.answer(grant.id.stream, Message::Refused(refused));
+                let refused = IdentifyAnswer::Refused { ticket: grant.id.ticket, reason };
+                self.permits.queue.end_request(grant.id, now);
+                self.answer(grant.id.stream, refused);
             }
             may
         });
@@ -190,7 +204,7 @@ impl Driver<'_> {
             return;
         }
         let record = self.budget_record();
-        let (store, term) = (self.shell.store.clone(), self.term);
+        let (store, term) = (self.shell.store.clone(), self.term.number);
         self.start(async move {
             let written = store.save_budget(term, record).await;
             fail::fail_point!("coordinator_permit_written");
@@ -202,43 +216,44 @@ impl Driver<'_> {
     pub(super) fn send_permits(&mut self, grants: Vec<Grant>, written: bool) {
         let now = self.shell.now().mono;
         for grant in grants {
-            if !written || !self.may_act {
-                self.identify.withdraw(grant.id, now + AGAIN);
+            if !written || !self.term.may_act {
+                self.permits.queue.withdraw(grant.id, now + AGAIN);
                 continue;
             }
             if !self.may_identify(&grant.request) {
-                self.identify.end_request(grant.id, now);
+                self.permits.queue.end_request(grant.id, now);
                 self.end_wait(grant.id);
                 continue;
             }
-            if self.identify.mark_sent(grant.id, now) {
+            if self.permits.queue.mark_sent(grant.id, now) {
                 self.shell.metrics.count_identify_granted();
                 tracing::debug!(shard.id = %grant.request.shard, worker.id = %grant.request.worker, "identify permit granted");
                 let waited = now.saturating_sub(grant.requested_at);
-                let permit = v1::IdentifyPermit {
+                let granted = IdentifyAnswer::Granted {
                     ticket: grant.id.ticket,
-                    valid_ms_after_ask: (waited + PERMIT_VALID).as_millis() as u64,
-                    term: self.term.0,
+                    valid_after_request: waited + PERMIT_VALID,
+                    term: self.term.number,
                 };
-                self.answer(grant.id.stream, Message::Permit(permit));
+                self.answer(grant.id.stream, granted);
             }
         }
-        self.dirty = true;
+        self.publishing.dirty = true;
     }
 
     /// Asks Discord for the budget when it has reset or was short for a while, or when a worker's token is in doubt.
     pub(super) fn refresh_budget(&mut self, now: Duration) {
-        let budget = self.identify.budget();
-        let is_due = self.asking.is_due_while_short(budget.is_short(), now) || now >= budget.resets_at;
-        let due = is_due || !self.asking.doubts.is_empty();
-        if self.asking.under_way || !due {
+        let budget = self.permits.queue.budget();
+        let is_due =
+            self.permits.asking.is_due_while_short(budget.is_short(), now) || now >= budget.resets_at;
+        let due = is_due || !self.permits.asking.doubts.is_empty();
+        if self.permits.asking.under_way || !due {
             return;
         }
-        self.asking.under_way = true;
-        self.identify.note_budget_request();
-        self.asking.asked_for = std::mem::take(&mut self.asking.doubts);
-        let (discord, outcomes) = (self.shell.discord.clone(), self.outcomes.clone());
-        self.started.spawn(async move {
+        self.permits.asking.under_way = true;
+        self.permits.queue.note_budget_request();
+        self.permits.asking.asked_for = std::mem::take(&mut self.permits.asking.doubts);
+        let (discord, outcomes) = (self.shell.discord.clone(), self.calls.outcomes.clone());
+        self.calls.tasks.spawn(async move {
             // It may wait for hours; the end of the term cancels it.
             tokio::select! {
                 () = outcomes.closed() => {}
@@ -249,24 +264,24 @@ impl Driver<'_> {
 
     /// Applies Discord's answer: budget, concurrency and shard total take effect at once.
     pub(super) fn discord_answered(&mut self, info: Result<GatewayInfo, DiscordError>, now: Now) {
-        self.asking.under_way = false;
-        self.dirty = true;
-        let asked_for = std::mem::take(&mut self.asking.asked_for);
+        self.permits.asking.under_way = false;
+        self.publishing.dirty = true;
+        let asked_for = std::mem::take(&mut self.permits.asking.asked_for);
         match info {
             Ok(info) => {
-                if self.identify.halted().is_some() {
+                if self.permits.queue.halted().is_some() {
                     tracing::info!("Discord accepts the token again; identifies resumed");
-                    self.identify.lift_halt();
+                    self.permits.queue.lift_halt();
                 }
-                self.identify.set_budget(budget_from(&info, None, self.shell.reserve, now));
+                self.permits.queue.set_budget(budget_from(&info, None, self.shell.reserve, now));
                 let max_concurrency = info.advice.max_concurrency;
-                if max_concurrency != self.identify.max_concurrency() {
+                if max_concurrency != self.permits.queue.max_concurrency() {
                     tracing::info!(
                         max_concurrency,
-                        before = self.identify.max_concurrency(),
+                        before = self.permits.queue.max_concurrency(),
                         "max_concurrency changed"
                     );
-                    self.identify.set_max_concurrency(max_concurrency);
+                    self.permits.queue.set_max_concurrency(max_concurrency);
                 }
                 self.fleet.follow_advice(self.shell.wanted_total(info.advice), max_concurrency as usize);
                 for (worker, incarnation) in asked_for {
@@ -276,16 +291,16 @@ impl Driver<'_> {
             Err(DiscordError::TokenRefused) => {
                 tracing::error!("Discord refused the token (401); identifies halted");
                 let why = "Discord refused the token (401): check DISCORD_TOKEN";
-                self.identify.halt(why);
-                let waiting: Vec<TicketId> = self.identify.waiting_requests().map(|(id, _)| id).collect();
+                self.permits.queue.halt(why);
+                let waiting: Vec<TicketId> =
+                    self.permits.queue.waiting_requests().map(|(id, _)| id).collect();
                 for TicketId { stream, ticket } in waiting {
-                    let waiting = v1::IdentifyWaiting { ticket, reason: why.to_owned() };
-                    self.answer(stream, Message::Waiting(waiting));
+                    self.answer(stream, IdentifyAnswer::Waiting { ticket, reason: why.to_owned() });
                 }
                 self.keep_budget(now.mono);
             }
             Err(DiscordError::Failed(_) | DiscordError::Setup(_)) => {
-                self.asking.doubts.extend(asked_for);
+                self.permits.asking.doubts.extend(asked_for);
                 self.keep_budget(now.mono);
             }
         }
@@ -293,20 +308,15 @@ impl Driver<'_> {
 
     /// Handles close code 4004 of a worker's shard. Only Discord can tell whether the bot's token is void or this
     /// worker has a stale one.
-    pub(super) fn token_in_doubt(
-        &mut self,
-        worker: &WorkerId,
-        incarnation: &Incarnation,
-        shard: ShardNumber,
-    ) {
+    pub(super) fn token_in_doubt(&mut self, worker: &WorkerId, incarnation: &Incarnation, shard: ShardSlot) {
         let doubt = (worker.clone(), incarnation.clone());
-        let known = self.asking.asked_for.contains(&doubt) || self.fleet.is_excluded(worker);
-        if self.identify.halted().is_none() && !known && self.asking.doubts.insert(doubt) {
+        let known = self.permits.asking.asked_for.contains(&doubt) || self.fleet.is_excluded(worker);
+        if self.permits.queue.halted().is_none() && !known && self.permits.asking.doubts.insert(doubt) {
             tracing::warn!(
                 shard.id = %shard, worker.id = %worker, "Discord refused a worker's token (4004); checking with GET /gateway/bot"
             );
             let now = self.shell.now().mono;
-            self.identify.hold_until(now + DOUBT);
+            self.permits.queue.hold_until(now + DOUBT);
             self.refresh_budget(now);
         }
     }
@@ -323,14 +333,14 @@ impl Driver<'_> {
 
     /// Keeps the old budget a little longer, as Discord did not answer.
     fn keep_budget(&mut self, now: Duration) {
-        let mut budget = *self.identify.budget();
+        let mut budget = *self.permits.queue.budget();
         budget.resets_at = budget.resets_at.max(now + ASK_BUDGET_AGAIN);
-        self.identify.set_budget(budget);
+        self.permits.queue.set_budget(budget);
     }
 
     fn budget_record(&self) -> BudgetRecord {
         let now = self.shell.now();
-        let budget = self.identify.budget();
+        let budget = self.permits.queue.budget();
         let resets_in = budget.resets_at.saturating_sub(now.mono).as_millis() as u64;
         BudgetRecord {
             total: budget.total,
@@ -345,19 +355,17 @@ impl Driver<'_> {
 
     /// Ends the span of a ticket that waits no longer.
     fn end_wait(&mut self, id: TicketId) {
-        if let Some(open) = self.identify_streams.get_mut(&id.stream) {
+        if let Some(open) = self.permits.streams.get_mut(&id.stream) {
             open.waits.remove(&id.ticket);
         }
     }
 
-    fn answer(&mut self, stream: u64, message: Message) {
-        if let Message::Permit(v1::IdentifyPermit { ticket, .. })
-        | Message::Refused(v1::IdentifyRefused { ticket, .. }) = &message
-        {
-            self.end_wait(TicketId { stream, ticket: *ticket });
+    fn answer(&mut self, stream: u64, answer: IdentifyAnswer) {
+        if let IdentifyAnswer::Granted { ticket, .. } | IdentifyAnswer::Refused { ticket, .. } = answer {
+            self.end_wait(TicketId { stream, ticket });
         }
-        let Some(open) = self.identify_streams.get(&stream) else { return };
-        if open.answers.try_send(v1::IdentifyDown { message: Some(message) }).is_err() {
+        let Some(open) = self.permits.streams.get(&stream) else { return };
+        if open.answers.try_send(answer).is_err() {
             self.shell.metrics.count_stream_overflow();
             tracing::warn!(worker.id = %open.worker, "worker does not read its permits; closing stream");
             let now = self.shell.now().mono;

@@ -31,7 +31,7 @@ impl Driver<'_> {
 
     fn save_intent(&mut self, text: String) {
         self.intents.in_flight = true;
-        let (store, term) = (self.shell.store.clone(), self.term);
+        let (store, term) = (self.shell.store.clone(), self.term.number);
         self.start(async move {
             let written = store.save_intent(term, &text).await;
             fail::fail_point!("coordinator_intent_written");

@@ -41,8 +41,8 @@ impl Driver<'_> {
     pub(crate) fn name_invalid<'a>(&mut self, keys: impl IntoIterator<Item = &'a String>) {
         let now = self.shell.now();
         for key in keys {
-            self.invalid_records.note(key, now);
-            self.dirty = true;
+            self.store.invalid.note(key, now);
+            self.publishing.dirty = true;
         }
     }
 }
@@ -50,7 +50,7 @@ impl Driver<'_> {
 /// The problem with the record at `key`.
 pub(crate) fn problem(key: &str) -> Problem {
     let why = format!(
-        "the record at {} in the fleet store has another type, can't be read or holds impossible numbers: delete it, or give this fleet a REDIS_PREFIX of \
+        "the record at {} in the fleet store has another type, cannot be read or holds impossible numbers: delete it, or give this fleet a REDIS_PREFIX of \
          its own",
         outside_text::printable(key)
     );

@@ -1,7 +1,9 @@
-//! Logs and counts what happened in the fleet.
+//! Logs and counts what happened in the fleet. What many shards do at once is one line: see `telemetry::batch`.
+
+use fleet::{Finding, Note, Ownership};
+use fleet_model::StartKind;
 
 use super::Driver;
-use fleet::{Finding, Note};
 
 impl Driver<'_> {
     pub(super) fn note(&self, note: &Note) {
@@ -26,10 +28,12 @@ impl Driver<'_> {
                 worker.id = %worker, finding = finding.as_str(), "worker is gone: its address refuses connections or has another worker"
             ),
             Note::Moving { shard, from, to } => {
-                tracing::info!(shard.id = %shard, worker.id = %from, to.id = %to, "moving shard");
+                tracing::info!(batch = true, shard.id = %shard, worker.id = %from, to.id = %to, "moving shards");
+                tracing::debug!(shard.id = %shard, worker.id = %from, to.id = %to, "moving shard");
             }
             Note::Releasing { shard, from, copied } => {
-                tracing::info!(shard.id = %shard, worker.id = %from, copied, "releasing shard");
+                tracing::info!(batch = true, shard.id = %shard, worker.id = %from, "releasing shards");
+                tracing::debug!(shard.id = %shard, worker.id = %from, copied, "releasing shard");
             }
             Note::Plan { description, state, reason } => {
                 tracing::info!(plan = %description, state = state.as_str(), %reason, "plan changed");
@@ -37,12 +41,20 @@ impl Driver<'_> {
             Note::Adopted(generation) => tracing::warn!(
                 %generation, "active generation has no workers left; another one is active now"
             ),
-            Note::Assigned(owner) => tracing::info!(
-                shard.id = %owner.shard, worker.id = %owner.worker, epoch = %owner.epoch, "shard assigned"
-            ),
+            Note::Assigned(owner) => {
+                let Ownership { shard, worker, epoch, .. } = owner;
+                tracing::info!(batch = true, shard.id = %shard, worker.id = %worker, "shards assigned");
+                tracing::debug!(shard.id = %shard, worker.id = %worker, %epoch, "shard assigned");
+            }
             Note::Started { shard, worker, outcome } => {
                 let took_ms = outcome.took.as_millis() as u64;
-                tracing::info!(
+                // While shards queue for their permits, they start one by one: the progress of the queue says so.
+                if outcome.kind == StartKind::Resumed || self.permits.queue.waiting() == 0 {
+                    tracing::info!(
+                        batch = true, shard.id = %shard, worker.id = %worker, kind = %outcome.kind, "shards started"
+                    );
+                }
+                tracing::debug!(
                     shard.id = %shard, worker.id = %worker, kind = %outcome.kind, took_ms,
                     replayed = outcome.replayed, "shard started"
                 );

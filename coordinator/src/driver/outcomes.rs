@@ -34,8 +34,8 @@ pub(crate) enum DriverOutcome {
 impl Driver<'_> {
     /// Starts a call whose outcome comes back. Each store call has its own deadline.
     pub(super) fn start(&self, work: impl Future<Output = DriverOutcome> + Send + 'static) {
-        let outcomes = self.outcomes.clone();
-        self.started.spawn(async move {
+        let outcomes = self.calls.outcomes.clone();
+        self.calls.tasks.spawn(async move {
             // No receiver: the term is over.
             let _ = outcomes.send(work.await).await;
         });
@@ -43,8 +43,8 @@ impl Driver<'_> {
 
     /// Asks the store for its identity, unless a question is under way.
     pub(super) fn probe_store(&mut self) {
-        if !self.store_asked {
-            self.store_asked = true;
+        if !self.store.asked {
+            self.store.asked = true;
             let store = self.shell.store.clone();
             self.start(async move { DriverOutcome::Store(store.identity().await) });
         }
@@ -57,7 +57,7 @@ impl Driver<'_> {
     }
 
     pub(super) fn write_owners(&self, owners: Vec<Ownership>) {
-        let (store, term) = (self.shell.store.clone(), self.term);
+        let (store, term) = (self.shell.store.clone(), self.term.number);
         let records: Vec<OwnerRecord> = owners
             .iter()
             .map(|owner| OwnerRecord {
@@ -75,12 +75,12 @@ impl Driver<'_> {
     }
 
     pub(super) fn write_total(&self, total: u32) {
-        let (store, term) = (self.shell.store.clone(), self.term);
+        let (store, term) = (self.shell.store.clone(), self.term.number);
         self.start(async move { DriverOutcome::Done(store.set_shard_total(term, total).await) });
     }
 
     pub(super) fn write_last_ran(&self, at_unix_ms: u64) {
-        let (store, term) = (self.shell.store.clone(), self.term);
+        let (store, term) = (self.shell.store.clone(), self.term.number);
         self.start(async move { DriverOutcome::Done(store.save_last_ran(term, at_unix_ms).await) });
     }
 
@@ -98,8 +98,8 @@ impl Driver<'_> {
     }
 
     pub(super) fn revoke(&self, worker: WorkerId, incarnation: Incarnation, cause: RevocationCause) {
-        let (store, term) = (self.shell.store.clone(), self.term);
-        let known = self.store_identity.clone();
+        let (store, term) = (self.shell.store.clone(), self.term.number);
+        let known = self.store.identity.clone();
         self.start(async move {
             // A store that restarted since the last probe has lost live leases.
             if let Err(error) = same_store(&*store, &known).await {
@@ -117,7 +117,7 @@ impl Driver<'_> {
     }
 
     pub(super) fn find_leases(&self) {
-        let (store, known) = (self.shell.store.clone(), self.store_identity.clone());
+        let (store, known) = (self.shell.store.clone(), self.store.identity.clone());
         self.start(async move {
             let leases = async {
                 let leases = store.leases().await?;
@@ -225,22 +225,22 @@ impl Driver<'_> {
     }
 
     fn on_store_probe(&mut self, identity: Result<FleetStoreIdentity, FleetStoreError>) {
-        self.store_asked = false;
+        self.store.asked = false;
         // A store that answers and does not renew the term takes no writes.
-        let identity = match self.held_term.failure() {
+        let identity = match self.term.held.failure() {
             Some(error @ FleetStoreError::Away(_)) => Err(error),
             _ => identity,
         };
         match identity {
             Ok(identity) => {
-                let same = self.store_identity == identity;
+                let same = self.store.identity == identity;
                 if !same {
                     tracing::warn!("fleet store restarted; writing the owners again");
                 }
-                self.store_identity = identity;
+                self.store.identity = identity;
                 self.shell.metrics.set_store_up(true);
                 // While the term is unconfirmed, nothing is written.
-                if self.may_act {
+                if self.term.may_act {
                     self.fleet.mark_store_up(same, self.shell.now());
                 }
             }
@@ -257,13 +257,13 @@ impl Driver<'_> {
             tracing::warn!(%error, "fleet store is away; shards keep running, none can move");
         }
         self.fleet.mark_store_away();
-        self.dirty = true;
+        self.publishing.dirty = true;
     }
 
     /// A record was written under a higher term; the renewal will tell whether another coordinator acts.
     fn ask_for_the_term(&self) {
-        tracing::warn!(term = %self.term, "record of a higher term in the fleet store; renewing our own");
-        self.held_term.ask();
+        tracing::warn!(term = %self.term.number, "record of a higher term in the fleet store; renewing our own");
+        self.term.held.ask();
     }
 }
 

@@ -2,32 +2,34 @@
 
 use std::time::Duration;
 
-use altergolden_proto::v1;
 use fleet::identify::IdentifyBudget;
-use fleet_model::{Problem, ProblemCode, WorkerId};
+use fleet_model::{Directive, Problem, ProblemCode, ShardStatus, WorkerId};
 use tokio::time::Instant;
 
 use super::Driver;
 use crate::snapshot::{IdentifyView, Role, Snapshot};
 
+/// Interval of the log lines about the progress of the identify queue.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
 impl Driver<'_> {
     pub(super) fn publish(&mut self) {
-        self.dirty = false;
+        self.publishing.dirty = false;
         let now = self.shell.now();
         let mut fleet = self.fleet.view(now);
-        let budget = *self.identify.budget();
+        let budget = *self.permits.queue.budget();
         let identify = IdentifyView {
             total: budget.total,
             remaining: budget.remaining,
             reserve: budget.reserve,
             resets_in: budget.resets_at.saturating_sub(now.mono),
-            waiting: self.identify.waiting() as u32,
-            max_concurrency: self.identify.max_concurrency(),
+            waiting: self.permits.queue.waiting() as u32,
+            max_concurrency: self.permits.queue.max_concurrency(),
         };
-        if !self.may_act || self.held_term.doubt().0 >= self.shell.lease_ttl {
+        if !self.term.may_act || self.term.held.doubt().0 >= self.shell.lease_ttl {
             fleet.problems.push(self.unconfirmed_term_problem());
         }
-        if let Some(why) = self.identify.halted() {
+        if let Some(why) = self.permits.queue.halted() {
             let why = format!("no shard may identify: {why}");
             fleet.problems.push(Problem::new(ProblemCode::IdentifyHalted, why));
         } else if budget.is_short() && identify.waiting > 0 {
@@ -35,27 +37,55 @@ impl Driver<'_> {
             fleet.problems.push(Problem::new(ProblemCode::IdentifyBudgetShort, why));
         }
         fleet.problems.extend(self.shell.discord.problem());
-        fleet.problems.extend(self.invalid_records.problems(now.mono));
+        fleet.problems.extend(self.store.invalid.problems(now.mono));
         if process::server::descriptors_exhausted() {
             let why = "no file descriptors left: raise the limit of open files (ulimit -n, LimitNOFILE)";
             fleet.problems.push(Problem::new(ProblemCode::DescriptorsExhausted, why));
         }
-        let held_back = match self.identify.halted() {
+        let held_back = match self.permits.queue.halted() {
             Some(_) => Some("Discord refuses the token"),
             None => budget.is_short().then_some("the identify budget is short"),
         };
-        describe_queue(&mut fleet.problems, &identify, self.shell.identify_interval, held_back);
+        let left = identify.wait_of_last(self.shell.identify_interval);
+        if self.publishing.progress.take_due(identify.waiting > 0 && held_back.is_none(), now.mono) {
+            let ready = fleet.shards.iter().filter(|shard| shard.report.status == ShardStatus::Ready).count();
+            tracing::info!("{}", progress_line(ready, fleet.shard_total, left));
+        }
+        describe_queue(&mut fleet.problems, &identify, left, held_back);
         self.shell.metrics.set_identify(&identify);
         let snapshot =
             Snapshot { role: Role::Acting, fleet, identify, taken: Instant::now(), clock: now.mono };
         if let Some(routes) = self.shell.publisher.publish(snapshot) {
-            let table = v1::RoutingTable::from(&*routes);
             let workers: Vec<WorkerId> = self.workers.keys().cloned().collect();
             for worker in workers {
-                self.send(&worker, v1::directive::Directive::RoutingTable(table.clone()));
+                self.send(&worker, Directive::RoutingTable(routes.clone()));
             }
         }
     }
+}
+
+/// When the progress of the identify queue is logged.
+#[derive(Default)]
+pub(super) struct IdentifyProgress {
+    next: Option<Duration>,
+}
+
+impl IdentifyProgress {
+    /// Returns true once in each [`PROGRESS_EVERY`] while permits are granted one after the other.
+    pub(super) fn take_due(&mut self, granting: bool, now: Duration) -> bool {
+        let due = granting.then(|| self.next.unwrap_or(now + PROGRESS_EVERY));
+        let is_due = due.is_some_and(|due| now >= due);
+        self.next = if is_due { Some(now + PROGRESS_EVERY) } else { due };
+        is_due
+    }
+}
+
+pub(super) fn progress_line(ready: usize, total: u32, left: Duration) -> String {
+    let left = match left.as_secs() {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds.div_ceil(60)),
+    };
+    format!("identifying: {ready} of {total} shards ready, about {left} left")
 }
 
 /// Adds to queued shards' problems when the last of them has its turn, or why no permit is granted now. An empty queue
@@ -63,14 +93,13 @@ impl Driver<'_> {
 pub(super) fn describe_queue(
     problems: &mut [Problem],
     identify: &IdentifyView,
-    interval: Duration,
+    left: Duration,
     held_back: Option<&str>,
 ) {
     let queued = problems.iter_mut().filter(|problem| problem.code == ProblemCode::ShardQueued);
-    let turns = identify.waiting.div_ceil(identify.max_concurrency.max(1));
     let end = match held_back {
         Some(why) => format!("no permit is granted while {why}"),
-        None => format!("the last turn is in about {} s", interval.saturating_mul(turns).as_secs()),
+        None => format!("the last turn is in about {} s", left.as_secs()),
     };
     let message = format!("waiting in the identify queue, {} requests long: {end}", identify.waiting);
     for problem in queued {

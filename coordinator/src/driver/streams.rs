@@ -2,13 +2,12 @@
 
 use std::net::IpAddr;
 
-use altergolden_proto::v1::{self, directive::Directive};
-use fleet_model::{Incarnation, WorkerId};
+use fleet_model::{Directive, Incarnation, WorkerId, WorkerReport};
 use tokio::sync::mpsc;
 
 use super::Driver;
 use crate::handle::OpenedStream;
-use fleet::{LeaseAnswer, Now, WorkerReport};
+use fleet::{LeaseAnswer, Now};
 
 /// Directives that may wait for a worker. A worker that lets them pile up loses its stream, registers again and gets the
 /// whole current state.
@@ -22,7 +21,7 @@ const TOKEN_REFUSED: u16 = 4004;
 pub(super) struct WorkerStream {
     pub(super) stream: u64,
     pub(super) incarnation: Incarnation,
-    pub(super) directives: mpsc::Sender<v1::Directive>,
+    pub(super) directives: mpsc::Sender<Directive>,
 }
 
 impl Driver<'_> {
@@ -32,7 +31,7 @@ impl Driver<'_> {
         worker: WorkerId,
         incarnation: Incarnation,
         peer: Option<IpAddr>,
-    ) -> Option<OpenedStream<v1::Directive>> {
+    ) -> Option<OpenedStream<Directive>> {
         if !self.fleet.knows(&worker, &incarnation) {
             return None;
         }
@@ -41,28 +40,18 @@ impl Driver<'_> {
         let stream = self.shell.new_stream();
         self.workers.insert(worker.clone(), WorkerStream { stream, incarnation, directives });
         // What was decided between the registration and this stream, and who runs what.
-        if let Some(assignment) = self.fleet.assignment(&worker) {
-            let assignment = v1::Assignment::from(assignment);
+        if let Some(assignment) = self.fleet.assignment(&worker).cloned() {
             self.send(&worker, Directive::Assignment(assignment));
         }
         self.drain(&worker);
-        let table = v1::RoutingTable::from(&*self.shell.publisher.routes());
-        self.send(&worker, Directive::RoutingTable(table));
-        Some(OpenedStream { stream, messages })
+        self.send(&worker, Directive::RoutingTable(self.shell.publisher.routes()));
+        Some(OpenedStream { stream, term: self.term.number, messages })
     }
 
     /// Sends a directive. A worker without a stream gets the state of that moment when it has one again.
     pub(super) fn send(&mut self, worker: &WorkerId, directive: Directive) {
         let Some(open) = self.workers.get(worker) else { return };
-        let kind = match directive {
-            Directive::LeaseRenewed(_) => "lease_renewed",
-            Directive::Assignment(_) => "assignment",
-            Directive::RoutingTable(_) => "routing_table",
-            Directive::LeaseRefused(_) => "lease_refused",
-            Directive::Drain(_) => "drain",
-        };
-        let message = v1::Directive { term: self.term.0, kind: kind.to_owned(), directive: Some(directive) };
-        if open.directives.try_send(message).is_err() {
+        if open.directives.try_send(directive).is_err() {
             self.shell.metrics.count_stream_overflow();
             tracing::warn!(worker.id = %worker, "worker does not read its directives; closing stream");
             let stream = open.stream;
@@ -88,10 +77,9 @@ impl Driver<'_> {
         let leaving = report.leaving;
         match self.fleet.report(&worker, &incarnation, report, now) {
             Ok(heard) => {
-                if heard == LeaseAnswer::Renewed && self.may_act {
-                    let ttl_ms = self.shell.lease_ttl.as_millis() as u64;
-                    let renewed = v1::LeaseRenewed { report_sequence: sequence, ttl_ms };
-                    self.send(&worker, Directive::LeaseRenewed(renewed));
+                if heard == LeaseAnswer::Renewed && self.term.may_act {
+                    let ttl = self.shell.lease_ttl;
+                    self.send(&worker, Directive::LeaseRenewed { report_sequence: sequence, ttl });
                 }
                 if leaving {
                     self.workers.remove(&worker);
@@ -104,14 +92,14 @@ impl Driver<'_> {
     /// Tells a worker to give its shards away and exit.
     pub(super) fn drain(&mut self, worker: &WorkerId) {
         if let Some(reason) = self.fleet.drain_reason(worker) {
-            let drain = v1::Drain { reason: reason.to_owned() };
-            self.send(worker, Directive::Drain(drain));
+            let reason = reason.to_owned();
+            self.send(worker, Directive::Drain { reason });
         }
     }
 
     /// Tells a worker that its lease is over, and closes its stream.
     pub(super) fn refuse_lease(&mut self, worker: &WorkerId, reason: String) {
-        self.send(worker, Directive::LeaseRefused(v1::LeaseRefused { reason }));
+        self.send(worker, Directive::LeaseRefused { reason });
         self.workers.remove(worker);
     }
 
@@ -120,7 +108,7 @@ impl Driver<'_> {
         let Some(worker) = open.map(|(name, _)| name.clone()) else { return };
         if let Some(ended) = self.workers.remove(&worker) {
             self.fleet.stream_ended(&worker, &ended.incarnation, now);
-            self.dirty = true;
+            self.publishing.dirty = true;
         }
     }
 }

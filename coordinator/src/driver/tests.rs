@@ -1,17 +1,23 @@
 //! The real driver over an in-memory store on a paused clock, or over a real Redis.
 
-use altergolden_proto::v1::directive::Directive;
-use fleet_model::{Epoch, Generation, Problem, ProblemCode, SessionNeeds, ShardNumber};
+use fleet_model::{
+    ClaimedShards, Epoch, Generation, IdentifyAnswer, IdentifyMessage, Problem, ProblemCode, SessionNeeds,
+    ShardKey, ShardSlot, WorkerProfile, WorkerReport,
+};
 use fleet_store::{FleetMemoryStore, FleetRedisStore, OwnerRecord, TermClaim};
 use redis_fixture::RedisServer;
 use redis_link::{LinkOptions, RedisLink};
 
-use super::{publishing::describe_queue, *};
+use super::{
+    identifies::BudgetRequests,
+    publishing::{describe_queue, progress_line},
+    *,
+};
 use crate::{
     handle::{self, FleetHandle, HandleError, OpenedStream},
     snapshot::{self, IdentifyView, PublishedSnapshot, Snapshot},
 };
-use fleet::{ExitRefused, FleetRules, Formats, Recovered, Registration, WantedTotal, WorkerReport};
+use fleet::{ExitRefused, FleetRules, Recovered, Registration, WantedTotal};
 
 const SHARDS: u32 = 2;
 
@@ -59,8 +65,12 @@ async fn driver(shell: &Shell, held_term: HeldTerm) -> (Driver<'_>, mpsc::Receiv
     let day = Duration::from_hours(24);
     let budget = IdentifyBudget { total: 1_000, remaining: 1_000, reserve: 50, resets_at: day };
     let identify = IdentifyQueue::new(1, shell.identify_interval, budget, Duration::ZERO);
-    let identity = shell.store.identity().await.unwrap();
-    Driver::new(shell, held_term, fleet, identify, String::new(), false, identity)
+    let store_identity = shell.store.identity().await.unwrap();
+    let (gateway_url, had_predecessor) = (String::new(), false);
+    Driver::new(
+        shell,
+        DriverParts { held_term, fleet, identify, gateway_url, had_predecessor, store_identity },
+    )
 }
 
 /// Runs a driver for as long as `test` runs.
@@ -83,16 +93,15 @@ fn registration() -> Registration {
     Registration {
         worker: "w".parse().unwrap(),
         incarnation: "1".parse().unwrap(),
-        url: "http://w".to_owned(),
-        found_at: None,
-        version: String::new(),
-        capacity: None,
-        formats: Formats::default(),
-        running: BTreeMap::new(),
-        running_total: 0,
+        profile: WorkerProfile {
+            url: "http://w".to_owned(),
+            generation: Some(Generation::default()),
+            needs: Some(SessionNeeds::default()),
+            ..WorkerProfile::default()
+        },
+        running: ClaimedShards::default(),
         draining: false,
-        generation: Generation::default(),
-        needs: Some(SessionNeeds::default()),
+        found_at: None,
         granted: true,
     }
 }
@@ -100,7 +109,7 @@ fn registration() -> Registration {
 /// A worker's side of its stream.
 struct Worker {
     fleet: FleetHandle,
-    stream: OpenedStream<v1::Directive>,
+    stream: OpenedStream<Directive>,
     sequence: u64,
 }
 
@@ -121,8 +130,8 @@ impl Worker {
         assert!(self.fleet.open_identify(stranger.0, stranger.1).await.is_err());
         let mut acknowledged = false;
         while let Ok(message) = self.stream.messages.try_recv() {
-            if let Some(Directive::LeaseRenewed(renewed)) = message.directive {
-                acknowledged |= renewed.report_sequence == self.sequence;
+            if let Directive::LeaseRenewed { report_sequence, .. } = message {
+                acknowledged |= report_sequence == self.sequence;
             }
         }
         acknowledged
@@ -132,7 +141,9 @@ impl Worker {
 /// Sends commands as fast as the driver takes them.
 async fn flood(fleet: FleetHandle) {
     loop {
-        fleet.identify_message(0, v1::identify_up::Message::Ask(v1::IdentifyAsk::default())).await;
+        let (shard, epoch) = (ShardSlot(0), Epoch(0));
+        let request = IdentifyMessage::Request { ticket: 0, shard, epoch, traceparent: String::new() };
+        fleet.permit_message(0, request).await;
     }
 }
 
@@ -177,7 +188,7 @@ async fn only_the_newest_waiting_report_is_kept() {
 async fn refused_record_delays_no_other_shard() {
     let store = Arc::new(FleetMemoryStore::new());
     let strange = OwnerRecord {
-        shard: ShardNumber(0),
+        shard: ShardKey::new(0, 1),
         worker: "x".parse().unwrap(),
         incarnation: "1".parse().unwrap(),
         epoch: Epoch(1),
@@ -189,7 +200,7 @@ async fn refused_record_delays_no_other_shard() {
         let mut worker = Worker::join(fleet).await;
         let runs = async {
             while let Some(message) = worker.stream.messages.recv().await {
-                if let Some(Directive::Assignment(set)) = message.directive
+                if let Directive::Assignment(set) = message
                     && !set.shards.is_empty()
                 {
                     return set.shards;
@@ -198,7 +209,7 @@ async fn refused_record_delays_no_other_shard() {
             panic!("the stream ended");
         };
         let shards = tokio::time::timeout(Duration::from_secs(20), runs).await.unwrap();
-        assert_eq!(shards.iter().map(|range| (range.first, range.last)).collect::<Vec<_>>(), [(1, 1)]);
+        assert_eq!(shards.into_keys().map(ShardKey::slot).collect::<Vec<_>>(), [ShardSlot(1)]);
     })
     .await;
 }
@@ -287,13 +298,27 @@ fn queue_names_its_end_only_while_permits_are_granted() {
         (12, Some("it is late"), ProblemCode::ShardQueued, "long: no permit is granted while it is late"),
         (0, None, ProblemCode::ShardNotReady, "its request to IDENTIFY has not arrived"),
     ] {
-        let mut problems = vec![Problem::of_shard(ProblemCode::ShardQueued, ShardNumber(0), "queued")];
-        describe_queue(&mut problems, &identify(waiting), Duration::from_secs(5), held_back);
+        let mut problems = vec![Problem::of_shard(ProblemCode::ShardQueued, ShardSlot(0), "queued")];
+        let identify = identify(waiting);
+        describe_queue(&mut problems, &identify, identify.wait_of_last(Duration::from_secs(5)), held_back);
         assert!(problems[0].code == code && problems[0].message.ends_with(says), "{problems:?}");
     }
 }
 
 /// Waits until a driver over `server` names this problem in these words.
+#[test]
+fn progress_of_the_identify_queue_is_a_line_each_ten_seconds_while_permits_are_granted() {
+    let mut progress = IdentifyProgress::default();
+    let seconds = |seconds| Duration::from_secs(seconds);
+    let due: Vec<u64> = (0..60).filter(|&at| progress.take_due(at < 35, seconds(at))).collect();
+    assert_eq!(due, [10, 20, 30]);
+    assert!(!progress.take_due(true, seconds(60)), "the queue has just begun to fill again");
+    assert!(!progress.take_due(true, seconds(69)) && progress.take_due(true, seconds(70)));
+    let line = progress_line(12, 64, seconds(230));
+    assert_eq!(line, "identifying: 12 of 64 shards ready, about 4 min left");
+    assert!(progress_line(60, 64, seconds(20)).ends_with("about 20 s left"));
+}
+
 async fn named(server: &RedisServer, breaks: &[&[&str]], code: ProblemCode, words: &str) {
     let link = RedisLink::new(server.url().parse().unwrap(), LinkOptions::default());
     let store: Arc<dyn FleetStore> = Arc::new(FleetRedisStore::new(link, "test".parse().unwrap()));
@@ -385,21 +410,21 @@ async fn newer_identify_stream_of_a_worker_ends_the_older_one() {
     while_acting(driver(&shell, held_term).await, async |fleet| {
         let mut worker = Worker::join(fleet.clone()).await;
         let epoch = loop {
-            let directive = worker.stream.messages.recv().await.unwrap().directive;
-            if let Some(Directive::Assignment(set)) = directive
-                && let Some(range) = set.shards.first()
+            let directive = worker.stream.messages.recv().await.unwrap();
+            if let Directive::Assignment(set) = directive
+                && let Some(&epoch) = set.shards.values().next()
             {
-                break range.epoch;
+                break epoch;
             }
         };
         let open = async || {
             let Registration { worker, incarnation, .. } = registration();
             fleet.open_identify(worker, incarnation).await.unwrap()
         };
-        let ask = async |stream: u64, shard_id| {
-            let ask =
-                v1::IdentifyAsk { ticket: 1 + u64::from(shard_id), shard_id, epoch, ..Default::default() };
-            fleet.identify_message(stream, v1::identify_up::Message::Ask(ask)).await;
+        let ask = async |stream: u64, shard| {
+            let (ticket, shard) = (1 + u64::from(shard), ShardSlot(shard));
+            let request = IdentifyMessage::Request { ticket, shard, epoch, traceparent: String::new() };
+            fleet.permit_message(stream, request).await;
         };
         let mut older = open().await;
         ask(older.stream, 0).await;
@@ -413,7 +438,7 @@ async fn newer_identify_stream_of_a_worker_ends_the_older_one() {
         let mut again = open().await;
         ask(again.stream, 1).await;
         let answer = tokio::time::timeout(Duration::from_mins(1), again.messages.recv()).await.unwrap();
-        assert!(matches!(answer.unwrap().message, Some(v1::identify_down::Message::Permit(_))));
+        assert!(matches!(answer.unwrap(), IdentifyAnswer::Granted { .. }));
     })
     .await;
 }

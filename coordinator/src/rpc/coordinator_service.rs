@@ -8,10 +8,13 @@ use std::{
 
 use altergolden_proto::{
     PROTOCOL_MAX, PROTOCOL_MIN, common_protocol,
-    convert::{self, Bounded, Malformed, for_people},
+    convert::{self, Bounded, Malformed, for_people, refusal},
     v1::{self, coordinator_server::Coordinator},
 };
-use fleet_model::{Epoch, Generation, Incarnation, ShardNumber, ShardReport, WorkerId};
+use fleet_model::{
+    CheckpointFormats, ClaimedShards, ErrorClass, Generation, Incarnation, RefusedDirective, WorkerId,
+    WorkerProfile,
+};
 use fleet_store::{FleetStore, LeaseGrant, WorkerRecord};
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
@@ -22,7 +25,7 @@ use crate::{
     dial_back,
     handle::{Admission, FleetHandle, HandleError},
 };
-use fleet::{Formats, Registration, RegistrationRefused, WorkerReport};
+use fleet::{Registration, RegistrationRefused};
 
 /// How long an exit report waits for the store's verdict.
 const VERDICT: Duration = Duration::from_secs(3);
@@ -56,10 +59,13 @@ impl CoordinatorService {
     async fn grant_lease(&self, term: fleet_model::Term, record: &WorkerRecord) -> Result<bool, Status> {
         match self.store.grant_lease(term, record, self.lease_ttl).await {
             Ok(LeaseGrant::Granted) => Ok(true),
-            Ok(LeaseGrant::Revoked) => Err(Status::aborted(format!(
-                "the lease of {} ({}) was revoked: drop every shard and register under a new incarnation",
-                record.worker, record.incarnation
-            ))),
+            Ok(LeaseGrant::Revoked) => Err(refusal(
+                ErrorClass::Superseded,
+                format!(
+                    "the lease of {} ({}) was revoked: drop every shard and register under a new incarnation",
+                    record.worker, record.incarnation
+                ),
+            )),
             Ok(LeaseGrant::HeldByOther { incarnation, remaining }) => {
                 let text = format!(
                     "the name {} is taken by incarnation {incarnation}, whose lease lasts {} ms more",
@@ -93,7 +99,7 @@ impl From<HandleError> for Status {
 
 /// A name that is taken frees when its holder's lease has lapsed: how long that is goes along.
 fn name_taken(text: String, lease_ttl: Duration) -> Status {
-    let mut status = Status::already_exists(text);
+    let mut status = refusal(ErrorClass::AlreadyExists, text);
     let ttl_ms = u64::try_from(lease_ttl.as_millis()).unwrap_or(u64::MAX);
     status.metadata_mut().insert(altergolden_proto::LEASE_TTL_MS, ttl_ms.into());
     status
@@ -110,15 +116,16 @@ impl Coordinator for CoordinatorService {
         let request = request.into_inner();
         let mut registration = registration(&request)?;
         let protocol = common_protocol(request.protocol_min, request.protocol_max).ok_or_else(|| {
-            Status::failed_precondition(format!(
+            refusal(ErrorClass::NotPermitted, format!(
                 "no common protocol version: worker {} speaks {} to {}, this coordinator {PROTOCOL_MIN} to {PROTOCOL_MAX}",
                 registration.worker, request.protocol_min, request.protocol_max
             ))
         })?;
         let (worker, incarnation) = (registration.worker.clone(), registration.incarnation.clone());
         let term = self.fleet.may_join(registration.clone()).await?;
-        registration.found_at = Some(dial_back::check(&registration.url, &worker, &incarnation).await?);
-        let record = WorkerRecord { worker, incarnation, url: registration.url.clone() };
+        registration.found_at =
+            Some(dial_back::check(&registration.profile.url, &worker, &incarnation).await?);
+        let record = WorkerRecord { worker, incarnation, url: registration.profile.url.clone() };
         registration.granted = self.grant_lease(term, &record).await?;
         fail::fail_point!("coordinator_lease_granted");
         let Admission { term, assignment, lease_ttl, gateway_url } = self.fleet.join(registration).await?;
@@ -144,7 +151,7 @@ impl Coordinator for CoordinatorService {
         let incarnation = incarnation.map_err(Malformed::from)?;
         let exited = self.fleet.exited(worker, incarnation, for_people(&reason));
         let given_up = tokio::time::timeout(VERDICT, exited).await.map_err(|_| {
-            Status::deadline_exceeded("the fleet store has not said yet whether the lease is revoked")
+            refusal(ErrorClass::TooLate, "the fleet store has not said yet whether the lease is revoked")
         })??;
         Ok(Response::new(v1::ReportExitResponse { incarnation: given_up.to_string() }))
     }
@@ -157,18 +164,20 @@ impl Coordinator for CoordinatorService {
     ) -> Result<Response<Self::HeartbeatStream>, Status> {
         let peer = request.remote_addr().map(|address| address.ip());
         let mut reports = request.into_inner();
-        let first = reports.message().await?.ok_or_else(|| Status::invalid_argument("no report came"))?;
+        let first =
+            reports.message().await?.ok_or_else(|| refusal(ErrorClass::InvalidInput, "no report came"))?;
         first.check_bounds()?;
         let (worker, incarnation) = names(&first.worker_id, &first.incarnation)?;
         let opened = self.fleet.open_heartbeat(worker.clone(), incarnation, peer).await?;
-        let (fleet, stream) = (self.fleet.clone(), opened.stream);
+        let (fleet, stream, term) = (self.fleet.clone(), opened.stream, opened.term);
         self.streams.spawn(async move {
             let mut next = Some(first);
             let mut refused = RefusedDirectives::default();
             while let Some(message) = next.take() {
                 let sequence = message.sequence;
-                match report(message, &worker, &mut refused) {
-                    Ok(report) => {
+                match convert::worker_report(message) {
+                    Ok((report, directives)) => {
+                        refused.note(&worker, &directives);
                         if !fleet.report(stream, sequence, report).await {
                             break;
                         }
@@ -178,12 +187,12 @@ impl Coordinator for CoordinatorService {
                         break;
                     }
                 }
-                // An error is the end of the connection: nothing to tell anybody.
+                // An error is the end of the connection, and no reply can be sent.
                 next = reports.message().await.unwrap_or_default();
             }
             fleet.heartbeat_ended(stream).await;
         });
-        Ok(Response::new(down(opened.messages)))
+        Ok(Response::new(down(opened.messages, move |directive| convert::directive_to_wire(term, directive))))
     }
 
     type AcquireIdentifyStream = Streamed<v1::IdentifyDown>;
@@ -195,7 +204,7 @@ impl Coordinator for CoordinatorService {
         let mut messages = request.into_inner();
         let first = messages.message().await?.and_then(|first| first.message);
         let Some(v1::identify_up::Message::Hello(hello)) = first else {
-            return Err(Status::invalid_argument("the first message must be a hello"));
+            return Err(refusal(ErrorClass::InvalidInput, "the first message must be a hello"));
         };
         hello.check_bounds()?;
         let (worker, incarnation) = names(&hello.worker_id, &hello.incarnation)?;
@@ -203,25 +212,30 @@ impl Coordinator for CoordinatorService {
         let (fleet, stream) = (self.fleet.clone(), opened.stream);
         self.streams.spawn(async move {
             while let Ok(Some(message)) = messages.message().await {
-                let Some(message) = message.message else { continue };
-                if let v1::identify_up::Message::Ask(ask) = &message
-                    && let Err(error) = ask.check_bounds()
-                {
-                    tracing::warn!(%error, "malformed identify request; closing stream");
-                    break;
-                }
-                if !fleet.identify_message(stream, message).await {
-                    break;
+                match convert::permit_message(message) {
+                    Ok(Some(message)) => {
+                        if !fleet.permit_message(stream, message).await {
+                            break;
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "malformed identify request; closing stream");
+                        break;
+                    }
                 }
             }
             fleet.identify_ended(stream).await;
         });
-        Ok(Response::new(down(opened.messages)))
+        Ok(Response::new(down(opened.messages, Into::into)))
     }
 }
 
-fn down<T: Send + 'static>(messages: mpsc::Receiver<T>) -> Streamed<T> {
-    Box::pin(ReceiverStream::new(messages).map(Ok))
+fn down<T, Wire>(messages: mpsc::Receiver<T>, convert: impl Fn(T) -> Wire + Send + 'static) -> Streamed<Wire>
+where
+    T: Send + 'static,
+{
+    Box::pin(ReceiverStream::new(messages).map(move |message| Ok(convert(message))))
 }
 
 fn names(worker: &str, incarnation: &str) -> Result<(WorkerId, Incarnation), Status> {
@@ -233,35 +247,41 @@ fn names(worker: &str, incarnation: &str) -> Result<(WorkerId, Incarnation), Sta
 fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
     request.check_bounds()?;
     let (worker, incarnation) = names(&request.worker_id, &request.incarnation)?;
-    let running = convert::running_shards(request)?;
-    let beyond = running.keys().any(|shard| shard.0 >= request.running_total);
-    if request.running_total > convert::MAX_SHARDS || beyond {
-        return Err(Status::invalid_argument(format!(
-            "running_total is {}: it takes the number of shards, above every shard that runs and at most {}",
-            request.running_total,
-            convert::MAX_SHARDS
-        )));
-    }
-    Ok(Registration {
-        worker,
-        incarnation,
+    let running = convert::running_shards(request)?.into_iter();
+    let running = running.map(|(slot, epoch)| Some((slot.in_total(request.running_total)?, epoch)));
+    let running = running.collect::<Option<_>>().filter(|_| request.running_total <= convert::MAX_SHARDS);
+    let Some(running) = running else {
+        return Err(refusal(
+            ErrorClass::InvalidInput,
+            format!(
+                "running_total is {}: it takes the number of shards, above every shard that runs and at most {}",
+                request.running_total,
+                convert::MAX_SHARDS
+            ),
+        ));
+    };
+    let generation = match request.generation.as_str() {
+        "" => Generation::default(),
+        named => named.parse().map_err(Malformed::from)?,
+    };
+    let profile = WorkerProfile {
         url: request.advertise_url.clone(),
-        found_at: None,
         version: for_people(&request.version),
         capacity: (request.capacity > 0).then_some(request.capacity),
-        formats: Formats {
+        generation: Some(generation),
+        needs: request.needs.clone().map(Into::into),
+        formats: CheckpointFormats {
             oldest: format(request.checkpoint_format_min),
             newest: format(request.checkpoint_format_max),
         },
-        running,
-        running_total: request.running_total,
+    };
+    Ok(Registration {
+        worker,
+        incarnation,
+        profile,
+        running: ClaimedShards { shards: running, total: request.running_total },
         draining: request.draining,
-        generation: if request.generation.is_empty() {
-            Generation::default()
-        } else {
-            request.generation.parse().map_err(Malformed::from)?
-        },
-        needs: request.needs.clone().map(Into::into),
+        found_at: None,
         granted: false,
     })
 }
@@ -279,7 +299,7 @@ struct RefusedDirectives {
 }
 
 impl RefusedDirectives {
-    fn note(&mut self, worker: &WorkerId, refused: &[v1::DirectiveRefused]) {
+    fn note(&mut self, worker: &WorkerId, refused: &[RefusedDirective]) {
         let Some(last) = refused.last() else { return };
         self.folded += refused.len() - 1;
         if self.logged.is_some_and(|at| at.elapsed() < REFUSED_FOLDED) {
@@ -287,32 +307,9 @@ impl RefusedDirectives {
             return;
         }
         tracing::warn!(
-            worker.id = %worker, kind = %for_people(&last.kind), reason = %for_people(&last.reason),
+            worker.id = %worker, kind = %last.kind, reason = %last.reason,
             folded = self.folded, "worker refused a directive"
         );
         (self.logged, self.folded) = (Some(Instant::now()), 0);
     }
-}
-
-fn report(
-    message: v1::WorkerReport,
-    worker: &WorkerId,
-    refused: &mut RefusedDirectives,
-) -> Result<WorkerReport, Malformed> {
-    message.check_bounds()?;
-    refused.note(worker, &message.refused);
-    Ok(WorkerReport {
-        assignment_revision: message.assignment_revision,
-        shards: message.shards.into_iter().map(ShardReport::try_from).collect::<Result<_, _>>()?,
-        released: message
-            .released
-            .into_iter()
-            .map(|released| (ShardNumber(released.shard_id), Epoch(released.epoch)))
-            .collect(),
-        arrived: convert::epochs_of_shards(message.arrived).into_iter().collect(),
-        rss_bytes: message.rss_bytes,
-        draining: message.draining,
-        leaving: message.leaving,
-        store_away: message.store_away,
-    })
 }

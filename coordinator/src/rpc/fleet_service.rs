@@ -3,11 +3,11 @@
 use std::{pin::Pin, sync::Arc};
 
 use altergolden_proto::{
-    convert::{Bounded, Malformed},
+    convert::{Bounded, Malformed, refusal},
     v1::{self, fleet_server::Fleet},
 };
 use checkpoint::SetAsideStore;
-use fleet_model::{Generation, ShardNumber, ShardRange, WorkerId};
+use fleet_model::{ErrorClass, Generation, ShardRange, WorkerId};
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 use tonic::{Request, Response, Status};
 
@@ -48,7 +48,7 @@ impl Fleet for FleetService {
             (!worker.is_empty()).then(|| worker.parse()).transpose().map_err(Malformed::from)?;
         let snapshot = self.published.snapshot.borrow().clone();
         if let Some(unknown) = worker.as_ref().filter(|worker| !snapshot.fleet.workers.contains_key(worker)) {
-            return Err(Status::not_found(format!("no worker is called {unknown}")));
+            return Err(refusal(ErrorClass::NotFound, format!("no worker is called {unknown}")));
         }
         let mut shards = shards(&snapshot);
         shards.retain(|shard| worker.as_ref().is_none_or(|worker| shard.worker_id == worker.as_str()));
@@ -141,18 +141,17 @@ fn name(generation: Option<&Generation>) -> String {
 }
 
 fn shards(snapshot: &Snapshot) -> Vec<v1::Shard> {
-    let numbered = (0..).map(ShardNumber).zip(&snapshot.fleet.shards);
-    numbered.map(|(number, shard)| shard_message(number, shard, snapshot)).collect()
+    snapshot.fleet.shards.iter().map(|shard| shard_message(shard, snapshot)).collect()
 }
 
-fn shard_message(number: ShardNumber, shard: &ShardView, snapshot: &Snapshot) -> v1::Shard {
+fn shard_message(shard: &ShardView, snapshot: &Snapshot) -> v1::Shard {
     let report = &shard.report;
     let (worker_id, epoch) = match &shard.owner {
         Some((worker, epoch)) => (worker.to_string(), epoch.0),
         None => (String::new(), 0),
     };
     v1::Shard {
-        shard_id: number.0,
+        shard_id: shard.key.slot().0,
         worker_id,
         epoch,
         status: v1::ShardStatus::from(report.status).into(),

@@ -4,7 +4,7 @@ use altergolden_proto::{
     convert::Malformed,
     v1::{self, start_plan_request::Plan},
 };
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use tonic::Status;
 
 use fleet::{PlanKind, PlanState, PlanView};
@@ -18,7 +18,7 @@ pub(super) fn kind(request: v1::StartPlanRequest) -> Result<PlanKind, Status> {
     Ok(match plan {
         Plan::Drain(drain) => PlanKind::Drain(drain.worker_id.parse().map_err(Malformed::from)?),
         Plan::Move(moving) => PlanKind::Move {
-            shard: ShardNumber(moving.shard_id),
+            shard: ShardSlot(moving.shard_id),
             to: moving.worker_id.parse().map_err(Malformed::from)?,
         },
         Plan::Rebalance(_) => PlanKind::Rebalance,

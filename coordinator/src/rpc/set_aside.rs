@@ -3,11 +3,11 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use altergolden_proto::{
-    convert,
+    convert::{self, refusal},
     v1::{self, ReplaySetAsideRequest, gateway_worker_client::GatewayWorkerClient},
 };
 use checkpoint::{CheckpointStoreError, Position, SetAside, SetAsideStore, SetAsideSummary};
-use fleet_model::ShardNumber;
+use fleet_model::{ErrorClass, ShardSlot};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::timeout;
 use tonic::{Code, Status, transport::Endpoint};
@@ -33,8 +33,8 @@ impl SetAsides {
 
     /// All of them, by shard and position.
     pub(super) async fn list(&self, snapshot: &Snapshot) -> Result<v1::ListSetAsideResponse, Status> {
-        let shards = stream::iter((0..snapshot.fleet.shards.len() as u32).map(ShardNumber));
-        let lists = shards.map(async |shard| {
+        let shards: Vec<_> = snapshot.fleet.shards.iter().map(|shard| shard.key.slot()).collect();
+        let lists = stream::iter(shards).map(async |shard| {
             let list = self.store.list_aside(shard).await?;
             Ok(list.into_iter().map(|summary| message(shard, summary, String::new())).collect::<Vec<_>>())
         });
@@ -54,7 +54,7 @@ impl SetAsides {
             .await
             .map_err(|error| convert::status(&error))?
             .ok_or_else(|| none(id))?;
-        Ok(message(shard, summary, text))
+        Ok(message(shard, summary, text.into()))
     }
 
     pub(super) async fn forget(&self, id: v1::SetAsideId) -> Result<v1::DropSetAsideResponse, Status> {
@@ -81,17 +81,18 @@ impl SetAsides {
         let owner = snapshot.fleet.shards.get(shard.0 as usize).and_then(|view| view.owner.as_ref());
         let found = owner.and_then(|(name, _)| Some((name, snapshot.fleet.workers.get(name)?)));
         let Some((worker, view)) = found else {
-            return Err(Status::failed_precondition(format!("no worker runs shard {shard} now")));
+            return Err(refusal(ErrorClass::NotPermitted, format!("no worker runs shard {shard} now")));
         };
         let v1::SetAsideId { shard_id, session, sequence } = id;
         let request = ReplaySetAsideRequest { shard_id, session, sequence };
         match timeout(WORKER, ask(view.address, &view.url, request)).await {
-            Err(_) => Err(Status::unavailable(format!("worker {worker} does not answer"))),
+            Err(_) => Err(refusal(ErrorClass::Unavailable, format!("worker {worker} does not answer"))),
             // It has moved on meanwhile: another try finds it where it is then.
             Ok(Err(status)) if status.code() == Code::NotFound => {
-                Err(Status::failed_precondition(format!("worker {worker}: {}", status.message())))
+                Err(refusal(ErrorClass::NotPermitted, format!("worker {worker}: {}", status.message())))
             }
             Ok(Err(status)) => {
+                // The worker's own code goes on to the operator.
                 Err(Status::new(status.code(), format!("worker {worker}: {}", status.message())))
             }
             Ok(Ok(())) => Ok(v1::ReplaySetAsideResult { worker_id: worker.to_string() }),
@@ -101,27 +102,27 @@ impl SetAsides {
 
 async fn ask(address: Option<SocketAddr>, url: &str, request: ReplaySetAsideRequest) -> Result<(), Status> {
     let dialled = address.map_or_else(|| url.to_owned(), |address| format!("http://{address}"));
-    let no_url = |_| Status::unavailable(format!("its address {url} is not a URL"));
+    let no_url = |_| refusal(ErrorClass::Unavailable, format!("its address {url} is not a URL"));
     let endpoint = Endpoint::from_shared(dialled).map_err(no_url)?;
     let channel = endpoint
         .connect_timeout(WORKER)
         .connect()
         .await
-        .map_err(|_| Status::unavailable(format!("can't be reached at {url}")))?;
+        .map_err(|_| refusal(ErrorClass::Unavailable, format!("cannot be reached at {url}")))?;
     GatewayWorkerClient::new(channel).replay_set_aside(request).await.map(drop)
 }
 
-fn place(id: v1::SetAsideId) -> (ShardNumber, Position) {
+fn place(id: v1::SetAsideId) -> (ShardSlot, Position) {
     let v1::SetAsideId { shard_id, session, sequence } = id;
-    (ShardNumber(shard_id), Position { session, sequence })
+    (ShardSlot(shard_id), Position { session, sequence })
 }
 
 fn none(id: v1::SetAsideId) -> Status {
     let v1::SetAsideId { shard_id, session, sequence } = id;
-    Status::not_found(format!("no event {shard_id}/{session}/{sequence} is set aside"))
+    refusal(ErrorClass::NotFound, format!("no event {shard_id}/{session}/{sequence} is set aside"))
 }
 
-fn message(shard: ShardNumber, summary: SetAsideSummary, payload: String) -> v1::SetAside {
+fn message(shard: ShardSlot, summary: SetAsideSummary, payload: String) -> v1::SetAside {
     let SetAsideSummary { at, name, received_at_unix_ms, set_aside_at_unix_ms, noted } = summary;
     v1::SetAside {
         id: Some(v1::SetAsideId { shard_id: shard.0, session: at.session, sequence: at.sequence }),
@@ -136,7 +137,7 @@ fn message(shard: ShardNumber, summary: SetAsideSummary, payload: String) -> v1:
 #[cfg(test)]
 mod tests {
     use checkpoint::CheckpointMemoryStore;
-    use fleet_model::{Epoch, ShardReport, ShardStatus};
+    use fleet_model::{Epoch, ShardKey, ShardReport, ShardStatus};
 
     use super::*;
     use fleet::{FleetView, ShardView};
@@ -155,20 +156,20 @@ mod tests {
                 set_aside_at_unix_ms: 2,
                 noted: 3,
             };
-            let event = SetAside { summary, text: "payload".to_owned() };
-            store.set_aside(ShardNumber(shard), Epoch(1), &event).await.unwrap();
+            let event = SetAside { summary, text: "payload".into() };
+            store.set_aside(ShardKey::new(shard, 41), Epoch(1), &event).await.unwrap();
         }
         SetAsides::new(Arc::new(store))
     }
 
-    fn snapshot(shards: usize) -> Snapshot {
-        let numbers = (0..shards as u32).map(ShardNumber);
+    fn snapshot(shards: u32) -> Snapshot {
         let unowned = |shard| ShardView {
+            key: shard,
             owner: None,
             report: ShardReport::bare(shard, Epoch(0), ShardStatus::Stopped),
             reported_at: None,
         };
-        let shards = numbers.map(unowned).collect();
+        let shards = ShardKey::all(shards).map(unowned).collect();
         Snapshot { fleet: FleetView { shards, ..FleetView::default() }, ..Snapshot::empty() }
     }
 

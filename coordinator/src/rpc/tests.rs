@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Streaming, transport::Channel};
 
 use crate::{
-    Args, Coordinator, Parts,
+    Coordinator, CoordinatorArgs, CoordinatorParts,
     dial_back::fake_worker::FakeWorker,
     discord::odd::{OddDiscord, answer, json, response},
 };
@@ -61,11 +61,11 @@ impl Rig {
             "--lease-ttl=1s",
             &api,
         ];
-        let config = Args::try_parse_from(args)
+        let config = CoordinatorArgs::try_parse_from(args)
             .unwrap()
             .into_config(Some(process::settings::Secret::new(TOKEN)))
             .unwrap();
-        let parts = Parts {
+        let parts = CoordinatorParts {
             store: Arc::new(FleetMemoryStore::new()),
             set_aside: Arc::new(checkpoint::CheckpointMemoryStore::new()),
             bus: Arc::new(MemoryBus::new()),

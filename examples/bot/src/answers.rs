@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use gateway_worker::{FleetStats, GuildAnswer, ShardNumber, ShardStatus, TimedReport, UserAnswer};
+use gateway_worker::{FleetStats, GuildAnswer, ShardKey, ShardSlot, ShardStatus, TimedReport, UserAnswer};
 
 /// Longest message, in characters.
 /// [Source](https://discord.com/developers/docs/resources/message#create-message-jsonform-params).
@@ -29,7 +29,7 @@ pub(crate) fn ping(stats: &FleetStats) -> String {
 
 /// Returns why totals are incomplete.
 fn incomplete_reason(stats: &FleetStats) -> String {
-    let waiting: Vec<ShardNumber> =
+    let waiting: Vec<ShardSlot> =
         stats.shards.iter().filter(|shard| !is_ready(shard)).map(|shard| shard.report.shard).collect();
     if stats.shard_count == 0 {
         "no shard runs yet".to_owned()
@@ -46,10 +46,10 @@ fn incomplete_reason(stats: &FleetStats) -> String {
 /// Formats a table of shards, as many as fit; shards that are not ready come first.
 pub(crate) fn shards(stats: &FleetStats) -> String {
     let ready = stats.shards.iter().filter(|shard| is_ready(shard)).count();
-    let mut rows: Vec<(bool, ShardNumber, [String; COLUMNS])> =
+    let mut rows: Vec<(bool, ShardSlot, [String; COLUMNS])> =
         stats.shards.iter().map(|shard| (is_ready(shard), shard.report.shard, row(shard))).collect();
-    rows.extend(stats.missing_shards.iter().map(|number| (false, *number, missing_row(*number))));
-    rows.sort_unstable_by_key(|(is_ready, number, _)| (*is_ready, *number));
+    rows.extend(stats.missing_shards.iter().map(|shard| (false, shard.slot(), missing_row(*shard))));
+    rows.sort_unstable_by_key(|(is_ready, shard, _)| (*is_ready, *shard));
     let rows: Vec<_> = rows.into_iter().map(|(.., row)| row).collect();
 
     let header = HEADER.map(str::to_owned);
@@ -89,8 +89,8 @@ fn row(shard: &TimedReport) -> [String; COLUMNS] {
     ]
 }
 
-fn missing_row(number: ShardNumber) -> [String; COLUMNS] {
-    [number.to_string(), NONE.to_owned(), "no answer".to_owned(), NONE.to_owned(), NONE.to_owned()]
+fn missing_row(shard: ShardKey) -> [String; COLUMNS] {
+    [shard.to_string(), NONE.to_owned(), "no answer".to_owned(), NONE.to_owned(), NONE.to_owned()]
 }
 
 fn line(row: &[String; COLUMNS], widths: &[usize; COLUMNS]) -> String {
@@ -114,7 +114,7 @@ fn more(shards: usize) -> String {
 
 /// Formats where a guild is.
 pub(crate) fn guild(answer: &GuildAnswer) -> String {
-    let (id, shard) = (answer.guild_id, answer.shard.unwrap_or(ShardNumber(0)));
+    let (id, shard) = (answer.guild_id, answer.shard.map_or(ShardSlot(0), ShardKey::slot));
     let by =
         answer.worker.as_ref().map_or_else(String::new, |worker| format!(" on {}", escaped(worker.as_str())));
     if !answer.found && !answer.complete {
@@ -150,10 +150,10 @@ fn is_ready(shard: &TimedReport) -> bool {
     matches!(shard.report.status, ShardStatus::Ready | ShardStatus::Moving)
 }
 
-fn shard_list(numbers: &[ShardNumber]) -> String {
-    let noun = if numbers.len() == 1 { "shard" } else { "shards" };
-    let listed: Vec<String> = numbers.iter().take(LISTED).map(ShardNumber::to_string).collect();
-    let rest = numbers.len() - listed.len();
+fn shard_list<S: ToString>(shards: &[S]) -> String {
+    let noun = if shards.len() == 1 { "shard" } else { "shards" };
+    let listed: Vec<String> = shards.iter().take(LISTED).map(ToString::to_string).collect();
+    let rest = shards.len() - listed.len();
     let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
     format!("{noun} {}{rest}", listed.join(", "))
 }

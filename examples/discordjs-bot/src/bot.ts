@@ -79,7 +79,7 @@ async function serving(bridge: ShardBridgeClient, deadlineMs: number): Promise<s
   } catch (error) {
     if (!(error instanceof BridgeError)) throw error;
     log('warn', 'cannot query the shards', { reason: reason(error) });
-    return "The servers can't be counted at the moment";
+    return "The servers cannot be counted at the moment";
   }
 }
 

@@ -1,7 +1,7 @@
 // Reads the workers' events from Redis without losing any: brokers' PubSubRedisBroker with a different read loop.
 //
-// An entry is acknowledged only after its handler is done. Unfinished entries are claimed again: a process claims its own at its start, and those of
-// other consumers once they were idle for long enough. So an entry may be handled twice but is never lost. This broker never deletes its consumer,
+// An entry is acknowledged only after its handler is done. A process claims unfinished entries again: its own at its
+// start, and other consumers' once they were idle for long enough. So an entry may be handled twice but is never lost. This broker never deletes its consumer,
 // because Redis would drop the consumer's pending entries; for this reason it does not use brokers' `unsubscribe` and `destroy`.
 
 import { setTimeout as sleep } from 'node:timers/promises';

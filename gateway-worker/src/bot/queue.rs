@@ -7,14 +7,17 @@ use std::{
 };
 
 use checkpoint::{PendingEvent, SetAside};
-use dispatch::{Closed, Dispatcher, Kind, Refused};
-use fleet_model::{Classified, ErrorClass, Position};
+use dispatch::{Closed, Dispatcher, Refused};
+use fleet_model::{Classified, ErrorClass, Position, ShardEvent};
 use tokio_util::sync::CancellationToken;
 
 use super::{ShardHandler, gate::Gate};
 use crate::{
-    event::{Wanted, queued::Queued},
-    relay::{ShardRelay, as_pending},
+    event::{
+        Wanted,
+        queued::{Queued, as_pending, from_pending, is_gap},
+    },
+    relay::ShardRelay,
 };
 
 /// How full the queue may be when READY arrives, as a multiple of its bound.
@@ -51,34 +54,36 @@ impl EventQueue {
     }
 
     /// Whether the handler wants it.
-    fn is_for_handler(&self, queued: &Queued) -> bool {
-        match queued {
-            Queued::Event(event) => self.wanted.has(event.name()),
-            Queued::Gap(_) | Queued::Replay(_) => *self.wanted != Wanted::Nothing,
-        }
+    fn is_for_handler(&self, event: &ShardEvent) -> bool {
+        self.wanted.has(&event.name) || is_gap(event) && *self.wanted != Wanted::Nothing
     }
 
-    fn relay(&self, queued: &Queued) {
+    fn relay(&self, event: &Arc<ShardEvent>) {
         if let Some(relay) = &self.relay {
-            relay.push(queued);
+            relay.push(event);
         }
     }
 
-    /// Queues an item even if the queue is full: callers check for room before. Returns false when the shard has ended;
-    /// the item then counts as not received.
-    pub(crate) fn push(&self, queued: Queued) -> bool {
-        if self.is_for_handler(&queued) && self.dispatcher.is_shut() {
+    /// Queues an event even if the queue is full: callers check for room before. Returns false when the shard has ended;
+    /// the event then counts as not received.
+    pub(crate) fn push(&self, event: ShardEvent) -> bool {
+        let event = Arc::new(event);
+        let is_for_handler = self.is_for_handler(&event);
+        if is_for_handler && self.dispatcher.is_shut() {
             return false;
         }
-        self.relay(&queued);
-        !self.is_for_handler(&queued) || self.dispatcher.push_over_bound(queued.into_item(false)).is_ok()
+        self.relay(&event);
+        let queued = Queued { event, is_replay: false };
+        !is_for_handler || self.dispatcher.push_over_bound(queued.into_item(false)).is_ok()
     }
 
     /// Queues an event that was pending on the previous worker, also in a full queue: it was within bounds there. `handled`: only
     /// the relay lacks it.
-    pub(crate) fn push_restored(&self, queued: Queued, handled: bool) {
-        self.relay(&queued);
-        if !handled && self.is_for_handler(&queued) {
+    pub(crate) fn push_restored(&self, event: ShardEvent, handled: bool) {
+        let event = Arc::new(event);
+        self.relay(&event);
+        if !handled && self.is_for_handler(&event) {
+            let queued = Queued { event, is_replay: false };
             // Closed: the shard ends, and what was pending stays so in the checkpoint.
             let _: Result<(), Refused<Queued>> = self.dispatcher.push_over_bound(queued.into_item(true));
         }
@@ -100,18 +105,17 @@ impl EventQueue {
     pub(crate) fn replay(&self, event: SetAside) -> Result<(), ReplayRefused> {
         let SetAside { summary, text } = event;
         let pending = PendingEvent {
-            session: summary.at.session,
-            sequence: summary.at.sequence,
+            position: summary.at,
             started: true,
             handled: false,
             received_at_unix_ms: summary.received_at_unix_ms,
             text,
         };
-        let queued = Queued::from_pending(pending, true).ok_or(ReplayRefused::Garbled)?;
-        let queued = Queued::Replay(Box::new(queued));
+        let event = from_pending(pending, true).ok_or(ReplayRefused::Garbled)?.into();
+        let queued = Queued { event, is_replay: true };
         let waits = self.dispatcher.pending(|all| {
             all.map(|one| &one.item.payload)
-                .any(|other| !other.is_for_checkpoints() && other.position() == queued.position())
+                .any(|other| other.is_replay && other.event.position == summary.at)
         });
         if waits {
             return Err(ReplayRefused::Waits);
@@ -162,12 +166,11 @@ impl EventQueue {
 
     /// Whether this event is dropped under pressure. Counts it if so.
     pub(crate) fn sheds(&self, name: &str, bytes: usize, age: Duration) -> bool {
-        let kind = Kind::from(name);
         let relayed = self.relay_of(name).map_or(0.0, |relay| relay.outbox.fill_with(bytes));
         let handled = if self.wanted.has(name) { self.dispatcher.fill_with(bytes) } else { 0.0 };
-        let sheds = self.shed_order.sheds(&kind, age, relayed.max(handled));
+        let sheds = self.shed_order.sheds(name, age, relayed.max(handled));
         if sheds {
-            self.metrics.count_shed(&kind);
+            self.metrics.count_shed(name);
         }
         sheds
     }
@@ -198,13 +201,14 @@ impl EventQueue {
         let mut pending = Pending::default();
         self.dispatcher.pending(|all| {
             for one in all {
-                let position = one.item.payload.position();
-                if position > up_to || !one.item.payload.is_for_checkpoints() {
+                let Queued { event, is_replay } = &one.item.payload;
+                let position = event.position;
+                if position > up_to || *is_replay {
                     continue;
                 }
                 pending.positions.push(position);
                 if !known.has(position, false) {
-                    pending.unknown.push((position, one.item.payload.as_pending(one.started)));
+                    pending.unknown.push(as_pending(event, one.started, false));
                 }
             }
         });
@@ -218,7 +222,8 @@ impl EventQueue {
                     }
                     pending.positions.push(at);
                     if !known.has(at, true) {
-                        pending.unknown.push(as_pending(waiting));
+                        // Bot code has handled it, or does not want it.
+                        pending.unknown.push(as_pending(waiting, true, true));
                     }
                 }
             });
@@ -228,7 +233,7 @@ impl EventQueue {
 
     /// Starts no more handlers, and waits at most `patience` for running ones and the relay; slower handlers run on here. Returns what
     /// was not started or relayed, for the last checkpoint.
-    pub(crate) async fn close(&self, patience: Duration) -> Vec<(Position, PendingEvent)> {
+    pub(crate) async fn close(&self, patience: Duration) -> Vec<PendingEvent> {
         self.closing.cancel();
         let relaying = async {
             match &self.relay {
@@ -241,13 +246,13 @@ impl EventQueue {
         if still_running > 0 {
             tracing::info!(still_running, "handlers that are slow end here; their events count as handled");
         }
-        let unstarted =
-            unstarted.iter().map(|item| &item.payload).filter(|queued| queued.is_for_checkpoints());
+        let unstarted = unstarted.iter().map(|item| &item.payload).filter(|queued| !queued.is_replay);
+        let unrelayed = unrelayed.iter().map(|event| as_pending(event, true, true));
         // What an owner before may have begun with stays so, also if this one has not.
-        let begun = |queued: &Queued| matches!(queued, Queued::Event(event) if event.mark.is_late());
-        let mut left: BTreeMap<Position, PendingEvent> = unrelayed.iter().map(as_pending).collect();
-        left.extend(unstarted.map(|queued| (queued.position(), queued.as_pending(begun(queued)))));
-        left.into_iter().collect()
+        let unstarted = unstarted.map(|queued| as_pending(&queued.event, queued.event.mark.is_late(), false));
+        let left: BTreeMap<Position, PendingEvent> =
+            unrelayed.chain(unstarted).map(|event| (event.position, event)).collect();
+        left.into_values().collect()
     }
 
     /// Shuts the queue, because the shard has ended here or belongs to another worker. Once this returns, no handler
@@ -301,7 +306,7 @@ pub(crate) struct Pending {
     /// The positions of all of them.
     pub(crate) positions: Vec<Position>,
     /// Those that were not known.
-    pub(crate) unknown: Vec<(Position, PendingEvent)>,
+    pub(crate) unknown: Vec<PendingEvent>,
 }
 
 /// Why an event that was set aside is not queued again.

@@ -14,14 +14,15 @@ use std::{
     time::Duration,
 };
 
-use checkpoint::{CheckpointStoreError, Fenced, Noted, Position, SetAside, SetAsideStore, SetAsideSummary};
+use checkpoint::{
+    CheckpointStoreError, Fenced, NoteAnswer, Position, SetAside, SetAsideStore, SetAsideSummary,
+};
 use dispatch::{Admission, Delivery, DispatchMetrics, Dispatcher, Handler};
-use fleet_model::{Assignment, Epoch, ShardNumber};
+use fleet_model::{Assignment, Epoch, ShardKey};
 use tokio::{runtime::Handle, sync::OwnedMutexGuard, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::event::queued::Queued;
-use crate::{clock::unix_ms, shard_state::ShardState};
+use crate::{clock::unix_ms, event::queued::Queued, shard_state::ShardState};
 
 /// How many owners must have died with an event in its handler before it is set aside.
 const DEATHS: u32 = 2;
@@ -58,7 +59,7 @@ pub(super) enum CareLevel {
 
 impl ShardCaution {
     /// Reads the caution for a shard out of an assignment.
-    pub(crate) fn assigned(assignment: &Assignment, shard: ShardNumber) -> Self {
+    pub(crate) fn assigned(assignment: &Assignment, shard: ShardKey) -> Self {
         let level = if assignment.careful.contains(&shard) {
             CareLevel::Full
         } else if assignment.suspected.contains(&shard) {
@@ -158,7 +159,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl ShardSuspects {
     /// Notes a suspect that is to be handled alone, or sets it aside.
     pub(super) async fn admit(&self, delivery: &Delivery<Queued>) -> Admission {
-        let at = delivery.payload().position();
+        let at = delivery.payload().event.position;
         let admission = tokio::select! {
             biased;
             () = self.closing.cancelled() => Admission::PutBack,
@@ -172,7 +173,7 @@ impl ShardSuspects {
 
     async fn decide(&self, at: Position, delivery: &Delivery<Queued>) -> Admission {
         // An operator asked for it to be handled. Its record is kept until the handler has ended.
-        if let Queued::Replay(_) = delivery.payload() {
+        if delivery.payload().is_replay {
             return Admission::Handle;
         }
         let turn = self.worker.turn.clone().lock_owned().await;
@@ -181,9 +182,9 @@ impl ShardSuspects {
             return Admission::Handle;
         }
         match self.note(at).await {
-            None | Some(Noted::Yes { .. }) => Admission::Handle,
-            Some(Noted::No { before }) => self.set_aside(at, delivery, before).await,
-            Some(Noted::Outranked(by)) => {
+            None | Some(NoteAnswer::Yes { .. }) => Admission::Handle,
+            Some(NoteAnswer::No { before }) => self.set_aside(at, delivery, before).await,
+            Some(NoteAnswer::Outranked(by)) => {
                 self.shard.outranked(by);
                 Admission::PutBack
             }
@@ -191,13 +192,13 @@ impl ShardSuspects {
     }
 
     /// Notes an event, after removing void notes.
-    async fn try_note(&self, at: Position) -> Result<Noted, CheckpointStoreError> {
-        let (shard, epoch) = (self.shard.number(), self.shard.epoch());
+    async fn try_note(&self, at: Position) -> Result<NoteAnswer, CheckpointStoreError> {
+        let (shard, epoch) = (self.shard.key(), self.shard.epoch());
         if !self.voided.load(Ordering::Relaxed) {
             if let Fenced::Outranked(by) =
                 self.worker.store.void_notes(shard, epoch, None, &self.killed).await?
             {
-                return Ok(Noted::Outranked(by));
+                return Ok(NoteAnswer::Outranked(by));
             }
             self.voided.store(true, Ordering::Relaxed);
         }
@@ -205,7 +206,7 @@ impl ShardSuspects {
     }
 
     /// Notes an event, and waits for a store that is away. `None` when it was away for too long.
-    async fn note(&self, at: Position) -> Option<Noted> {
+    async fn note(&self, at: Position) -> Option<NoteAnswer> {
         loop {
             let error = match self.try_note(at).await {
                 Ok(noted) => {
@@ -217,7 +218,7 @@ impl ShardSuspects {
             let away_since = *lock(&self.away_since).get_or_insert_with(Instant::now);
             if away_since.elapsed() >= WAIT_FOR_NOTE {
                 tracing::warn!(
-                    shard.id = %self.shard.number(), session = at.session, sequence = at.sequence, %error,
+                    shard.id = %self.shard.key(), session = at.session, sequence = at.sequence, %error,
                     "cannot record suspect event; handling it unrecorded"
                 );
                 return None;
@@ -234,16 +235,16 @@ impl ShardSuspects {
     /// Sets an event aside. Waits for a store that is away, as handling the event could kill another worker.
     async fn set_aside(&self, at: Position, delivery: &Delivery<Queued>, noted: u32) -> Admission {
         let kind = delivery.kind();
-        let pending = delivery.payload().as_pending(true);
+        let event = &delivery.payload().event;
         let summary = SetAsideSummary {
             at,
-            name: kind.as_str().to_owned(),
-            received_at_unix_ms: pending.received_at_unix_ms,
+            name: kind.to_owned(),
+            received_at_unix_ms: event.received_at_unix_ms,
             set_aside_at_unix_ms: unix_ms(),
             noted,
         };
-        let event = SetAside { summary, text: pending.text };
-        let (shard, epoch) = (self.shard.number(), self.shard.epoch());
+        let event = SetAside { summary, text: event.text.clone() };
+        let (shard, epoch) = (self.shard.key(), self.shard.epoch());
         let mut said = false;
         loop {
             match self.worker.store.set_aside(shard, epoch, &event).await {
@@ -274,8 +275,8 @@ impl ShardSuspects {
 
     /// Withdraws a suspect that was admitted but not handled, because the shard ends.
     pub(super) async fn not_started(&self, delivery: &Delivery<Queued>) {
-        let at = delivery.payload().position();
-        if !matches!(delivery.payload(), Queued::Replay(_)) {
+        let at = delivery.payload().event.position;
+        if !delivery.payload().is_replay {
             self.withdraw(at).await;
         }
         self.give_turn_back(at);
@@ -283,8 +284,8 @@ impl ShardSuspects {
 
     /// Removes the note of a suspect whose handler has ended.
     pub(super) async fn ended(&self, delivery: &Delivery<Queued>) {
-        let at = delivery.payload().position();
-        if let Queued::Replay(_) = delivery.payload() {
+        let at = delivery.payload().event.position;
+        if delivery.payload().is_replay {
             self.forget(at).await;
         } else if delivery.alone {
             self.take_back(at).await;
@@ -296,8 +297,8 @@ impl ShardSuspects {
 
     /// Lets others go on beside a slow suspect. It no longer runs alone, so its note is removed.
     pub(super) async fn let_go(&self, delivery: &Delivery<Queued>) {
-        let at = delivery.payload().position();
-        if let Queued::Replay(_) = delivery.payload() {
+        let at = delivery.payload().event.position;
+        if delivery.payload().is_replay {
             return;
         }
         self.worker.let_go.fetch_add(1, Ordering::Relaxed);
@@ -307,14 +308,14 @@ impl ShardSuspects {
 
     /// Removes this owner's note of an event.
     async fn withdraw(&self, at: Position) {
-        let (shard, epoch) = (self.shard.number(), self.shard.epoch());
+        let (shard, epoch) = (self.shard.key(), self.shard.epoch());
         let voided =
             patiently(|| async move { self.worker.store.void_notes(shard, epoch, Some(at), &[epoch]).await });
         self.log_note_removal(at, voided.await);
     }
 
     async fn take_back(&self, at: Position) {
-        let (shard, epoch) = (self.shard.number(), self.shard.epoch());
+        let (shard, epoch) = (self.shard.key(), self.shard.epoch());
         self.log_note_removal(at, patiently(|| self.worker.store.take_back(shard, epoch, at)).await);
     }
 
@@ -323,7 +324,7 @@ impl ShardSuspects {
             Ok(Fenced::Done { .. }) => {}
             Ok(Fenced::Outranked(by)) => self.shard.outranked(by),
             Err(error) => tracing::warn!(
-                shard.id = %self.shard.number(), session = at.session, sequence = at.sequence, %error,
+                shard.id = %self.shard.key(), session = at.session, sequence = at.sequence, %error,
                 "cannot remove the note of an event"
             ),
         }
@@ -331,8 +332,8 @@ impl ShardSuspects {
 
     /// Removes a handled event from those set aside.
     async fn forget(&self, at: Position) {
-        let shard = self.shard.number();
-        match patiently(|| self.worker.store.drop_aside(shard, at)).await {
+        let shard = self.shard.key();
+        match patiently(|| self.worker.store.drop_aside(shard.slot(), at)).await {
             Ok(_) => tracing::info!(
                 shard.id = %shard, session = at.session, sequence = at.sequence,
                 "event that was set aside has been handled"

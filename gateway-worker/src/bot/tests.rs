@@ -1,7 +1,6 @@
 use std::collections::BTreeSet;
 
-use dispatch::Kind;
-use fleet_model::Position;
+use fleet_model::{Position, ShardEvent};
 
 use super::*;
 use crate::{NoHandler, shards::RunningShard, testing};
@@ -13,7 +12,7 @@ struct Away;
 impl ::relay::RelayStore for Away {
     async fn append(
         &self,
-        _: fleet_model::ShardNumber,
+        _: fleet_model::ShardKey,
         _: fleet_model::Epoch,
         _: Option<::relay::Position>,
         _: &[::relay::NewEntry],
@@ -23,7 +22,7 @@ impl ::relay::RelayStore for Away {
 
     async fn rewind(
         &self,
-        _: fleet_model::ShardNumber,
+        _: fleet_model::ShardKey,
         _: fleet_model::Epoch,
         _: ::relay::Position,
         _: ::relay::Position,
@@ -49,16 +48,15 @@ impl ::relay::RelayStore for Away {
     }
 }
 
-fn event(sequence: u64) -> Queued {
-    Queued::Event(Event {
-        name: Kind::from("MESSAGE_CREATE"),
-        session: 1,
-        sequence,
+fn event(sequence: u64) -> ShardEvent {
+    ShardEvent {
+        name: "MESSAGE_CREATE".into(),
+        position: Position::new(1, sequence),
         guild: Some(5),
         mark: Mark::Fresh,
         received_at_unix_ms: 1,
-        text: format!(r#"{{"op":0,"t":"MESSAGE_CREATE","s":{sequence},"d":{{}}}}"#),
-    })
+        text: format!(r#"{{"op":0,"t":"MESSAGE_CREATE","s":{sequence},"d":{{}}}}"#).into(),
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,8 +72,11 @@ async fn unrelayed_event_is_pending_as_handled() {
     });
     let event_queue = bot.queue_for(&shard, &testing::lease(), false);
     event_queue.pending_came();
+    let mut texts = Vec::new();
     for sequence in 1..=3 {
-        assert!(event_queue.has_room("MESSAGE_CREATE", 50) && event_queue.push(event(sequence)));
+        let event = event(sequence);
+        texts.push(event.text.as_ptr());
+        assert!(event_queue.has_room("MESSAGE_CREATE", 50) && event_queue.push(event));
     }
     // The first is written as handled, the second as one that is not.
     let (written, handled) =
@@ -83,11 +84,13 @@ async fn unrelayed_event_is_pending_as_handled() {
     let pending =
         event_queue.pending(Position::new(1, 2), &KnownPending { written: &written, handled: &handled });
     assert_eq!(pending.positions, [1, 2].map(|n| Position::new(1, n)));
-    let [(at, again)] = pending.unknown.as_slice() else { panic!("{:?}", pending.unknown) };
-    assert!(*at == Position::new(1, 2) && again.handled && again.started);
+    let [again] = pending.unknown.as_slice() else { panic!("{:?}", pending.unknown) };
+    assert!(again.position == Position::new(1, 2) && again.handled && again.started);
 
     let left = event_queue.close(Duration::from_millis(250)).await;
-    assert!(left.len() == 3 && left.iter().all(|(_, event)| event.handled));
+    assert!(left.len() == 3 && left.iter().all(|event| event.handled));
+    let shared: Vec<_> = left.iter().map(|event| event.text.as_ptr()).collect();
+    assert_eq!(shared, texts, "the payload is copied nowhere");
 }
 
 #[tokio::test]
@@ -109,7 +112,7 @@ struct Slow(tokio::sync::mpsc::UnboundedSender<u64>, Arc<tokio::sync::Semaphore>
 #[async_trait::async_trait]
 impl EventHandler for Slow {
     async fn handle(&self, _: &Context, event: &Event) {
-        let _ = self.0.send(event.sequence);
+        let _ = self.0.send(event.position().sequence);
         self.1.acquire().await.unwrap().forget();
     }
 }
@@ -166,6 +169,9 @@ async fn unhandled_event_is_left_for_the_next_owner() {
     assert!(event_queue.push(event(2)));
     tokio::task::yield_now().await;
     let left = event_queue.close(Duration::from_millis(250)).await;
-    assert_eq!(left.iter().map(|(at, event)| (at.sequence, event.started)).collect::<Vec<_>>(), [(2, false)]);
+    assert_eq!(
+        left.iter().map(|event| (event.position.sequence, event.started)).collect::<Vec<_>>(),
+        [(2, false)]
+    );
     assert!(told.try_recv().is_err());
 }

@@ -64,7 +64,7 @@ impl ShardCache {
             None if known.unavailable => Err(outage(guild)),
             None if known.doubt.has(Doubt::CHANNELS) => Err(unreadable(guild, "channels")),
             None => Err(Missing::Absent(format!(
-                "guild {guild} has no channel {channel}, or the bot can't see it, or it is an archived thread"
+                "guild {guild} has no channel {channel}, or the bot cannot see it, or it is an archived thread"
             ))),
         }
     }

@@ -10,10 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointStoreError, Claim, Cursor, FORMAT_MIN, FormatError, Head, Page, PageRead, PendingEvent, Record,
-    RecordKey, StoredCheckpoint, decode_head, decode_record, format_of,
+    CheckpointStoreError, ClaimAnswer, Cursor, FORMAT_MIN, FormatError, Head, Page, PageRead, PendingEvent,
+    Record, RecordKey, StoredCheckpoint, decode_head, decode_record, format_of,
 };
-use fleet_model::{Epoch, Position, ShardNumber};
+use fleet_model::{Epoch, Position, ShardKey};
 use outside_text::printable_within;
 
 use super::{Checkpoints, Keep, LostSession, Outranked, Unread, older};
@@ -32,8 +32,7 @@ const AGAIN: Duration = Duration::from_millis(300);
 pub(crate) struct Needs {
     /// Another worker ran the shard before: then a missing checkpoint means a gap.
     pub(crate) ran_before: bool,
-    pub(crate) shard: ShardNumber,
-    pub(crate) total: u32,
+    pub(crate) shard: ShardKey,
     pub(crate) intents: u64,
     pub(crate) transport: String,
     /// Names of cache resources.
@@ -121,7 +120,7 @@ pub(crate) enum LoadError {
 /// What is to be read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ToRead {
-    pub(crate) shard: ShardNumber,
+    pub(crate) shard: ShardKey,
     pub(crate) epoch: Epoch,
     pub(crate) serial: u64,
     pub(crate) records: u64,
@@ -131,7 +130,7 @@ impl Checkpoints {
     /// Claims a shard's checkpoint. Waits for a store that is away for as long as `go_on` says.
     pub(crate) async fn claim(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         needs: &Needs,
         go_on: impl Fn() -> bool,
@@ -139,8 +138,8 @@ impl Checkpoints {
         let mut said = false;
         loop {
             match self.store.claim(shard, epoch).await {
-                Ok(Claim::Outranked(by)) => return Err(Outranked(by)),
-                Ok(Claim::Yours(claimed)) => {
+                Ok(ClaimAnswer::Outranked(by)) => return Err(Outranked(by)),
+                Ok(ClaimAnswer::Yours(claimed)) => {
                     fail::fail_point!("checkpoint_claimed");
                     return Ok(self.judge(shard, epoch, claimed, needs).await);
                 }
@@ -168,7 +167,7 @@ impl Checkpoints {
 
     async fn judge(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         claimed: StoredCheckpoint,
         needs: &Needs,
@@ -227,11 +226,11 @@ impl Checkpoints {
         loop {
             let read = self.each_record(what, |field, bytes| {
                 match field.parse() {
-                    Ok(key @ RecordKey::Pending(session, sequence)) => match decode_record(key, &bytes) {
+                    Ok(key @ RecordKey::Pending(position)) => match decode_record(key, &bytes) {
                         Ok(Record::Pending(event)) => {
-                            pending.insert((session, sequence), event);
+                            pending.insert(position, event);
                         }
-                        _ => unread = older(unread, Position::new(session, sequence)),
+                        _ => unread = older(unread, position),
                     },
                     Ok(_) => {}
                     // The unreadable record may have been a pending event.
@@ -312,14 +311,14 @@ impl Checkpoints {
             let record =
                 decode_record(key, &bytes).map_err(|source| LoadError::Record { key: field, source })?;
             if let Some(Record::Pending(event)) = loaded.guilds.take(key, record)
-                && (event.session, event.sequence) <= (head.session.ordinal, head.read)
+                && event.position <= Position::new(head.session.ordinal, head.read)
             {
                 loaded.pending.push(event);
             }
             Ok(())
         })
         .await?;
-        loaded.pending.sort_by_key(|event| (event.session, event.sequence));
+        loaded.pending.sort_by_key(|event| event.position);
         fail::fail_point!("checkpoint_read_end");
         Ok(loaded)
     }
@@ -357,7 +356,7 @@ impl Checkpoints {
 }
 
 /// Waits before a failed read is retried.
-async fn again(shard: ShardNumber, error: &CheckpointStoreError, tries: u32) {
+async fn again(shard: ShardKey, error: &CheckpointStoreError, tries: u32) {
     tracing::warn!(shard.id = %shard, %error, "cannot read the checkpoint; retrying");
     tokio::time::sleep(AGAIN * tries).await;
 }
@@ -368,11 +367,12 @@ pub(crate) fn unfit(head: &Head, needs: &Needs) -> Option<String> {
     if session.id.is_empty() {
         return Some("its session was given up".to_owned());
     }
-    if let Some(shard) = session.shard.filter(|shard| *shard != needs.shard) {
+    if let Some(shard) = session.shard.filter(|shard| *shard != needs.shard.slot()) {
         return Some(format!("it is of shard {shard}"));
     }
-    if session.total != needs.total {
-        return Some(format!("it is of {} shards, not {}", session.total, needs.total));
+    let total = needs.shard.total();
+    if session.total != total {
+        return Some(format!("it is of {} shards, not {total}", session.total));
     }
     if session.intents != needs.intents {
         return Some(format!("its session has intents {}, not {} (INTENTS)", session.intents, needs.intents));

@@ -47,13 +47,10 @@ pub(crate) struct Stored {
 #[derive(Debug)]
 pub(crate) struct LastCheckpoint {
     /// All events whose handlers have not started.
-    pub(crate) pending: Pending,
+    pub(crate) pending: Vec<PendingEvent>,
     /// Discord will repeat no event.
     pub(crate) exact: bool,
 }
-
-/// Pending events by position.
-type Pending = Vec<(Position, PendingEvent)>;
 
 impl Writer {
     /// Starts to write. `serial`: from the claim of the checkpoint. `stored`: the usable part of what the store holds.

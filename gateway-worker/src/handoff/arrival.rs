@@ -9,33 +9,28 @@ use std::{
     time::Duration,
 };
 
-use altergolden_proto::v1::{self, gateway_worker_client::GatewayWorkerClient, shard_copy::Part};
 use checkpoint::{
     FormatError, Head, InvalidKey, PendingEvent, Record, RecordKey, decode_head, decode_record,
 };
-use fleet_model::{Arriving, Epoch, ShardNumber, WorkerId};
+use fleet_model::{Arriving, Epoch, ShardKey, WorkerId};
 use tokio::{
     runtime::Handle,
     sync::Notify,
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::task::AbortOnDropHandle;
-use tonic::{Status, Streaming, transport::Endpoint};
 
+use super::source::{self, CopyPart, SourceError};
 use crate::{
     cache::{CacheSettings, Copy, Prepared, RestoreError},
     threads::TimeSlice,
 };
 
-/// How long a connection to the source may take to be made.
-const CONNECT: Duration = Duration::from_secs(2);
 /// How long the source may take to answer, and to send the next part of what it has.
 const NEXT_PART: Duration = Duration::from_secs(5);
 /// A copy that failed is begun again so often, so long after.
 const TRIES: u32 = 3;
 const AGAIN: Duration = Duration::from_millis(100);
-/// The largest message that a source may send: a record is of one guild, and records are sent in chunks.
-const LARGEST: usize = 64 * 1024 * 1024;
 /// Bytes of records in a copy, as they are sent. A shard with a million members has less.
 const LARGEST_COPY: usize = 256 * 1024 * 1024;
 /// How long the source may take to send all that it has so far.
@@ -51,7 +46,7 @@ pub(crate) struct Arrivals {
     runtime: Handle,
     /// Notified when a copy is complete up to the last part, or has failed.
     changed: Arc<Notify>,
-    arriving: BTreeMap<ShardNumber, Arrival>,
+    arriving: BTreeMap<ShardKey, Arrival>,
 }
 
 /// One shard on its way here.
@@ -78,7 +73,7 @@ impl Arrivals {
     }
 
     /// Starts the copies that are `wanted`, and ends all others.
-    pub(crate) fn apply(&mut self, wanted: &BTreeMap<ShardNumber, Arriving>) {
+    pub(crate) fn apply(&mut self, wanted: &BTreeMap<ShardKey, Arriving>) {
         self.arriving.retain(|shard, arrival| wanted.get(shard) == Some(&arrival.what));
         for (&shard, what) in wanted {
             if !self.arriving.contains_key(&shard) {
@@ -88,7 +83,7 @@ impl Arrivals {
         }
     }
 
-    fn begin(&self, shard: ShardNumber, what: Arriving) -> Arrival {
+    fn begin(&self, shard: ShardKey, what: Arriving) -> Arrival {
         let copied = Arc::new(AtomicBool::new(false));
         let task = Copier {
             worker: self.worker.clone(),
@@ -103,13 +98,13 @@ impl Arrivals {
     }
 
     /// The shards of which everything so far is here, with their owners' epochs.
-    pub(crate) fn copied(&self) -> BTreeMap<ShardNumber, Epoch> {
+    pub(crate) fn copied(&self) -> BTreeMap<ShardKey, Epoch> {
         let copied = self.arriving.iter().filter(|(_, arrival)| arrival.copied.load(Ordering::Acquire));
         copied.map(|(shard, arrival)| (*shard, arrival.what.epoch)).collect()
     }
 
     /// Takes out the copy of a shard that is to start, if it is of this epoch.
-    pub(crate) fn take(&mut self, shard: ShardNumber, handed_over: Option<Epoch>) -> Option<Arrival> {
+    pub(crate) fn take(&mut self, shard: ShardKey, handed_over: Option<Epoch>) -> Option<Arrival> {
         self.arriving.remove(&shard).filter(|arrival| Some(arrival.what.epoch) == handed_over)
     }
 
@@ -129,7 +124,7 @@ impl Arrival {
 /// Copies one shard.
 struct Copier {
     worker: WorkerId,
-    shard: ShardNumber,
+    shard: ShardKey,
     what: Arriving,
     cache: CacheSettings,
     copied: Arc<AtomicBool>,
@@ -140,9 +135,7 @@ struct Copier {
 #[derive(Debug, thiserror::Error)]
 enum CopyFailed {
     #[error("{0}")]
-    Connect(#[from] tonic::transport::Error),
-    #[error("{}", .0.message())]
-    Refused(#[from] Status),
+    Source(#[from] SourceError),
     #[error("copy stream stalled")]
     Stalled,
     #[error("copy stream ended early")]
@@ -187,25 +180,9 @@ impl Copier {
         self.changed.notify_one();
     }
 
-    async fn open(&self) -> Result<Streaming<v1::ShardCopy>, CopyFailed> {
-        let endpoint = Endpoint::from_shared(self.what.url.clone())?
-            .connect_timeout(CONNECT)
-            .http2_keep_alive_interval(Duration::from_secs(2))
-            .keep_alive_timeout(Duration::from_secs(3))
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
-        let mut source =
-            GatewayWorkerClient::new(endpoint.connect().await?).max_decoding_message_size(LARGEST);
-        let request = v1::CopyShardRequest {
-            shard_id: self.shard.0,
-            epoch: self.what.epoch.0,
-            worker_id: self.worker.to_string(),
-        };
-        Ok(source.copy_shard(request).await?.into_inner())
-    }
-
     async fn copy(&self) -> Result<HandoffState, CopyFailed> {
-        let mut parts = timeout(NEXT_PART, self.open()).await.map_err(|_| CopyFailed::Stalled)??;
+        let opening = source::copy(self.shard, &self.what, &self.worker);
+        let mut parts = timeout(NEXT_PART, opening).await.map_err(|_| CopyFailed::Stalled)??;
         let mut copy = Copy::new(&self.cache);
         let mut pending = Vec::new();
         let mut slice = TimeSlice::begin();
@@ -214,56 +191,55 @@ impl Copier {
         loop {
             // The last part comes when the source is told to stop, whenever that is.
             let part = if so_far {
-                parts.message().await?
+                parts.next().await?
             } else {
                 let by = so_far_by.min(Instant::now() + NEXT_PART);
-                timeout_at(by, parts.message()).await.map_err(|_| CopyFailed::Stalled)??
+                timeout_at(by, parts.next()).await.map_err(|_| CopyFailed::Stalled)??
             };
-            match part.and_then(|part| part.part).ok_or(CopyFailed::Cut)? {
-                Part::Records(records) => {
-                    let sizes = records.set.iter().map(|one| one.key.len() + one.record.len());
+            match part.ok_or(CopyFailed::Cut)? {
+                CopyPart::Records { gone, set } => {
+                    let sizes = set.iter().map(|(key, record)| key.len() + record.len());
                     bytes = bytes.saturating_add(sizes.sum());
                     if bytes > LARGEST_COPY {
                         return Err(CopyFailed::TooLarge);
                     }
-                    self.take(&mut copy, &mut pending, records, &mut slice).await?;
+                    for key in gone {
+                        copy.remove(key.parse()?);
+                    }
+                    take(&mut copy, &mut pending, set, &mut slice).await?;
                 }
-                Part::SoFar(_) => {
+                CopyPart::SoFar => {
                     make_guilds(&mut copy, &mut slice).await?;
                     so_far = true;
                     fail::fail_point!("handoff_copied");
                     self.mark_copied();
                 }
-                Part::HandedOver(last) => {
+                CopyPart::HandedOver(head) => {
                     make_guilds(&mut copy, &mut slice).await?;
-                    let head = decode_head(&last.head)?;
-                    pending.sort_by_key(|event: &PendingEvent| (event.session, event.sequence));
+                    let head = decode_head(&head)?;
+                    pending.sort_by_key(|event: &PendingEvent| event.position);
                     fail::fail_point!("handoff_carried");
                     return Ok(HandoffState { guilds: copy.finish(&head)?, head, pending });
                 }
             }
         }
     }
+}
 
-    async fn take(
-        &self,
-        copy: &mut Copy,
-        pending: &mut Vec<PendingEvent>,
-        records: v1::CopiedRecords,
-        slice: &mut TimeSlice,
-    ) -> Result<(), CopyFailed> {
-        for key in records.gone {
-            copy.remove(key.parse()?);
+async fn take(
+    copy: &mut Copy,
+    pending: &mut Vec<PendingEvent>,
+    records: Vec<(String, Vec<u8>)>,
+    slice: &mut TimeSlice,
+) -> Result<(), CopyFailed> {
+    for (key, record) in records {
+        let key: RecordKey = key.parse()?;
+        if let Some(Record::Pending(event)) = copy.take(key, decode_record(key, &record)?) {
+            pending.push(event);
         }
-        for v1::CopiedRecord { key, record } in records.set {
-            let key: RecordKey = key.parse()?;
-            if let Some(Record::Pending(event)) = copy.take(key, decode_record(key, &record)?) {
-                pending.push(event);
-            }
-            slice.yield_if_over().await;
-        }
-        Ok(())
+        slice.yield_if_over().await;
     }
+    Ok(())
 }
 
 async fn make_guilds(copy: &mut Copy, slice: &mut TimeSlice) -> Result<(), RestoreError> {

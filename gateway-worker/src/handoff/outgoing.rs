@@ -104,7 +104,7 @@ impl CopySlot {
             Ok(Some(word)) => drop(last.send(word)),
             Ok(None) => {}
             Err(error) => {
-                tracing::error!(shard.id = %shard.number(), %error, "cannot encode the last part of a copy");
+                tracing::error!(shard.id = %shard.key(), %error, "cannot encode the last part of a copy");
             }
         }
     }
@@ -133,8 +133,8 @@ fn last_part(
     for guild in changed {
         records.add(guild, format)?;
     }
-    for (at, event) in &last.pending {
-        records.push(RecordKey::Pending(at.session, at.sequence), &Record::Pending(event.clone()), format)?;
+    for event in &last.pending {
+        records.push(RecordKey::Pending(event.position), &Record::Pending(event.clone()), format)?;
     }
     let head = Head {
         read: progress.read,

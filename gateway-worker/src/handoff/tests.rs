@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use altergolden_proto::v1::gateway_worker_server::GatewayWorkerServer;
 use arc_swap::ArcSwap;
 use checkpoint::{PendingEvent, Session};
-use fleet_model::{Arriving, Epoch, Position, ShardNumber};
+use fleet_model::{Arriving, Epoch, Position, ShardKey};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -14,7 +13,7 @@ use super::*;
 use crate::{
     cache::records::tests::{event, guild, ready},
     checkpoints::{WrittenFormat, writer::LastCheckpoint},
-    rpc::WorkerService,
+    rpc::{WorkerServer, WorkerService},
     shard_state::Progress,
     shards::{RunningShard, RunningShards},
     testing::{self, EPOCH, SHARD},
@@ -58,7 +57,7 @@ async fn serve(shard: &Arc<RunningShard>) -> String {
         runtime: tokio::runtime::Handle::current(),
         format: WrittenFormat::up_to(2),
     };
-    let server = tonic::transport::Server::builder().add_service(GatewayWorkerServer::new(service));
+    let server = tonic::transport::Server::builder().add_service(WorkerServer::new(service));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     url
 }
@@ -81,26 +80,24 @@ impl Target {
     }
 
     /// Waits until it has all there is so far.
-    async fn is_copied(&self) -> BTreeMap<ShardNumber, Epoch> {
+    async fn is_copied(&self) -> BTreeMap<ShardKey, Epoch> {
         timeout(Duration::from_secs(10), self.changed.notified()).await.unwrap();
         self.arrivals.copied()
     }
 }
 
-fn pending(sequence: u64) -> (Position, PendingEvent) {
+fn pending(sequence: u64) -> PendingEvent {
     let text = json!({ "op": 0, "t": "X", "s": sequence, "d": {} }).to_string();
-    let event = PendingEvent {
-        session: SESSION,
-        sequence,
+    PendingEvent {
+        position: Position::new(SESSION, sequence),
         started: false,
         handled: false,
         received_at_unix_ms: 1,
-        text,
-    };
-    (Position::new(SESSION, sequence), event)
+        text: text.into(),
+    }
 }
 
-fn last(pending: Vec<(Position, PendingEvent)>) -> LastCheckpoint {
+fn last(pending: Vec<PendingEvent>) -> LastCheckpoint {
     LastCheckpoint { pending, exact: true }
 }
 
@@ -122,7 +119,7 @@ async fn copy_includes_changes_made_meanwhile() {
         target.arrivals.take(SHARD, Some(EPOCH)).unwrap().handoff_state().await.unwrap();
     assert_eq!((head.read, head.read_at_unix_ms, head.epoch, head.exact), (5, 11, EPOCH, true));
     assert_eq!(head.session, *shard.progress().unwrap().session);
-    assert_eq!(pending.iter().map(|event| event.sequence).collect::<Vec<_>>(), [4, 5]);
+    assert_eq!(pending.iter().map(|event| event.position.sequence).collect::<Vec<_>>(), [4, 5]);
     let there = testing::shard_at(Epoch(EPOCH.0 + 1), "all");
     there.cache().adopt(guilds);
     assert_eq!(there.cache().figures(), shard.cache().figures());

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Epoch, ShardNumber, Term};
+use fleet_model::{Epoch, ShardKey, Term};
 use tokio::sync::mpsc;
 
 use super::{PermitGrant, PermitRequest};
@@ -33,7 +33,7 @@ struct WaitingRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PermitAsk {
     pub(super) ticket: u64,
-    pub(super) shard: ShardNumber,
+    pub(super) shard: ShardKey,
     pub(super) epoch: Epoch,
 }
 
@@ -50,11 +50,7 @@ impl PermitRequests {
         unasked
             .map(|(&ticket, waiting)| {
                 waiting.asked_at = Some(now);
-                PermitAsk {
-                    ticket,
-                    shard: waiting.request.shard.number(),
-                    epoch: waiting.request.shard.epoch(),
-                }
+                PermitAsk { ticket, shard: waiting.request.shard.key(), epoch: waiting.request.shard.epoch() }
             })
             .collect()
     }
@@ -177,7 +173,7 @@ mod tests {
             messages_per_channel: 0,
             intents: Intents::empty(),
         });
-        let shard = ShardState::new(ShardNumber(3), Epoch(7), 4, cache, Arc::new(Notify::new()));
+        let shard = ShardState::new(ShardKey::new(3, 4), Epoch(7), cache, Arc::new(Notify::new()));
         let (permits, receiver) = mpsc::channel(1);
         let (connection, gone) = oneshot::channel();
         (
@@ -192,7 +188,7 @@ mod tests {
         let (request, mut connection) = request();
         requests.add(request);
         let asks = requests.unasked(at(1_000));
-        assert_eq!(asks, [PermitAsk { ticket: 1, shard: ShardNumber(3), epoch: Epoch(7) }]);
+        assert_eq!(asks, [PermitAsk { ticket: 1, shard: ShardKey::new(3, 4), epoch: Epoch(7) }]);
         assert!(requests.unasked(at(1_001)).is_empty(), "asked once");
         assert_eq!(requests.permitted(1, VALID, Term(1)), Ok(()));
         let granted = connection.permits.try_recv().unwrap();

@@ -29,7 +29,7 @@ pub(super) fn check(term: Term, assignment: Option<&Assignment>, now_unix_ms: u6
 
 #[cfg(test)]
 mod tests {
-    use fleet_model::{Arriving, Epoch, ShardNumber};
+    use fleet_model::{Arriving, Epoch, ShardKey};
 
     use super::*;
 
@@ -40,7 +40,7 @@ mod tests {
         for (number, is_possible) in
             [(0, true), (1, true), (NOW, true), (newest, true), (newest + 1, false), (u64::MAX, false)]
         {
-            let shard = ShardNumber(0);
+            let shard = ShardKey::new(0, 1);
             let arriving =
                 Arriving { epoch: Epoch(number), from: "w".parse().unwrap(), url: "http://w:1".to_owned() };
             let assignments = [

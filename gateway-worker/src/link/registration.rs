@@ -1,108 +1,53 @@
 //! Registers the worker with the coordinator.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
-use altergolden_proto::{
-    LEASE_TTL_MS, PROTOCOL_MAX, PROTOCOL_MIN,
-    convert::{self, for_people},
-    v1::{self, coordinator_client::CoordinatorClient},
-};
-use fleet_model::{Assignment, SessionNeeds, Term};
+use fleet_model::{CheckpointFormats, ClaimedShards, SessionNeeds, WorkerProfile};
 use fleet_store::WorkerRecord;
 use outside_text::printable;
-use tonic::{
-    Code, Status,
-    transport::{Channel, Endpoint},
-};
 
 use super::{Link, Membership, numbers, renewals::Renewing};
 use crate::{
     Keep,
     clock::{BootTime, unix_ms},
+    coordinator::{CoordinatorConnection, RegisterFailure, RegistrationCall},
     gateway_address::Trust,
     shard::{GatewaySettings, TRANSPORT},
 };
 
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(2);
-/// How long a registration may take: the coordinator dials back.
-const REGISTER: Duration = Duration::from_secs(5);
-
-/// How long to wait for a name whose holder's lease is unknown.
-const NAME_PATIENCE: Duration = Duration::from_secs(5);
-
-/// The longest lease that is accepted from a coordinator.
-pub(super) const LONGEST_TTL: Duration = Duration::from_hours(1);
-
-/// The longest time between two reports; a coordinator asks for at most a second.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(10);
-
-/// A registration that failed.
-pub(super) enum RegisterFailure {
-    /// The coordinator cannot be reached, or does not accept the worker now.
-    Unreachable(String),
-    /// Another worker has our name.
-    NameTaken { why: String, patience: Duration },
-    /// This incarnation's lease was revoked.
-    Revoked,
-}
-
 impl Link {
     /// Registers, and applies the assignment of the answer.
-    pub(super) async fn register(&mut self, membership: &mut Membership) -> Result<Channel, RegisterFailure> {
-        let unreachable = |why: String| RegisterFailure::Unreachable(why);
-        let endpoint = Endpoint::from_shared(self.parts.config.coordinator.as_str().to_owned())
-            .map_err(|error| unreachable(error.to_string()))?
-            .connect_timeout(CONNECT)
-            .http2_keep_alive_interval(Duration::from_secs(2))
-            .keep_alive_timeout(Duration::from_secs(3))
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
-        let channel = endpoint
-            .connect()
-            .await
-            .map_err(|_| unreachable("the coordinator can't be reached".to_owned()))?;
+    pub(super) async fn register(
+        &mut self,
+        membership: &mut Membership,
+    ) -> Result<CoordinatorConnection, RegisterFailure> {
+        let unreachable = RegisterFailure::Unreachable;
+        let url = self.parts.config.coordinator.as_str();
+        let connection = CoordinatorConnection::connect(url).await.map_err(unreachable)?;
         // A worker whose lease window has closed claims nothing: its shards may run elsewhere by now.
-        let (running, running_total) = if membership.lease.is_open(BootTime::now()) {
+        let running = if membership.lease.is_open(BootTime::now()) {
             self.parts.shards.running()
         } else {
-            Default::default()
+            ClaimedShards::default()
         };
-        let mut request = tonic::Request::new(v1::RegisterRequest {
-            worker_id: self.worker.to_string(),
-            incarnation: membership.incarnation.to_string(),
-            advertise_url: self.parts.advertise_url.clone(),
-            capacity: self.parts.config.capacity.unwrap_or(0),
-            protocol_min: PROTOCOL_MIN,
-            protocol_max: PROTOCOL_MAX,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            running: convert::running_ranges(&running),
-            running_total,
+        let call = RegistrationCall {
+            worker: self.worker.clone(),
+            incarnation: membership.incarnation.clone(),
+            profile: self.profile(),
+            running,
             draining: self.draining.is_some(),
-            generation: self.parts.config.generation.to_string(),
-            checkpoint_format_min: checkpoint::FORMAT_MIN.into(),
-            checkpoint_format_max: self.parts.config.checkpoint_format_max.into(),
-            needs: Some(self.needs().into()),
-        });
-        request.set_timeout(REGISTER);
+        };
         let sent_at = BootTime::now();
-        let asking = CoordinatorClient::new(channel.clone());
-        let answer = { asking }.register(request).await.map_err(|status| failure(&status))?.into_inner();
-
-        let term = Term(answer.term);
+        let answer = connection.register(call).await?;
+        let (term, assignment) = (answer.term, answer.assignment);
         if term < self.term {
-            return Err(unreachable(format!(
-                "the coordinator is of an older term: {term}, not {}",
-                self.term
-            )));
+            let why = format!("the coordinator is of an older term: {term}, not {}", self.term);
+            return Err(unreachable(why));
         }
-        let assignment = answer.assignment.map(Assignment::try_from).transpose();
-        let assignment = assignment.map_err(|error| unreachable(error.to_string()))?.unwrap_or_default();
         numbers::check(term, Some(&assignment), unix_ms()).map_err(unreachable)?;
         self.term = term;
-        membership.ttl = Duration::from_millis(answer.lease_ttl_ms).min(LONGEST_TTL);
-        membership.interval = Duration::from_millis(answer.heartbeat_interval_ms)
-            .clamp(Duration::from_millis(10), LONGEST_INTERVAL);
+        membership.ttl = answer.lease_ttl;
+        membership.interval = answer.heartbeat_interval;
         self.set_gateway(&answer.gateway_url).map_err(unreachable)?;
         let (shards, total) = (assignment.shards.len(), assignment.shard_total);
         // Before the window opens: what is not ours any more must not go on in it.
@@ -117,9 +62,25 @@ impl Link {
             ttl: membership.ttl,
             interval: membership.interval,
         });
-        self.announce(membership, channel.clone());
+        self.announce(membership, connection.clone());
         tracing::info!(%term, worker.id = %self.worker, shards, total, "registered");
-        Ok(channel)
+        Ok(connection)
+    }
+
+    /// Returns this worker's description of itself.
+    fn profile(&self) -> WorkerProfile {
+        let config = &self.parts.config;
+        WorkerProfile {
+            url: self.parts.advertise_url.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            capacity: config.capacity,
+            generation: Some(config.generation.clone()),
+            needs: Some(self.needs()),
+            formats: CheckpointFormats {
+                oldest: checkpoint::FORMAT_MIN,
+                newest: config.checkpoint_format_max,
+            },
+        }
     }
 
     /// What this worker opens sessions with.
@@ -153,40 +114,5 @@ impl Link {
             }));
         }
         Ok(())
-    }
-}
-
-fn failure(status: &Status) -> RegisterFailure {
-    let said = for_people(status.message());
-    match status.code() {
-        Code::AlreadyExists => {
-            // A crashed holder's lease lapses within its TTL; one that outlives it twice is alive.
-            let ttl_ms = status.metadata().get(LEASE_TTL_MS).and_then(|ms| ms.to_str().ok()?.parse().ok());
-            let ttl = ttl_ms.map_or(NAME_PATIENCE, Duration::from_millis).min(LONGEST_TTL);
-            RegisterFailure::NameTaken { why: said, patience: ttl * 2 + Duration::from_secs(1) }
-        }
-        Code::Aborted => RegisterFailure::Revoked,
-        Code::FailedPrecondition | Code::InvalidArgument => {
-            RegisterFailure::Unreachable(format!("not registered: {said}"))
-        }
-        code => RegisterFailure::Unreachable(format!("not registered: {code:?} {said}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn coordinators_answer_is_shown_safely_and_its_wait_is_bounded() {
-        for (ttl_ms, seconds) in [(None, 11), (Some(1_000), 3), (Some(u64::MAX), 7_201)] {
-            let mut status = Status::already_exists(format!("taken\u{1b}[2J{}", "x".repeat(4_000)));
-            if let Some(ttl_ms) = ttl_ms {
-                status.metadata_mut().insert(LEASE_TTL_MS, ttl_ms.into());
-            }
-            let RegisterFailure::NameTaken { why, patience } = failure(&status) else { panic!("{status}") };
-            assert!(why.starts_with("taken\\u{1b}[2Jx") && why.len() < 400, "{why}");
-            assert_eq!(patience, Duration::from_secs(seconds));
-        }
     }
 }

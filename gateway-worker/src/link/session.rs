@@ -2,24 +2,19 @@
 
 use std::time::Duration;
 
-use altergolden_proto::{
-    convert::for_people,
-    v1::{self, coordinator_client::CoordinatorClient, directive::Directive as Kind},
-};
-use fleet_model::{Assignment, Term};
+use fleet_model::{Directive, SentReport};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior},
 };
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Streaming, transport::Channel};
 
-use super::{Link, Membership, numbers, registration::LONGEST_TTL, until};
-use crate::clock::unix_ms;
+use super::{Link, Membership, numbers, until};
+use crate::{
+    clock::unix_ms,
+    coordinator::{CoordinatorConnection, Directives, LONGEST_TTL, TermDirective},
+};
 
-/// Bound of reports to the coordinator. A stream that does not take them counts as broken.
-const REPORTS: usize = 16;
 /// The least time between two reports that a change of status asks for.
 const BETWEEN_REPORTS: Duration = Duration::from_millis(50);
 /// How long the coordinator may take to confirm that the worker leaves.
@@ -44,8 +39,8 @@ enum ReportDue {
 }
 
 struct Session {
-    reports: mpsc::Sender<v1::WorkerReport>,
-    directives: Streaming<v1::Directive>,
+    reports: mpsc::Sender<SentReport>,
+    directives: Directives,
 }
 
 impl Link {
@@ -53,11 +48,12 @@ impl Link {
     pub(super) async fn serve_session(
         &mut self,
         membership: &mut Membership,
-        channel: Channel,
+        connection: CoordinatorConnection,
         stop: &CancellationToken,
     ) -> SessionEnd {
-        let mut session = match self.open_session(membership, channel).await {
-            Ok(session) => session,
+        let first = self.next_report(membership, false);
+        let mut session = match connection.heartbeat(first, membership.ttl).await {
+            Ok((reports, directives)) => Session { reports, directives },
             Err(why) => return SessionEnd::Broken(why),
         };
         let mut heartbeat = tokio::time::interval(membership.interval);
@@ -92,7 +88,7 @@ impl Link {
                 _ = heartbeat.tick() => report_soon = Some(Instant::now()),
                 () = until(report_soon) => {}
                 // Last, so that a flood of them does not delay reports.
-                directive = session.directives.message() => {
+                directive = session.directives.next() => {
                     match self.take_directive(membership, directive) {
                         Ok(ReportDue::InTime) => {}
                         Ok(ReportDue::Now) => report_soon = Some(Instant::now()),
@@ -101,7 +97,7 @@ impl Link {
                 }
             }
             if let Some(draining) = &mut self.draining {
-                draining.observe(self.parts.shards.running().0.len(), Instant::now());
+                draining.observe(self.parts.shards.count_running(), Instant::now());
                 if self.nothing_to_wait_for() {
                     return self.leave(membership, session).await;
                 }
@@ -117,80 +113,53 @@ impl Link {
         }
     }
 
-    async fn open_session(
-        &mut self,
-        membership: &mut Membership,
-        channel: Channel,
-    ) -> Result<Session, String> {
-        let (reports, messages) = mpsc::channel(REPORTS);
-        let first = self.next_report(membership, false);
-        reports.try_send(first).map_err(|_| "no room for a first report".to_owned())?;
-        let mut client = CoordinatorClient::new(channel);
-        let opening = client.heartbeat(ReceiverStream::new(messages));
-        match tokio::time::timeout(membership.ttl, opening).await {
-            Ok(Ok(response)) => Ok(Session { reports, directives: response.into_inner() }),
-            Ok(Err(status)) => Err(format!("no heartbeat stream: {}", for_people(status.message()))),
-            Err(_) => Err("no heartbeat stream: the coordinator does not answer".to_owned()),
-        }
-    }
-
     /// Takes a directive.
     fn take_directive(
         &mut self,
         membership: &mut Membership,
-        directive: Result<Option<v1::Directive>, tonic::Status>,
+        directive: Result<Option<TermDirective>, String>,
     ) -> Result<ReportDue, SessionEnd> {
-        let directive = match directive {
+        let broken = |why| Err(SessionEnd::Broken(why));
+        let (term, directive) = match directive {
             Ok(Some(directive)) => directive,
-            Ok(None) => return Err(SessionEnd::Broken("the coordinator closed the stream".to_owned())),
-            Err(status) => {
-                return Err(SessionEnd::Broken(format!(
-                    "the stream broke: {}",
-                    for_people(status.message())
-                )));
-            }
+            Ok(None) => return broken("the coordinator closed the stream".to_owned()),
+            Err(why) => return broken(format!("the stream broke: {why}")),
         };
-        if Term(directive.term) < self.term {
-            return Err(SessionEnd::Broken(format!(
-                "the coordinator is of an older term: {}, not {}",
-                directive.term, self.term
-            )));
+        if term < self.term {
+            return broken(format!("the coordinator is of an older term: {term}, not {}", self.term));
         }
-        let impossible = |why| SessionEnd::Broken(why);
-        numbers::check(Term(directive.term), None, unix_ms()).map_err(impossible)?;
-        self.term = Term(directive.term);
-        match directive.directive {
-            Some(Kind::LeaseRenewed(renewed)) => {
-                let ttl = Duration::from_millis(renewed.ttl_ms).min(LONGEST_TTL);
-                membership.lease.report_acknowledged(renewed.report_sequence, ttl);
+        numbers::check(term, None, unix_ms()).map_err(SessionEnd::Broken)?;
+        self.term = term;
+        match directive {
+            Ok(Directive::LeaseRenewed { report_sequence, ttl }) => {
+                membership.lease.report_acknowledged(report_sequence, ttl.min(LONGEST_TTL));
             }
-            Some(Kind::Assignment(assignment)) => match Assignment::try_from(assignment) {
-                Ok(assignment) if assignment.revision >= self.assignment.revision => {
-                    numbers::check(self.term, Some(&assignment), unix_ms()).map_err(impossible)?;
+            Ok(Directive::Assignment(assignment)) => {
+                if assignment.revision >= self.assignment.revision {
+                    numbers::check(self.term, Some(&assignment), unix_ms()).map_err(SessionEnd::Broken)?;
                     self.apply_assignment(membership, assignment);
                     return Ok(ReportDue::Now);
                 }
-                Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "invalid assignment"),
-            },
-            Some(Kind::RoutingTable(table)) => self.take_routes(table),
-            Some(Kind::LeaseRefused(refused)) => {
-                tracing::warn!(reason = %refused.reason, "coordinator refused the lease");
+            }
+            Ok(Directive::RoutingTable(routes)) => self.take_routes(routes),
+            Ok(Directive::LeaseRefused { reason }) => {
+                tracing::warn!(reason, "coordinator refused the lease");
                 membership.lease.refused();
                 return Err(SessionEnd::Refused);
             }
-            Some(Kind::Drain(drain)) => {
+            Ok(Directive::Drain { reason }) => {
                 if self.draining.is_none() {
-                    tracing::info!(reason = %drain.reason, "coordinator requested drain; handing off all shards");
+                    tracing::info!(reason, "coordinator requested drain; handing off all shards");
                 }
                 self.begin_requested_drain();
                 return Ok(ReportDue::Now);
             }
-            None => {
-                tracing::warn!(kind = %directive.kind, "unknown directive refused");
-                self.refuse_directive(directive.kind);
+            Ok(Directive::Unknown { kind }) => {
+                tracing::warn!(kind, "unknown directive refused");
+                self.refuse_directive(kind);
                 return Ok(ReportDue::Now);
             }
+            Err(error) => tracing::warn!(%error, "malformed directive ignored"),
         }
         Ok(ReportDue::InTime)
     }
@@ -211,7 +180,7 @@ impl Link {
         let report = self.next_report(membership, true);
         if session.reports.try_send(report).is_ok() {
             // The coordinator closes the stream when it has written us off.
-            let heard = async { while let Ok(Some(_)) = session.directives.message().await {} };
+            let heard = async { while let Ok(Some(_)) = session.directives.next().await {} };
             if tokio::time::timeout(LEAVE, heard).await.is_err() {
                 tracing::debug!("coordinator did not close the stream in time");
             }

@@ -2,7 +2,7 @@
 
 use ::relay::commands::{CommandFailed, SendCommand};
 use async_trait::async_trait;
-use fleet_model::{ErrorClass, ShardNumber};
+use fleet_model::{ErrorClass, ShardSlot};
 use serde_json::Value;
 use shard_bridge::Bridge;
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ pub(crate) struct BridgeSender(pub(crate) Bridge);
 
 #[async_trait]
 impl SendCommand for BridgeSender {
-    async fn send(&self, shard: ShardNumber, payload: Value, until: Instant) -> Result<(), CommandFailed> {
+    async fn send(&self, shard: ShardSlot, payload: Value, until: Instant) -> Result<(), CommandFailed> {
         let sent = self.0.send_gateway_payload(shard, payload, until).await;
         sent.map_err(|error| match error.class() {
             ErrorClass::Unavailable | ErrorClass::TooLate | ErrorClass::TooBusy => {

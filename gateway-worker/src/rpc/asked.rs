@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use altergolden_proto::v1::{self, DeliveryOutcome};
-use fleet_model::ShardNumber;
+use altergolden_proto::{
+    convert::refusal,
+    v1::{self, DeliveryOutcome},
+};
+use fleet_model::{ErrorClass, ShardSlot};
 use shard_bridge::{
     Delivered, LARGEST_ANSWER, LocalShards as _, MOST_SHARDS, ShardMessage, ShardRequest, exact_value,
     hop_until,
@@ -19,7 +22,7 @@ pub(super) async fn deliver(
     let until = hop_until(request.metadata());
     let v1::DeliverMessageRequest { shard_id, r#type, json, sender } = request.into_inner();
     let data = exact_value(&json)?;
-    let message = ShardMessage { shard: ShardNumber(shard_id), kind: r#type, data, json, sender };
+    let message = ShardMessage { shard: ShardSlot(shard_id), kind: r#type, data, json, sender };
     let outcome = match shards.deliver(Arc::new(message), until).await {
         Delivered::Yes => DeliveryOutcome::Delivered,
         Delivered::NoListener => DeliveryOutcome::NobodyListens,
@@ -39,12 +42,15 @@ pub(super) async fn ask(
     let v1::AskShardsRequest { shard_ids, r#type, json, sender, max_bytes } = request.into_inner();
     if shard_ids.len() > MOST_SHARDS {
         let count = shard_ids.len();
-        return Err(Status::invalid_argument(format!("{count} shards are over the limit of {MOST_SHARDS}")));
+        return Err(refusal(
+            ErrorClass::InvalidInput,
+            format!("{count} shards are over the limit of {MOST_SHARDS}"),
+        ));
     }
     let data = exact_value(&json)?;
     let asked = ShardRequest { kind: r#type, data, json, sender, deadline };
-    let numbers: BTreeSet<ShardNumber> = shard_ids.into_iter().map(ShardNumber).collect();
+    let slots: BTreeSet<ShardSlot> = shard_ids.into_iter().map(ShardSlot).collect();
     let max_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX).min(LARGEST_ANSWER);
-    let answers = shards.ask(numbers.into_iter().collect(), Arc::new(asked), max_bytes).await;
+    let answers = shards.ask(slots.into_iter().collect(), Arc::new(asked), max_bytes).await;
     Ok(v1::AskShardsResponse { answers: answers.into_iter().map(Into::into).collect() })
 }

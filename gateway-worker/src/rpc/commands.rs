@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use altergolden_proto::v1;
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use shard_bridge::{CommandRefused, GatewayCommand, LocalShards as _};
 use tokio::time::Instant;
 use tonic::Status;
@@ -20,7 +20,7 @@ pub(super) async fn send(
     let v1::SendCommandRequest { shard_id, payload, wait_ms } = request;
     let command = GatewayCommand::from_text(&payload)?;
     let until = Instant::now() + Duration::from_millis(wait_ms.into()).min(LONGEST);
-    match shards.send_command(ShardNumber(shard_id), command, until).await {
+    match shards.send_command(ShardSlot(shard_id), command, until).await {
         Ok(()) => Ok(v1::SendCommandResponse { not_mine: false }),
         Err(CommandRefused::NotMine) => Ok(v1::SendCommandResponse { not_mine: true }),
         Err(refused) => Err(refused.into()),

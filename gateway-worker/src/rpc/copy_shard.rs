@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use altergolden_proto::v1::{self, shard_copy::Part};
+use altergolden_proto::{
+    convert::refusal,
+    v1::{self, shard_copy::Part},
+};
 use checkpoint::CHUNK;
+use fleet_model::ErrorClass;
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -18,10 +22,10 @@ use crate::{
 const PARTS: usize = 4;
 
 /// The parts of a copy.
-pub(crate) type Parts = ReceiverStream<Result<v1::ShardCopy, Status>>;
+pub(crate) type CopyStream = ReceiverStream<Result<v1::ShardCopy, Status>>;
 
 /// Starts to send a shard. Records are made of its cache on the threads of shards.
-pub(super) fn send(shard: Arc<ShardState>, copying: Copying, format: u16, runtime: &Handle) -> Parts {
+pub(super) fn send(shard: Arc<ShardState>, copying: Copying, format: u16, runtime: &Handle) -> CopyStream {
     let (parts, stream) = mpsc::channel(PARTS);
     // Ends with the shard, or when the target is gone.
     runtime.spawn(async move {
@@ -49,7 +53,7 @@ async fn send_all(
     for guild in guilds {
         fail::fail_point!("handoff_copy_guild");
         let all = shard.cache().all_records(session, guild);
-        records.add(all, format).map_err(|error| Status::internal(error.to_string()))?;
+        records.add(all, format).map_err(|error| refusal(ErrorClass::Internal, error.to_string()))?;
         if records.bytes >= CHUNK {
             send_records(std::mem::take(&mut records), parts).await?;
         }
@@ -57,7 +61,12 @@ async fn send_all(
     }
     send_records(records, parts).await?;
     send_part(Part::SoFar(v1::CopiedSoFar {}), parts).await?;
-    let ended = |_| Status::aborted("the shard ended, or began another session, before it was handed over");
+    let ended = |_| {
+        refusal(
+            ErrorClass::Superseded,
+            "the shard ended, or began another session, before it was handed over",
+        )
+    };
     let LastPart { records, head } = last.await.map_err(ended)?;
     fail::fail_point!("handoff_last_word");
     send_records(records, parts).await?;
@@ -87,6 +96,6 @@ async fn send_records(
 }
 
 async fn send_part(part: Part, parts: &mpsc::Sender<Result<v1::ShardCopy, Status>>) -> Result<(), Status> {
-    let gone = |_| Status::cancelled("the target of the copy is gone");
+    let gone = |_| refusal(ErrorClass::Unavailable, "the target of the copy is gone");
     parts.send(Ok(v1::ShardCopy { part: Some(part) })).await.map_err(gone)
 }

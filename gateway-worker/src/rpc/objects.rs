@@ -1,6 +1,10 @@
 //! Objects of this worker's caches for other processes.
 
-use altergolden_proto::v1::{self, get_object_request::Object};
+use altergolden_proto::{
+    convert::refusal,
+    v1::{self, get_object_request::Object},
+};
+use fleet_model::ErrorClass;
 use shard_bridge::{FoundObject, LocalShards as _, ObjectKind, ObjectQuery, ObjectRefused, check_size};
 use tonic::Status;
 
@@ -17,7 +21,9 @@ pub(super) fn get(
         Some(Object::UserId(id)) => ObjectKind::Member(id),
         Some(Object::Roles(_)) => ObjectKind::Roles,
         // A newer process asks for what this one does not know.
-        None => return Err(Status::unimplemented("no object that this version knows is asked for")),
+        None => {
+            return Err(refusal(ErrorClass::Unsupported, "no object that this version knows is asked for"));
+        }
     };
     match shards.object(&ObjectQuery { guild: guild_id, kind, fields }) {
         Ok(FoundObject { json, doubt }) => {

@@ -1,11 +1,11 @@
 //! Replays events that were set aside.
 
 use altergolden_proto::{
-    convert,
+    convert::{self, refusal},
     v1::{ReplaySetAsideRequest, ReplaySetAsideResponse},
 };
 use checkpoint::{Position, SetAsideStore};
-use fleet_model::ShardNumber;
+use fleet_model::{ErrorClass, ShardSlot};
 use tonic::Status;
 
 use crate::shards::RunningShards;
@@ -17,16 +17,19 @@ pub(super) async fn replay(
     request: ReplaySetAsideRequest,
 ) -> Result<ReplaySetAsideResponse, Status> {
     let ReplaySetAsideRequest { shard_id, session, sequence } = request;
-    let number = ShardNumber(shard_id);
-    let Some(shard) = shards.get(number) else {
-        return Err(Status::not_found(format!("shard {number} does not run here")));
+    let slot = ShardSlot(shard_id);
+    let Some(shard) = shards.get(slot) else {
+        return Err(refusal(ErrorClass::NotFound, format!("shard {slot} does not run here")));
     };
     let event = store
-        .get_aside(number, Position { session, sequence })
+        .get_aside(slot, Position { session, sequence })
         .await
         .map_err(|error| convert::status(&error))?;
     let Some(event) = event else {
-        return Err(Status::not_found(format!("no event {number}/{session}/{sequence} is set aside")));
+        return Err(refusal(
+            ErrorClass::NotFound,
+            format!("no event {slot}/{session}/{sequence} is set aside"),
+        ));
     };
     shard.replay(event).map_err(|refused| convert::status(&refused))?;
     Ok(ReplaySetAsideResponse {})

@@ -14,7 +14,7 @@ use tokio::{
 use tonic::transport::Uri;
 
 use super::WorkerError;
-use crate::{config::Config, status::LinkStatus};
+use crate::{config::WorkerConfig, status::LinkStatus};
 
 /// Time between two look-ups of a name that does not resolve yet.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const WARN_AGAIN: Duration = Duration::from_mins(1);
 
 /// Where others reach this worker: as set, or the address that this machine has towards the coordinator, with the bound port.
 pub(super) async fn advertised(
-    config: &Config,
+    config: &WorkerConfig,
     bound: SocketAddr,
     status: &watch::Sender<LinkStatus>,
 ) -> Result<String, WorkerError> {
@@ -68,7 +68,7 @@ async fn resolved(coordinator: &str, ipv6: bool, status: &watch::Sender<LinkStat
             }
             Err(error) => error.to_string(),
         };
-        let problem = format!("{host} can't be looked up: {why}");
+        let problem = format!("cannot resolve {host}: {why}");
         if warned.should_warn(&problem, Instant::now()) {
             tracing::warn!(coordinator, why, "cannot resolve the coordinator's name; retrying");
             status.send_modify(|status| status.coordinator = Err(problem));

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use discord_rest::Rest;
-use fleet_model::{Routes, ShardNumber, WorkerId};
+use fleet_model::{Routes, ShardSlot, WorkerId};
 use process::telemetry::{health::HealthServer, metrics::Metrics};
 use shard_bridge::Bridge;
 use tokio::{sync::watch, task::JoinHandle};
@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{WorkerError, metrics::WorkerMetrics};
 use crate::{
-    config::Config,
+    config::WorkerConfig,
     relay::{BridgeSender, Relaying},
     rest::{self, Proxy, RestBudget},
     shards::RunningShards,
@@ -22,7 +22,7 @@ use crate::{
 const OBSERVE: Duration = Duration::from_secs(1);
 
 /// The worker that runs this shard keeps the relay's streams for all: every fleet has it.
-const KEEPER: ShardNumber = ShardNumber(0);
+const KEEPER: ShardSlot = ShardSlot(0);
 
 /// Servers and tasks that outlive the shards, so that callers are answered while shards close.
 #[derive(Default)]
@@ -51,7 +51,7 @@ impl Servers {
     pub(super) fn rest(
         &self,
         rest: Rest,
-        config: &Config,
+        config: &WorkerConfig,
         budget: RestBudget,
         routes: watch::Receiver<Arc<Routes>>,
         metrics: &WorkerMetrics,

@@ -2,7 +2,7 @@
 //! when it cannot be used any more; its [stage] says how far it has come. The [runner](super::runner) makes
 //! connections.
 
-use fleet_model::ShardStatus;
+use fleet_model::{ShardEvent, ShardStatus};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, MissedTickBehavior},
@@ -13,7 +13,7 @@ use super::{
     commands::DueCommand,
     dialing::Dialing,
     hints::ConnectionOutcome,
-    intake::{Dispatch, DispatchOutcome, Intake},
+    intake::{DispatchOutcome, Intake},
     parts::{RunnerParts, TICK},
     protocol::{heartbeat_interval, is_resumable},
     silence::Silence,
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     checkpoints::restore::{NotRestored, Restored},
     clock::BootTime,
+    event::arrived,
     identify::{PermitGrant, PermitQueue},
     payload::Envelope,
     shard_state::{Progress, ShardState},
@@ -173,13 +174,13 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Installs the checkpoint that was read, or failed to be, and takes the dispatches that arrived meanwhile.
+    /// Installs the checkpoint that was read, or failed to be, and takes the events that arrived meanwhile.
     async fn install(&mut self, restored: Result<Restored, NotRestored>) -> Option<ConnectionEnd> {
         match self.intake.install(restored) {
             Ok(held) => {
-                for dispatch in held {
+                for event in held {
                     self.shard().tick();
-                    if let Some(end) = self.take_dispatch(dispatch) {
+                    if let Some(end) = self.take_event(event) {
                         return Some(end);
                     }
                     self.slice.yield_if_over().await;
@@ -210,7 +211,7 @@ impl<'a> Connection<'a> {
         self.greets("identify");
         self.socket.send(self.parts.settings.identify(self.shard()));
         let received = self.socket.poll_once().await;
-        tracing::debug!(shard.id = %self.shard().number(), ticket, "IDENTIFY has gone out");
+        tracing::debug!(shard.id = %self.shard().key(), ticket, "IDENTIFY has gone out");
         self.parts.identify.used(ticket).await;
         match received {
             Some(received) => self.take(received),
@@ -263,11 +264,10 @@ impl<'a> Connection<'a> {
         let what = match (sequence, name.as_deref()) {
             (Some(_), Some(name)) if !self.is_expected(name) => "a dispatch out of order",
             (Some(sequence), Some(name)) => {
-                let name = name.to_owned();
                 self.socket.set_sequence(sequence);
                 self.parts.metrics.count_event();
                 self.silence.event();
-                return self.take_dispatch(Dispatch { name, sequence, text });
+                return self.take_event(arrived(name, sequence, text));
             }
             _ => "a dispatch without s or t",
         };
@@ -306,7 +306,7 @@ impl<'a> Connection<'a> {
     fn invalid_session(&mut self, text: &str) -> ConnectionEnd {
         self.parts.metrics.count_invalid_session();
         let resumable = is_resumable(text);
-        tracing::info!(shard.id = %self.shard().number(), resumable, "invalid session (op 9)");
+        tracing::info!(shard.id = %self.shard().key(), resumable, "invalid session (op 9)");
         if !resumable {
             self.close_code = ENDS_SESSION;
             self.intake.lost_session("Discord refused the session (op 9)");
@@ -327,15 +327,15 @@ impl<'a> Connection<'a> {
 
     fn malformed(&self, what: &'static str) {
         self.parts.metrics.count_garbled();
-        tracing::warn!(shard.id = %self.shard().number(), what, "malformed gateway message ignored");
+        tracing::warn!(shard.id = %self.shard().key(), what, "malformed gateway message ignored");
     }
 
-    fn take_dispatch(&mut self, dispatch: Dispatch) -> Option<ConnectionEnd> {
+    fn take_event(&mut self, event: ShardEvent) -> Option<ConnectionEnd> {
         self.stage.event_came();
-        let name = dispatch.name.clone();
-        match self.intake.take(dispatch) {
+        let name = event.name.clone();
+        match self.intake.take(event) {
             DispatchOutcome::Applied => {}
-            DispatchOutcome::Repeated if name == "RESUMED" => {}
+            DispatchOutcome::Repeated if &*name == "RESUMED" => {}
             DispatchOutcome::Held | DispatchOutcome::Repeated => return None,
             DispatchOutcome::Full => return Some(ConnectionEnd::Full),
             DispatchOutcome::Unusable(why) => return Some(ConnectionEnd::Lost(why.to_owned())),
@@ -344,7 +344,7 @@ impl<'a> Connection<'a> {
                 return Some(ConnectionEnd::Hopeless(why.to_owned()));
             }
         }
-        match name.as_str() {
+        match &*name {
             "READY" => self.ready(),
             "RESUMED" => self.resumed(),
             "GUILD_CREATE" | "GUILD_DELETE" if self.filling_since.is_some() => {

@@ -1,4 +1,4 @@
-//! Applies each dispatch to the cache, queues it for handlers, then moves the watermark: in Discord's order, and once.
+//! Applies each event to the cache, queues it for handlers, then moves the watermark: in Discord's order, and once.
 //!
 //! Owns what outlives a connection: the progress of the [session], what is [restored](restoring) from a checkpoint, what was
 //! lost, and the writer of checkpoints. Decides nothing about connections: it returns what it could not take, and
@@ -13,11 +13,12 @@ use std::{
 };
 
 use dispatch::{Decision, Pressure};
-use fleet_model::{Gap, Position, StartKind, StartOutcome};
+use fleet_model::{Gap, Position, ShardEvent, StartKind, StartOutcome};
+use relay::gap_event;
 use tokio::time::Instant;
 use twilight_model::gateway::event::EventType;
 
-use self::{held::HeldDispatches, reading::WarningCounts, restoring::Restoring};
+use self::{held::HeldEvents, reading::WarningCounts, restoring::Restoring};
 use super::{commands::inherit_presence, protocol::TRANSPORT};
 use crate::{
     bot::EventQueue,
@@ -27,10 +28,7 @@ use crate::{
         writer::{LastCheckpoint, Stored, Writer},
     },
     clock::{dispatch_clock, unix_ms},
-    event::{
-        Event, Mark, late_mark,
-        queued::{Queued, QueuedGap},
-    },
+    event::{Mark, late_mark},
     handoff::{CopySlot, HandoffState},
     metrics::ShardMetrics,
     payload::{guild_of, interaction_age},
@@ -46,20 +44,13 @@ mod session;
 /// How far a sequence may be ahead of the one before: events may be missing, but no more than Discord can have sent.
 const MOST_AHEAD: u64 = 1 << 20;
 
-/// Dispatches by which copies are recognized.
+/// Events by which copies are recognized.
 const RECENT: usize = 256;
 
 /// The reason when events may have been mistaken for repeats, or repeats for events.
 const OUT_OF_ORDER: &str = "sequence numbers out of order";
 
-/// A dispatch as it was received.
-pub(super) struct Dispatch {
-    pub(super) name: String,
-    pub(super) sequence: u64,
-    pub(super) text: String,
-}
-
-/// What became of a dispatch.
+/// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DispatchOutcome {
     /// It was applied and queued.
@@ -106,14 +97,14 @@ pub(super) struct Intake {
     began: Instant,
     /// Neither READY nor RESUMED has come on this connection: Discord may repeat events.
     replaying: bool,
-    /// Hashes of the last dispatches, each in the place of its sequence modulo their number, and the hasher. Discord may send
+    /// Hashes of the last events, each in the place of its sequence modulo their number, and the hasher. Discord may send
     /// an event twice ([Consistency](https://discord.com/developers/docs/reference#consistency)).
     recent: Box<[u64]>,
     hasher: RandomState,
     /// The last missing sequences that were reported as a gap.
     missing: Range<u64>,
-    /// Dispatches that arrived before READY.
-    early: HeldDispatches,
+    /// Events that arrived before READY.
+    early: HeldEvents,
     warnings: WarningCounts,
 }
 
@@ -148,9 +139,8 @@ impl Intake {
         } = parts;
         let kept = if checkpoints.keep == Keep::Full { resources.clone() } else { Vec::new() };
         let transport = TRANSPORT.to_owned();
-        let (number, total) = (shard.number(), shard.total());
-        let needs = Needs { ran_before, shard: number, total, intents, transport, resources: kept };
-        let (number, epoch) = (shard.number(), shard.epoch());
+        let (key, epoch) = (shard.key(), shard.epoch());
+        let needs = Needs { ran_before, shard: key, intents, transport, resources: kept };
         if let Some(presence) =
             handed_over.as_ref().and_then(|handed_over| handed_over.head.presence.as_deref())
         {
@@ -158,7 +148,7 @@ impl Intake {
         }
         // Who has it all in hand waits for no store.
         let go_on = || handed_over.is_none() && go_on();
-        let beginning = checkpoints.claim(number, epoch, &needs, go_on).await?;
+        let beginning = checkpoints.claim(key, epoch, &needs, go_on).await?;
         let mut intake = Self {
             wanted: shard.cache().wanted_events(),
             shard,
@@ -183,7 +173,7 @@ impl Intake {
             recent: vec![0; RECENT].into(),
             missing: 0..0,
             hasher: RandomState::new(),
-            early: HeldDispatches::default(),
+            early: HeldEvents::default(),
             warnings: WarningCounts::default(),
         };
         let beginning = match handed_over {
@@ -201,7 +191,7 @@ impl Intake {
             Beginning::Fresh(start) => intake.begin_fresh(start),
             Beginning::Resume { head, serial, records, .. } => {
                 intake.serial = serial;
-                intake.restore(*head, ToRead { shard: number, epoch, serial, records });
+                intake.restore(*head, ToRead { shard: key, epoch, serial, records });
             }
         }
         intake.check_suspects();
@@ -250,58 +240,60 @@ impl Intake {
 
     /// A way to ready begins: a connection was lost.
     pub(super) fn lost_connection(&mut self) {
-        self.early = HeldDispatches::default();
+        self.early = HeldEvents::default();
         self.replaying = true;
         self.began = Instant::now();
     }
 
-    /// Takes a dispatch.
-    pub(super) fn take(&mut self, dispatch: Dispatch) -> DispatchOutcome {
-        if dispatch.name == "READY" {
-            return self.take_ready(dispatch);
+    /// Takes an event as it [arrived](crate::event::arrived).
+    pub(super) fn take(&mut self, mut event: ShardEvent) -> DispatchOutcome {
+        if &*event.name == "READY" {
+            return self.take_ready(event);
         }
         if let Some(restoring) = self.restoring_this_session() {
-            return restoring.hold(dispatch);
+            return restoring.hold(event);
         }
         let Some(Progress { read, .. }) = self.shard.progress() else {
-            return match self.early.hold(dispatch) {
+            return match self.early.hold(event) {
                 DispatchOutcome::Full => DispatchOutcome::Unusable("too many events came before READY"),
                 taken => taken,
             };
         };
-        let hash = self.hasher.hash_one((dispatch.sequence, &dispatch.name, &dispatch.text));
-        let place = (dispatch.sequence % RECENT as u64) as usize;
-        if dispatch.sequence <= read {
-            let is_known = self.recent[place] == hash || self.missing.contains(&dispatch.sequence);
+        let sequence = event.position.sequence;
+        let hash = self.hasher.hash_one((sequence, &event.name, &event.text));
+        let place = (sequence % RECENT as u64) as usize;
+        if sequence <= read {
+            let is_known = self.recent[place] == hash || self.missing.contains(&sequence);
             return if self.replaying || is_known {
                 DispatchOutcome::Repeated
             } else {
                 DispatchOutcome::Hopeless(OUT_OF_ORDER)
             };
         }
-        if dispatch.sequence - read > MOST_AHEAD {
+        if sequence - read > MOST_AHEAD {
             return DispatchOutcome::Hopeless(OUT_OF_ORDER);
         }
         let now = dispatch_clock();
-        let queued = self.event_queue.wants(&dispatch.name) && !self.is_shed(&dispatch, now);
-        if queued && !self.event_queue.has_room(&dispatch.name, dispatch.text.len()) {
+        let queued = self.event_queue.wants(&event.name) && !self.is_shed(&event, now);
+        if queued && !self.event_queue.has_room(&event.name, event.text.len()) {
             return self.overflowed(now);
         }
         let received_at = unix_ms();
-        if read > 0 && dispatch.sequence > read + 1 {
+        if read > 0 && sequence > read + 1 {
             self.note_missing(read, received_at);
-            self.missing = read + 1..dispatch.sequence;
+            self.missing = read + 1..sequence;
         }
-        self.apply(&dispatch);
-        let sequence = dispatch.sequence;
+        if queued || self.is_for_cache(&event.name) {
+            self.complete(&mut event, received_at);
+            self.apply(&event);
+        }
         if queued {
-            let event = self.event(dispatch, received_at);
-            if let Some(guild) = event.guild() {
+            if let Some(guild) = event.guild {
                 self.note_guild(guild, &event);
             }
             // Room was checked before anything changed. A shut queue means that the shard ends and the event was not
             // received.
-            if !self.event_queue.push(Queued::Event(event)) {
+            if !self.event_queue.push(event) {
                 return DispatchOutcome::Full;
             }
             self.replayed += u64::from(self.mark.is_late());
@@ -317,26 +309,24 @@ impl Intake {
         DispatchOutcome::Full
     }
 
-    /// What the handlers are given of a dispatch.
-    fn event(&self, dispatch: Dispatch, received_at_unix_ms: u64) -> Event {
-        let Dispatch { name, sequence, text } = dispatch;
-        let guild = guild_of(&name, &text);
-        let mark = match self.mark {
-            Mark::Fresh => Mark::Fresh,
-            _ => late_mark(&name, &text, received_at_unix_ms),
-        };
-        let name = name.as_str().into();
-        Event { name, session: self.ordinal, sequence, guild, mark, received_at_unix_ms, text }
+    /// Adds what an event lacked when it arrived.
+    fn complete(&self, event: &mut ShardEvent, received_at_unix_ms: u64) {
+        event.position.session = self.ordinal;
+        event.guild = guild_of(&event.name, &event.text);
+        event.received_at_unix_ms = received_at_unix_ms;
+        if self.mark.is_late() {
+            event.mark = late_mark(&event.name, &event.text, received_at_unix_ms);
+        }
     }
 
     /// Under pressure it is left out.
-    fn is_shed(&mut self, dispatch: &Dispatch, now: Duration) -> bool {
+    fn is_shed(&mut self, event: &ShardEvent, now: Duration) -> bool {
         self.pressure.observed(self.event_queue.at_most_half(), now);
         self.pressure.decision(now) == Decision::Shed
             && self.event_queue.sheds(
-                &dispatch.name,
-                dispatch.text.len(),
-                interaction_age(&dispatch.name, &dispatch.text, unix_ms()),
+                &event.name,
+                event.text.len(),
+                interaction_age(&event.name, &event.text, unix_ms()),
             )
     }
 
@@ -354,12 +344,12 @@ impl Intake {
         self.gap.get_or_insert_with(|| gap.clone());
         self.metrics.count_gap();
         tracing::warn!(
-            shard.id = %self.shard.number(), last_sequence = gap.last_sequence, since_unix_ms = gap.since_unix_ms,
+            shard.id = %self.shard.key(), last_sequence = gap.last_sequence, since_unix_ms = gap.since_unix_ms,
             reason = %gap.reason, "gap: events were or may have been lost"
         );
         if self.event_queue.wants_anything() {
             // Shut: the shard ends.
-            let _ = self.event_queue.push(Queued::Gap(QueuedGap::new(gap, at)));
+            let _ = self.event_queue.push(gap_event(&gap, at));
         }
     }
 

@@ -34,7 +34,7 @@ impl GatewaySettings {
             "d": {
                 "token": self.bot_token(),
                 "intents": self.intents.bits(),
-                "shard": [shard.number().0, shard.total()],
+                "shard": [shard.key().number(), shard.key().total()],
                 "large_threshold": LARGE_GUILD,
                 "compress": false,
                 "capabilities": 0,

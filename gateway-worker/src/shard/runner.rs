@@ -72,7 +72,7 @@ impl Runner {
             None => None,
         };
         if handed_over.is_some() {
-            tracing::debug!(shard.id = %self.parts.shard.number(), "shard started from a handoff copy");
+            tracing::debug!(shard.id = %self.parts.shard.key(), "shard started from a handoff copy");
             self.parts.metrics.count_handed_over();
         }
         let parts = IntakeParts {
@@ -137,7 +137,7 @@ impl Runner {
                 ConnectionEnd::Stopped => break,
                 ConnectionEnd::Fenced => {
                     self.parts.metrics.count_fenced();
-                    tracing::warn!(shard.id = %self.parts.shard.number(), "shard closed: the lease is not known to hold");
+                    tracing::warn!(shard.id = %self.parts.shard.key(), "shard closed: the lease is not known to hold");
                 }
                 ConnectionEnd::Lost(cause) => {
                     hints.note_outcome(outcome);
@@ -174,7 +174,7 @@ impl Runner {
     async fn guarded(&self, connection: impl Future<Output = ConnectionEnd>) -> ConnectionEnd {
         AssertUnwindSafe(connection).catch_unwind().await.unwrap_or_else(|_| {
             self.parts.metrics.count_panic();
-            tracing::error!(shard.id = %self.parts.shard.number(), "shard task panicked");
+            tracing::error!(shard.id = %self.parts.shard.key(), "shard task panicked");
             ConnectionEnd::Lost("the shard's task panicked".to_owned())
         })
     }
@@ -217,7 +217,7 @@ impl Runner {
                 Ok(address) => return (address, true),
                 Err(why) => {
                     let url = printable(&session.resume_url);
-                    tracing::warn!(shard.id = %self.parts.shard.number(), %url, %why, "resume URL refused; using the gateway's");
+                    tracing::warn!(shard.id = %self.parts.shard.key(), %url, %why, "resume URL refused; using the gateway's");
                     self.parts.shard.forget_resume_url();
                 }
             }
@@ -230,7 +230,7 @@ impl Runner {
         let wait = self.parts.dialing.wait();
         let failures = self.parts.dialing.failures();
         let wait_ms = wait.as_millis() as u64;
-        tracing::info!(shard.id = %self.parts.shard.number(), cause, failures, wait_ms, "gateway connection lost");
+        tracing::info!(shard.id = %self.parts.shard.key(), cause, failures, wait_ms, "gateway connection lost");
         let detail = match wait.as_millis().div_ceil(1000) {
             0 => cause.to_owned(),
             seconds => format!("{cause}; next attempt in {seconds} s"),
@@ -255,7 +255,7 @@ impl Runner {
 
     fn give_up_session(&self, why: &str, intake: &mut Intake) {
         if self.parts.shard.progress().is_some() {
-            tracing::warn!(shard.id = %self.parts.shard.number(), why, "session given up");
+            tracing::warn!(shard.id = %self.parts.shard.key(), why, "session given up");
             intake.lost_session(why);
         }
     }
@@ -269,7 +269,7 @@ impl Runner {
 
     /// Keeps the socket closed while handlers are behind: until they have caught up, or events must be dropped.
     async fn wait_for_room(&self, intake: &mut Intake) {
-        tracing::warn!(shard.id = %self.parts.shard.number(), "handlers are behind; connection closed until they catch up");
+        tracing::warn!(shard.id = %self.parts.shard.key(), "handlers are behind; connection closed until they catch up");
         self.parts.shard.set_status(ShardStatus::Reconnecting, "the handlers are behind");
         if intake.is_reading() {
             if let Some(Err(why)) = self.ticking(intake.read_and_install()).await {

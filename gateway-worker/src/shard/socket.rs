@@ -213,6 +213,7 @@ impl Socket {
                 });
             }
             if let Some(text) = message.as_text() {
+                // Copied: it is a part of the read buffer, which an event must not keep.
                 return Poll::Ready(Received::Text(text.to_owned()));
             }
         }

@@ -25,7 +25,7 @@ impl Starting {
         let whole = tracing::info_span!(
             parent: None,
             "shard.start",
-            shard_id = shard.number().0,
+            shard_id = shard.key().slot().0,
             epoch = shard.epoch().0,
             how = field::Empty,
             outcome = field::Empty,

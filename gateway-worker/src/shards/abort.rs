@@ -15,7 +15,7 @@ pub(super) async fn abort(shard: &RunningShard, task: JoinHandle<()>) {
     shard.detach_queue();
     task.abort();
     if tokio::time::timeout(ABORTED, task).await.is_err() {
-        tracing::error!(shard.id = %shard.number(), "shard task blocks its thread; abandoned");
+        tracing::error!(shard.id = %shard.key(), "shard task blocks its thread; abandoned");
     }
 }
 

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use fleet_model::{
-    GuildRecord, OwnGuild, ShardNumber, ShardReport, ShardStatus, UserLookup, UserRecord, WorkerId,
-    shard_of_guild,
+    GuildRecord, OwnGuild, ShardReport, ShardSlot, ShardStatus, UserLookup, UserRecord, WorkerId,
 };
 use shard_bridge::{
     CommandFuture, Delivered, FoundObject, GatewayCommand, LocalShards, ObjectQuery, ObjectRefused,
@@ -17,8 +16,7 @@ use crate::reading::Doubt;
 
 /// The shard of a guild, among these.
 pub(super) fn of_guild(shards: &[Arc<RunningShard>], guild_id: u64) -> Option<&Arc<RunningShard>> {
-    let number = shard_of_guild(guild_id, shards.first()?.total())?;
-    shards.iter().find(|shard| shard.number() == number)
+    shards.iter().find(|shard| shard.key().has_guild(guild_id))
 }
 
 #[async_trait::async_trait]
@@ -46,7 +44,7 @@ impl LocalShards for RunningShards {
             let mut record = UserRecord { user_id, shards: Vec::new(), username: String::new() };
             for shard in &shards {
                 if let Some(username) = shard.cache().username(user_id) {
-                    record.shards.push(shard.number());
+                    record.shards.push(shard.key().slot());
                     record.username = username;
                 }
             }
@@ -56,11 +54,11 @@ impl LocalShards for RunningShards {
         UserLookup {
             users,
             incomplete: shards.iter().find_map(|shard| doubt(shard)),
-            shards: shards.iter().map(|shard| shard.number()).collect(),
+            shards: shards.iter().map(|shard| shard.key().slot()).collect(),
         }
     }
 
-    fn send_command(&self, shard: ShardNumber, command: GatewayCommand, until: Instant) -> CommandFuture<'_> {
+    fn send_command(&self, shard: ShardSlot, command: GatewayCommand, until: Instant) -> CommandFuture<'_> {
         Box::pin(self.send(shard, command, until))
     }
 
@@ -74,7 +72,7 @@ impl LocalShards for RunningShards {
 
     async fn ask(
         &self,
-        shards: Vec<ShardNumber>,
+        shards: Vec<ShardSlot>,
         request: Arc<ShardRequest>,
         max_bytes: usize,
     ) -> Vec<ShardAnswer> {
@@ -90,7 +88,7 @@ fn own_guild(shard: &RunningShard, guild_id: u64) -> OwnGuild {
         None => is_whole(shard.status()) && shard.cache().doubt().is_none(),
     };
     OwnGuild {
-        shard: shard.number(),
+        shard: shard.key().slot(),
         epoch: shard.epoch(),
         found: guild.is_some(),
         complete: is_sure,
@@ -110,6 +108,6 @@ pub(super) fn is_whole(status: ShardStatus) -> bool {
 fn doubt(shard: &RunningShard) -> Option<String> {
     match shard.status() {
         status if is_whole(status) => shard.cache().users_doubt(),
-        status => Some(format!("shard {} is {status}", shard.number())),
+        status => Some(format!("shard {} is {status}", shard.key())),
     }
 }

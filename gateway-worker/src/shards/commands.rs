@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fleet_model::{ShardNumber, ShardStatus};
+use fleet_model::{ShardSlot, ShardStatus};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
@@ -53,12 +53,12 @@ impl RunningShards {
     /// Sends a command on a shard's connection; ends when it has gone out.
     pub(super) async fn send(
         &self,
-        number: ShardNumber,
+        slot: ShardSlot,
         command: GatewayCommand,
         until: Instant,
     ) -> Result<(), CommandRefused> {
         let kind = command.kind();
-        let outcome = match self.get(number) {
+        let outcome = match self.get(slot) {
             Some(shard) => send_on(&shard, command, until).await,
             None => Err(CommandRefused::NotMine),
         };

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use futures_util::stream::{self, StreamExt as _};
 use shard_bridge::{
-    AnswerOutcome, Delivered, ReplyFailureKind as Kind, ShardAnswer, ShardMessage, ShardRequest, failure,
+    AnswerOutcome, Delivered, ReplyFailure, ReplyFailureKind as Kind, ShardAnswer, ShardMessage, ShardRequest,
 };
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ const EACH_CALL: usize = 128;
 
 impl RunningShards {
     /// Whether this worker may act for a shard: it runs here under a lease that is known to hold.
-    pub(crate) fn may_act_for(&self, shard: ShardNumber) -> bool {
+    pub(crate) fn may_act_for(&self, shard: ShardSlot) -> bool {
         self.get(shard).is_some_and(|shard| shard.callbacks().may_act())
     }
 
@@ -33,7 +33,7 @@ impl RunningShards {
     /// See [`shard_bridge::LocalShards::ask`].
     pub(super) async fn ask_shards(
         &self,
-        shards: Vec<ShardNumber>,
+        shards: Vec<ShardSlot>,
         request: Arc<ShardRequest>,
         max_bytes: usize,
     ) -> Vec<ShardAnswer> {
@@ -45,14 +45,14 @@ impl RunningShards {
             };
             return shards.into_iter().map(busy).collect();
         };
-        let asking = shards.into_iter().enumerate().map(|(position, number)| {
-            let (shard, request) = (self.get(number), request.clone());
+        let asking = shards.into_iter().enumerate().map(|(position, slot)| {
+            let (shard, request) = (self.get(slot), request.clone());
             async move {
                 let outcome = match shard {
                     Some(shard) => shard.callbacks().ask(request).await,
                     None => AnswerOutcome::NotMine,
                 };
-                (position, ShardAnswer { shard: number, outcome })
+                (position, ShardAnswer { shard: slot, outcome })
             }
         });
         let mut answers: Vec<_> = stream::iter(asking).buffer_unordered(EACH_CALL).collect().await;
@@ -82,7 +82,7 @@ fn fitting(answers: impl Iterator<Item = ShardAnswer>, max_bytes: usize) -> Vec<
 }
 
 fn failed(kind: Kind, reason: String) -> AnswerOutcome {
-    AnswerOutcome::Failed(failure(kind, reason))
+    AnswerOutcome::Failed(ReplyFailure::new(kind, reason))
 }
 
 #[cfg(test)]
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn first_replies_take_the_room() {
         let answer = |shard, json: &str| ShardAnswer {
-            shard: ShardNumber(shard),
+            shard: ShardSlot(shard),
             outcome: AnswerOutcome::Json(json.to_owned()),
         };
         let answers = [answer(0, "1234"), answer(1, "123456789"), answer(2, "12"), answer(3, "1")];

@@ -23,7 +23,7 @@ impl RunningShards {
             ObjectKind::Roles => Doubt::ROLES,
         };
         let doubt_of_found = cache.doubt_of(query.guild, about);
-        let doubt = doubt(shard, self.get(shard.number()).is_some());
+        let doubt = doubt(shard, self.get(shard.key()).is_some());
         let found = match query.kind {
             ObjectKind::Guild => cache.guild_object(query.guild),
             ObjectKind::Channel(channel) => cache.channel_object(query.guild, channel),
@@ -53,7 +53,7 @@ fn doubt(shard: &RunningShard, runs: bool) -> Option<String> {
     if !runs || !is_whole(shard.status()) {
         return Some(shard.in_words());
     }
-    shard.cache().doubt().map(|doubt| format!("shard {}: {doubt}", shard.number()))
+    shard.cache().doubt().map(|doubt| format!("shard {}: {doubt}", shard.key()))
 }
 
 fn refused(doubt: Option<String>, missing: Missing) -> ObjectRefused {

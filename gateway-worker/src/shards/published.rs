@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use fleet_model::{ShardNumber, WorkerId};
+use fleet_model::{ShardKey, ShardSlot, WorkerId};
 use tokio::sync::Semaphore;
 
 use super::{RunningShard, commands::CommandMetrics, messages::CALLS};
@@ -27,9 +27,9 @@ pub struct RunningShards {
 
 #[derive(Debug, Default)]
 struct Published {
-    running: BTreeMap<ShardNumber, Arc<RunningShard>>,
+    running: BTreeMap<ShardKey, Arc<RunningShard>>,
     /// Handed over lately, and when: they answer questions until the next owner can.
-    departed: BTreeMap<ShardNumber, (Arc<RunningShard>, BootTime)>,
+    departed: BTreeMap<ShardKey, (Arc<RunningShard>, BootTime)>,
 }
 
 impl RunningShards {
@@ -49,16 +49,16 @@ impl RunningShards {
     }
 
     /// One that runs now.
-    pub(crate) fn get(&self, number: ShardNumber) -> Option<Arc<RunningShard>> {
-        self.read().running.get(&number).cloned()
+    pub(crate) fn get(&self, shard: impl Into<ShardSlot>) -> Option<Arc<RunningShard>> {
+        self.read().running.get(&shard.into()).cloned()
     }
 
     /// Those that can be asked: shards that run, and shards just handed off that no other worker can answer for yet.
     pub(super) fn askable(&self) -> Vec<Arc<RunningShard>> {
         let published = self.read();
         let now = BootTime::now();
-        let departed = published.departed.iter().filter(|(number, (_, since))| {
-            !published.running.contains_key(number) && now.since(*since) < ANSWERS
+        let departed = published.departed.iter().filter(|&(shard, (_, since))| {
+            !published.running.contains_key(shard) && now.since(*since) < ANSWERS
         });
         published.running.values().chain(departed.map(|(_, (shard, _))| shard)).cloned().collect()
     }
@@ -69,8 +69,8 @@ impl RunningShards {
 
     pub(crate) fn publish(
         &self,
-        running: BTreeMap<ShardNumber, Arc<RunningShard>>,
-        departed: BTreeMap<ShardNumber, (Arc<RunningShard>, BootTime)>,
+        running: BTreeMap<ShardKey, Arc<RunningShard>>,
+        departed: BTreeMap<ShardKey, (Arc<RunningShard>, BootTime)>,
     ) {
         *self.shards.write().unwrap_or_else(PoisonError::into_inner) = Published { running, departed };
     }

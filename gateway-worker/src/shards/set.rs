@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use fleet_model::{Assignment, Epoch, Routes, ShardNumber, ShardReport, ShardStatus};
+use fleet_model::{Assignment, ClaimedShards, Epoch, Routes, ShardKey, ShardReport, ShardStatus};
 use tokio::{
     runtime::Handle,
     sync::Notify,
@@ -51,18 +51,18 @@ pub(crate) struct ShardParts {
 pub(crate) struct ShardSet {
     parts: ShardParts,
     published: RunningShards,
-    tasks: BTreeMap<ShardNumber, ShardTask>,
+    tasks: BTreeMap<ShardKey, ShardTask>,
     /// Stopped, and still writing their last checkpoint: they count as running until they have ended.
-    closing: BTreeMap<ShardNumber, Arc<RunningShard>>,
+    closing: BTreeMap<ShardKey, Arc<RunningShard>>,
     /// Closed lately, and when: they answer until the next owner can.
-    departed: BTreeMap<ShardNumber, (Arc<RunningShard>, BootTime)>,
+    departed: BTreeMap<ShardKey, (Arc<RunningShard>, BootTime)>,
     /// Those that are to come.
     arrivals: Arrivals,
     /// Given up by ourselves, as long as the assignment still has them.
-    given_up: BTreeMap<ShardNumber, Epoch>,
+    given_up: BTreeMap<ShardKey, Epoch>,
     /// The waits before connections, kept while tasks come and go.
-    dialing: BTreeMap<ShardNumber, Dialing>,
-    ends: JoinSet<ShardNumber>,
+    dialing: BTreeMap<ShardKey, Dialing>,
+    ends: JoinSet<ShardKey>,
     /// What is to run. A shard that still closes is started once it has closed.
     desired: Option<DesiredShards>,
 }
@@ -117,9 +117,14 @@ impl ShardSet {
     }
 
     /// What runs, with epochs, and the total that it runs with.
-    pub(crate) fn running(&self) -> (BTreeMap<ShardNumber, Epoch>, u32) {
-        let total = self.shards().next().map_or(0, |shard| shard.total());
-        (self.shards().map(|shard| (shard.number(), shard.epoch())).collect(), total)
+    pub(crate) fn running(&self) -> ClaimedShards {
+        let total = self.shards().next().map_or(0, |shard| shard.key().total());
+        ClaimedShards { shards: self.shards().map(|shard| (shard.key(), shard.epoch())).collect(), total }
+    }
+
+    /// Returns how many shards run or are closing.
+    pub(crate) fn count_running(&self) -> usize {
+        self.tasks.len() + self.closing.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -127,7 +132,7 @@ impl ShardSet {
     }
 
     /// Shards of other workers that are copied as far as can be, with the epochs of those.
-    pub(crate) fn copied(&self) -> BTreeMap<ShardNumber, Epoch> {
+    pub(crate) fn copied(&self) -> BTreeMap<ShardKey, Epoch> {
         self.arrivals.copied()
     }
 
@@ -169,29 +174,29 @@ impl ShardSet {
     fn reconcile(&mut self) {
         let Some(DesiredShards { assignment, lease, gateway }) = self.desired.take() else { return };
         let total = assignment.shard_total;
-        let wrong: Vec<ShardNumber> = self
+        let wrong: Vec<ShardKey> = self
             .tasks
             .values()
             .map(|task| &task.shard)
             .filter(|shard| {
-                assignment.shards.get(&shard.number()) != Some(&shard.epoch()) || shard.total() != total
+                assignment.shards.get(&shard.key()) != Some(&shard.epoch()) || shard.key().total() != total
             })
-            .map(|shard| shard.number())
+            .map(|shard| shard.key())
             .collect();
         self.close(&wrong);
-        self.given_up.retain(|number, epoch| assignment.shards.get(number) == Some(epoch));
-        self.dialing.retain(|number, _| number.0 < total);
+        self.given_up.retain(|key, epoch| assignment.shards.get(key) == Some(epoch));
+        self.dialing.retain(|key, _| key.slot().0 < total);
         // Taken out by the start of a shard before what is not to come any more is dropped.
-        for (&number, &epoch) in &assignment.shards {
-            let given_up = self.given_up.get(&number) == Some(&epoch);
-            if !given_up && !self.tasks.contains_key(&number) && !self.closing.contains_key(&number) {
-                let arrival = self.arrivals.take(number, assignment.handed_over.get(&number).copied());
+        for (&key, &epoch) in &assignment.shards {
+            let given_up = self.given_up.get(&key) == Some(&epoch);
+            if !given_up && !self.tasks.contains_key(&key) && !self.closing.contains_key(&key) {
+                let arrival = self.arrivals.take(key, assignment.handed_over.get(&key).copied());
                 let start = ShardStart {
                     arrival,
-                    caution: ShardCaution::assigned(&assignment, number),
-                    ran_before: assignment.ran_before.contains(&number),
+                    caution: ShardCaution::assigned(&assignment, key),
+                    ran_before: assignment.ran_before.contains(&key),
                 };
-                self.start(number, epoch, total, start, &lease, &gateway);
+                self.start(key, epoch, start, &lease, &gateway);
             }
         }
         self.arrivals.apply(&assignment.arriving);
@@ -201,15 +206,14 @@ impl ShardSet {
 
     fn start(
         &mut self,
-        number: ShardNumber,
+        key: ShardKey,
         epoch: Epoch,
-        total: u32,
         start: ShardStart,
         lease: &LeaseWindow,
         gateway: &Arc<GatewaySettings>,
     ) {
         let cache = ShardCache::new(self.parts.cache);
-        let state = Arc::new(ShardState::new(number, epoch, total, cache, self.parts.changed.clone()));
+        let state = Arc::new(ShardState::new(key, epoch, cache, self.parts.changed.clone()));
         let stop = CancellationToken::new();
         let ShardStart { arrival, caution, ran_before } = start;
         let ShardParts { event_queues, singletons, runtime, .. } = &self.parts;
@@ -235,7 +239,7 @@ impl ShardSet {
             copy_slot: shard.copy_slot().clone(),
             resources: self.parts.cache.resources.checkpointed(),
             ran_before,
-            dialing: self.dialing.entry(number).or_default().clone(),
+            dialing: self.dialing.entry(key).or_default().clone(),
             stop: may_stop,
         });
         let task = runtime.spawn(async move {
@@ -243,29 +247,29 @@ impl ShardSet {
             let _abandoned = abandoned;
             Box::pin(runner.run(arrival)).await;
         });
-        self.departed.remove(&number);
-        self.tasks.insert(number, ShardTask { shard, stop, task, singleton, stuck_since: None });
+        self.departed.remove(&key);
+        self.tasks.insert(key, ShardTask { shard, stop, task, singleton, stuck_since: None });
     }
 
     /// Stops shards: each closes its socket at once, and then writes its last checkpoint. The shard that holds the bot's singleton
     /// runs on until the singleton has ended.
-    fn close(&mut self, numbers: &[ShardNumber]) {
-        for number in numbers {
-            let Some(task) = self.tasks.remove(number) else { continue };
+    fn close(&mut self, keys: &[ShardKey]) {
+        for key in keys {
+            let Some(task) = self.tasks.remove(key) else { continue };
             let ShardTask { shard, stop, mut task, singleton, .. } = task;
             stop.cancel();
-            self.closing.insert(*number, shard.clone());
-            let number = *number;
+            self.closing.insert(*key, shard.clone());
+            let key = *key;
             let patience = STOP + singleton.as_ref().map_or(Duration::ZERO, Singleton::patience);
             self.ends.spawn(async move {
                 if tokio::time::timeout(patience, &mut task).await.is_err() {
-                    tracing::error!(shard.id = %number, "shard did not stop in time; aborting its task");
+                    tracing::error!(shard.id = %key, "shard did not stop in time; aborting its task");
                     abort(&shard, task).await;
                 }
                 if let Some(singleton) = singleton {
                     singleton.ended().await;
                 }
-                number
+                key
             });
         }
     }
@@ -274,8 +278,8 @@ impl ShardSet {
     /// stopping. Nothing is lost when the future is dropped.
     pub(crate) async fn one_closed(&mut self) {
         match self.ends.join_next().await {
-            Some(Ok(number)) => {
-                if let Some(shard) = self.closing.remove(&number) {
+            Some(Ok(key)) => {
+                if let Some(shard) = self.closing.remove(&key) {
                     shard.detach_queue();
                     self.depart(shard);
                 }
@@ -291,7 +295,7 @@ impl ShardSet {
     /// A shard that was handed over whole answers on for a while.
     fn depart(&mut self, shard: Arc<RunningShard>) {
         if shard.status() == ShardStatus::Moving {
-            self.departed.insert(shard.number(), (shard, BootTime::now()));
+            self.departed.insert(shard.key(), (shard, BootTime::now()));
         }
     }
 
@@ -299,7 +303,7 @@ impl ShardSet {
     pub(crate) async fn stop_all(&mut self) {
         self.desired = None;
         self.arrivals.clear();
-        let all: Vec<ShardNumber> = self.tasks.keys().copied().collect();
+        let all: Vec<ShardKey> = self.tasks.keys().copied().collect();
         self.close(&all);
         while !self.closing.is_empty() {
             self.one_closed().await;
@@ -315,7 +319,7 @@ impl ShardSet {
     pub(crate) fn give_up_stuck(&mut self, limit: Duration, now: BootTime) {
         let before = self.tasks.len();
         let (given_up, dialing) = (&mut self.given_up, &self.dialing);
-        self.tasks.retain(|&number, task| {
+        self.tasks.retain(|&key, task| {
             let stuck = task.shard.stuck_for(now) > limit;
             let dead = task.task.is_finished();
             let stuck_since = *task.stuck_since.get_or_insert(now);
@@ -324,13 +328,13 @@ impl ShardSet {
                 if task.singleton.as_mut().is_some_and(|singleton| !singleton.cancel_and_check(now)) {
                     return true;
                 }
-                tracing::error!(shard.id = %number, dead, "shard task hangs or has ended; giving the shard up");
+                tracing::error!(shard.id = %key, dead, "shard task hangs or has ended; giving the shard up");
                 task.shard.detach_queue();
                 task.task.abort();
-                if let Some(dialing) = dialing.get(&number) {
+                if let Some(dialing) = dialing.get(&key) {
                     dialing.failed(rand::random());
                 }
-                given_up.insert(number, task.shard.epoch());
+                given_up.insert(key, task.shard.epoch());
                 return false;
             }
             if !stuck {
@@ -344,12 +348,12 @@ impl ShardSet {
     }
 
     /// What was given up, to be named in reports until the assignment is without it: it does not begin again under that epoch.
-    pub(crate) fn given_up(&self) -> &BTreeMap<ShardNumber, Epoch> {
+    pub(crate) fn given_up(&self) -> &BTreeMap<ShardKey, Epoch> {
         &self.given_up
     }
 
     fn publish(&self) {
-        let running = self.shards().map(|shard| (shard.number(), shard.clone())).collect();
+        let running = self.shards().map(|shard| (shard.key(), shard.clone())).collect();
         self.published.publish(running, self.departed.clone());
     }
 }

@@ -110,7 +110,7 @@ impl WorkerCollector {
             let mut descriptor = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for shard in &shards {
                 if let Some(value) = figure(shard) {
-                    let labels = [("shard_id", shard.number().0)];
+                    let labels = [("shard_id", shard.key().slot().0)];
                     ConstGauge::new(value).encode(descriptor.encode_family(&labels)?)?;
                 }
             }

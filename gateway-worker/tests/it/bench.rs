@@ -159,11 +159,11 @@ impl Bench {
             "--identify-interval=500ms",
             &api,
         ];
-        let config = coordinator::Args::try_parse_from(args).unwrap();
+        let config = coordinator::CoordinatorArgs::try_parse_from(args).unwrap();
         let config = config.into_config(Some(Secret::new("t"))).unwrap();
         let checkpoints = Arc::new(checkpoint::CheckpointMemoryStore::new());
         let relay = MemoryRelay::new(Caps::default());
-        let parts = coordinator::Parts {
+        let parts = coordinator::CoordinatorParts {
             store: store.clone(),
             set_aside: checkpoints.clone(),
             bus: bus.clone(),
@@ -208,9 +208,9 @@ impl Bench {
             args.push("--intents=GUILDS,GUILD_MEMBERS,GUILD_MESSAGES");
         }
         args.extend(flags);
-        let config = gateway_worker::Args::try_parse_from(args).unwrap();
+        let config = gateway_worker::WorkerArgs::try_parse_from(args).unwrap();
         let config = config.into_config(Some(Secret::new("t"))).unwrap();
-        let parts = gateway_worker::Parts {
+        let parts = gateway_worker::WorkerParts {
             store: self.store.clone(),
             set_aside: self.checkpoints.clone(),
             checkpoints: self.checkpoints.clone(),

@@ -54,7 +54,7 @@ async fn guild_json(
 
 fn all_known<T: CachedObject>(object: &Map<String, Value>) {
     let unknown = object.keys().find(|field| !T::DISCORD_FIELDS.contains(&field.as_str()));
-    assert_eq!(unknown, None, "a field that can't be asked for");
+    assert_eq!(unknown, None, "a field that cannot be asked for");
 }
 
 fn refused<T: std::fmt::Debug>(outcome: Result<T, Status>, code: Code, words: &str) {

@@ -12,7 +12,7 @@ use std::{
 
 use altergolden_proto::v1::ShardStatus;
 use checkpoint::CheckpointStore as _;
-use fleet_model::{ShardNumber, StartKind};
+use fleet_model::{ShardKey, StartKind};
 use gateway_worker::NoHandler;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +43,7 @@ async fn worker(bench: &mut Bench, name: &str, gateway: &OddGateway) -> Cancella
 async fn written_since(bench: &Bench, at: Instant) {
     let writing = async {
         loop {
-            let freshness = bench.checkpoints.freshness(ShardNumber(0)).await.unwrap();
+            let freshness = bench.checkpoints.freshness(ShardKey::new(0, 1)).await.unwrap();
             if freshness.is_some_and(|freshness| freshness.age < at.elapsed()) {
                 return;
             }

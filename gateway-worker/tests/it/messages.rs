@@ -60,12 +60,12 @@ impl EventHandler for Bot {
     async fn handle(&self, _: &Context, _: &Event) {}
 
     async fn message(&self, context: &Context, message: &ShardMessage) -> MessageOutcome {
-        self.told.lock().unwrap().push((self.worker, context.shard().0, message.kind.clone()));
+        self.told.lock().unwrap().push((self.worker, context.shard().slot().0, message.kind.clone()));
         MessageOutcome::Accepted
     }
 
     async fn request(&self, context: &Context, request: &ShardRequest) -> Result<Value, RequestError> {
-        let shard = context.shard().0;
+        let shard = context.shard().slot().0;
         match request.kind.as_str() {
             "who" => Ok(json!([self.worker, shard])),
             "large" => Ok("x".repeat(request.data.as_u64().unwrap_or(0) as usize).into()),

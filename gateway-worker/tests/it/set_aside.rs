@@ -2,7 +2,7 @@
 
 use altergolden_proto::v1::SetAsideId;
 use checkpoint::{Position, SetAside, SetAsideStore as _, SetAsideSummary};
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, ShardKey};
 use gateway_worker::Mark;
 use shard_bridge::ClientError;
 use tokio::sync::Semaphore;
@@ -31,9 +31,9 @@ async fn replayed_event_is_marked_and_removed_once_handled() {
         set_aside_at_unix_ms: 2,
         noted: 2,
     };
-    let text = r#"{"op":0,"t":"MESSAGE_CREATE","s":42,"d":{"id":"7","guild_id":"9"}}"#.to_owned();
+    let text = r#"{"op":0,"t":"MESSAGE_CREATE","s":42,"d":{"id":"7","guild_id":"9"}}"#.into();
     let event = SetAside { summary, text };
-    bench.checkpoints.set_aside(ShardNumber(0), Epoch(u64::MAX), &event).await.unwrap();
+    bench.checkpoints.set_aside(ShardKey::new(0, 1), Epoch(u64::MAX), &event).await.unwrap();
 
     assert_eq!(bench.client.replay_set_aside(ID).await.unwrap(), "w");
     bench.until_seen("the event", |seen| !seen.messages().is_empty()).await;

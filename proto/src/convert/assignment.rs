@@ -1,8 +1,11 @@
 //! Ranges and assignments.
 
-use std::collections::BTreeMap;
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use fleet_model::{Arriving, Assignment, Epoch, ShardNumber, ShardRange};
+use fleet_model::{Arriving, Assignment, Epoch, ShardKey, ShardRange, ShardSlot};
 
 use super::{MAX_SHARDS, Malformed};
 use crate::v1;
@@ -21,17 +24,17 @@ impl TryFrom<v1::ShardRange> for ShardRange {
         if first > last || last >= MAX_SHARDS {
             return Err(Malformed::Range { first, last });
         }
-        Ok(Self { first: ShardNumber(first), last: ShardNumber(last), epoch: Epoch(epoch) })
+        Ok(Self { first: ShardSlot(first), last: ShardSlot(last), epoch: Epoch(epoch) })
     }
 }
 
 /// Shards as ranges.
-pub(super) fn pack(shards: &BTreeMap<ShardNumber, Epoch>) -> Vec<v1::ShardRange> {
+pub(super) fn pack<S: Borrow<ShardSlot>>(shards: &BTreeMap<S, Epoch>) -> Vec<v1::ShardRange> {
     ShardRange::pack(shards).into_iter().map(Into::into).collect()
 }
 
 /// Ranges as shards; a shard named twice keeps the higher epoch.
-pub(super) fn unpack(ranges: Vec<v1::ShardRange>) -> Result<BTreeMap<ShardNumber, Epoch>, Malformed> {
+pub(super) fn unpack(ranges: Vec<v1::ShardRange>) -> Result<BTreeMap<ShardSlot, Epoch>, Malformed> {
     let mut shards = BTreeMap::new();
     for range in ranges {
         for (shard, epoch) in ShardRange::try_from(range)?.unpack() {
@@ -42,6 +45,20 @@ pub(super) fn unpack(ranges: Vec<v1::ShardRange>) -> Result<BTreeMap<ShardNumber
     Ok(shards)
 }
 
+/// Returns the shard of a slot from the wire.
+fn in_total(slot: u32, shard_total: u32) -> Result<ShardKey, Malformed> {
+    ShardSlot(slot).in_total(shard_total).ok_or(Malformed::Beyond { last: slot, shard_total })
+}
+
+/// Returns the shards of these slots. The error names the highest slot.
+pub(super) fn all_in_total(
+    shards: BTreeMap<ShardSlot, Epoch>,
+    shard_total: u32,
+) -> Result<BTreeMap<ShardKey, Epoch>, Malformed> {
+    let shards = shards.into_iter().rev();
+    shards.map(|(slot, epoch)| Ok((in_total(slot.0, shard_total)?, epoch))).collect()
+}
+
 impl From<&Assignment> for v1::Assignment {
     fn from(assignment: &Assignment) -> Self {
         Self {
@@ -49,23 +66,23 @@ impl From<&Assignment> for v1::Assignment {
             shards: pack(&assignment.shards),
             shard_total: assignment.shard_total,
             arriving: assignment.arriving.iter().map(arriving).collect(),
-            handed_over: shard_epochs(&assignment.handed_over),
-            careful: assignment.careful.iter().map(|shard| shard.0).collect(),
-            ran_before: assignment.ran_before.iter().map(|shard| shard.0).collect(),
-            suspected: assignment.suspected.iter().map(|shard| shard.0).collect(),
-            killed: assignment
-                .killed
-                .iter()
-                .map(|(shard, epoch)| v1::ShardEpoch { shard_id: shard.0, epoch: epoch.0 })
-                .collect(),
+            handed_over: shard_epochs(assignment.handed_over.iter().map(|(shard, epoch)| (*shard, *epoch))),
+            careful: slots(&assignment.careful),
+            ran_before: slots(&assignment.ran_before),
+            suspected: slots(&assignment.suspected),
+            killed: shard_epochs(assignment.killed.iter().copied()),
             checkpoint_format: assignment.checkpoint_format.into(),
         }
     }
 }
 
-fn arriving((shard, arriving): (&ShardNumber, &Arriving)) -> v1::Arriving {
+fn slots(shards: &BTreeSet<ShardKey>) -> Vec<u32> {
+    shards.iter().map(|shard| shard.slot().0).collect()
+}
+
+fn arriving((shard, arriving): (&ShardKey, &Arriving)) -> v1::Arriving {
     v1::Arriving {
-        shard_id: shard.0,
+        shard_id: shard.slot().0,
         epoch: arriving.epoch.0,
         worker_id: arriving.from.to_string(),
         url: arriving.url.clone(),
@@ -73,13 +90,16 @@ fn arriving((shard, arriving): (&ShardNumber, &Arriving)) -> v1::Arriving {
 }
 
 /// Shards with their epochs, one by one.
-pub fn shard_epochs(shards: &BTreeMap<ShardNumber, Epoch>) -> Vec<v1::ShardEpoch> {
-    shards.iter().map(|(shard, epoch)| v1::ShardEpoch { shard_id: shard.0, epoch: epoch.0 }).collect()
+pub(super) fn shard_epochs<S: Into<ShardSlot>>(
+    shards: impl IntoIterator<Item = (S, Epoch)>,
+) -> Vec<v1::ShardEpoch> {
+    let one = |(shard, epoch): (S, Epoch)| v1::ShardEpoch { shard_id: shard.into().0, epoch: epoch.0 };
+    shards.into_iter().map(one).collect()
 }
 
-/// Shards with their epochs, one by one; of two for one shard the last.
-pub fn epochs_of_shards(shards: Vec<v1::ShardEpoch>) -> BTreeMap<ShardNumber, Epoch> {
-    shards.into_iter().map(|one| (ShardNumber(one.shard_id), Epoch(one.epoch))).collect()
+/// Shards with their epochs, one by one; a map keeps the last of two for one shard.
+pub(super) fn epochs_of_shards<T: FromIterator<(ShardSlot, Epoch)>>(shards: Vec<v1::ShardEpoch>) -> T {
+    shards.into_iter().map(|one| (ShardSlot(one.shard_id), Epoch(one.epoch))).collect()
 }
 
 impl TryFrom<v1::Assignment> for Assignment {
@@ -98,32 +118,32 @@ impl TryFrom<v1::Assignment> for Assignment {
             killed,
             checkpoint_format,
         } = assignment;
-        let shards = unpack(shards)?;
+        // No gateway connection can be made for a shard beyond the total.
+        let shards = all_in_total(unpack(shards)?, shard_total)?;
+        let set = |slots: Vec<u32>| -> Result<BTreeSet<_>, _> {
+            slots.into_iter().map(|slot| in_total(slot, shard_total)).collect()
+        };
+        let killed =
+            killed.into_iter().map(|one| Ok((in_total(one.shard_id, shard_total)?, Epoch(one.epoch))));
         let arriving = arriving.into_iter().map(|one| {
             let v1::Arriving { shard_id, epoch, worker_id, url } = one;
-            Ok((ShardNumber(shard_id), Arriving { epoch: Epoch(epoch), from: worker_id.parse()?, url }))
+            let shard = in_total(shard_id, shard_total)?;
+            Ok((shard, Arriving { epoch: Epoch(epoch), from: worker_id.parse()?, url }))
         });
-        let arriving: BTreeMap<_, _> = arriving.collect::<Result<_, Malformed>>()?;
         // A format number too large for `u16` is newer than any format known here: write the oldest, which every version reads.
         let checkpoint_format = u16::try_from(checkpoint_format).unwrap_or(1);
-        // No gateway connection can be made for a shard beyond the total.
-        match shards.last_key_value() {
-            Some((&ShardNumber(last), _)) if last >= shard_total => {
-                Err(Malformed::Beyond { last, shard_total })
-            }
-            _ => Ok(Self {
-                revision,
-                shard_total,
-                shards,
-                arriving,
-                handed_over: epochs_of_shards(handed_over),
-                careful: careful.into_iter().map(ShardNumber).collect(),
-                ran_before: ran_before.into_iter().map(ShardNumber).collect(),
-                suspected: suspected.into_iter().map(ShardNumber).collect(),
-                killed: killed.into_iter().map(|one| (ShardNumber(one.shard_id), Epoch(one.epoch))).collect(),
-                checkpoint_format,
-            }),
-        }
+        Ok(Self {
+            revision,
+            shard_total,
+            shards,
+            arriving: arriving.collect::<Result<_, Malformed>>()?,
+            handed_over: all_in_total(epochs_of_shards(handed_over), shard_total)?,
+            careful: set(careful)?,
+            ran_before: set(ran_before)?,
+            suspected: set(suspected)?,
+            killed: killed.collect::<Result<_, Malformed>>()?,
+            checkpoint_format,
+        })
     }
 }
 
@@ -131,12 +151,12 @@ impl TryFrom<v1::Assignment> for Assignment {
 ///
 /// # Errors
 /// [`Malformed::Range`] for an invalid range.
-pub fn running_shards(request: &v1::RegisterRequest) -> Result<BTreeMap<ShardNumber, Epoch>, Malformed> {
+pub fn running_shards(request: &v1::RegisterRequest) -> Result<BTreeMap<ShardSlot, Epoch>, Malformed> {
     unpack(request.running.clone())
 }
 
 /// Shards as the ranges of a registration.
-pub fn running_ranges(shards: &BTreeMap<ShardNumber, Epoch>) -> Vec<v1::ShardRange> {
+pub fn running_ranges(shards: &BTreeMap<ShardKey, Epoch>) -> Vec<v1::ShardRange> {
     pack(shards)
 }
 
@@ -157,7 +177,7 @@ mod tests {
             revision: u64,
             checkpoint_format: u16,
         ) {
-            let numbered = |all: BTreeMap<u32, u64>| all.into_iter().map(|(s, e)| (ShardNumber(s), Epoch(e)));
+            let numbered = |all: BTreeMap<u32, u64>| all.into_iter().map(|(s, e)| (ShardKey::new(s, 100), Epoch(e)));
             let shards: BTreeMap<_, _> = numbered(shards).collect();
             let arriving = numbered(arriving).map(|(shard, epoch)| {
                 (shard, Arriving { epoch, from: "w".parse().unwrap(), url: "http://w".to_owned() })
@@ -168,10 +188,10 @@ mod tests {
                 arriving: arriving.collect(),
                 handed_over: shards.clone(),
                 shards,
-                careful: careful.into_iter().map(ShardNumber).collect(),
-                suspected: ran_before.iter().rev().copied().map(ShardNumber).collect(),
-                ran_before: ran_before.into_iter().map(ShardNumber).collect(),
-                killed: killed.into_iter().map(|(shard, epoch)| (ShardNumber(shard), Epoch(epoch))).collect(),
+                careful: careful.into_iter().map(|s| ShardKey::new(s, 100)).collect(),
+                suspected: ran_before.iter().rev().copied().map(|s| ShardKey::new(s, 100)).collect(),
+                ran_before: ran_before.into_iter().map(|s| ShardKey::new(s, 100)).collect(),
+                killed: killed.into_iter().map(|(shard, epoch)| (ShardKey::new(shard, 100), Epoch(epoch))).collect(),
                 checkpoint_format,
             };
             let back = Assignment::try_from(v1::Assignment::from(&there)).unwrap();

@@ -3,7 +3,7 @@
 //! Names have their own rule (`fleet_model::InvalidName`). Text for people is cut and escaped where it enters the domain
 //! ([`for_people`]).
 
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use outside_text::printable_within;
 
 use super::{MAX_SHARDS, Malformed};
@@ -118,7 +118,7 @@ impl Bounded for v1::IdentifyAsk {
     fn check_bounds(&self) -> Result<(), Malformed> {
         text("traceparent", &self.traceparent, WORD)?;
         if self.shard_id >= MAX_SHARDS {
-            return Err(Malformed::Shard(ShardNumber(self.shard_id)));
+            return Err(Malformed::Shard(ShardSlot(self.shard_id)));
         }
         Ok(())
     }
@@ -145,7 +145,7 @@ impl Bounded for v1::StartPlanRequest {
 impl Bounded for v1::SetAsideId {
     fn check_bounds(&self) -> Result<(), Malformed> {
         if self.shard_id >= MAX_SHARDS {
-            return Err(Malformed::Shard(ShardNumber(self.shard_id)));
+            return Err(Malformed::Shard(ShardSlot(self.shard_id)));
         }
         Ok(())
     }

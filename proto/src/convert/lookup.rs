@@ -1,6 +1,6 @@
 //! Guilds and users.
 
-use fleet_model::{Epoch, GuildRecord, OwnGuild, ShardNumber, UserLookup, UserRecord};
+use fleet_model::{Epoch, GuildRecord, OwnGuild, ShardSlot, UserLookup, UserRecord};
 
 use crate::v1;
 
@@ -27,7 +27,7 @@ impl From<GuildRecord> for v1::GuildRecord {
 impl From<v1::GuildRecord> for GuildRecord {
     fn from(record: v1::GuildRecord) -> Self {
         let own = OwnGuild {
-            shard: ShardNumber(record.shard_id),
+            shard: ShardSlot(record.shard_id),
             epoch: Epoch(record.epoch),
             found: record.found,
             complete: record.complete,
@@ -60,13 +60,13 @@ impl From<v1::LookUpUsersResponse> for UserLookup {
     fn from(response: v1::LookUpUsersResponse) -> Self {
         let users = response.users.into_iter().map(|user| UserRecord {
             user_id: user.user_id,
-            shards: user.shard_ids.into_iter().map(ShardNumber).collect(),
+            shards: user.shard_ids.into_iter().map(ShardSlot).collect(),
             username: user.username,
         });
         Self {
             users: users.collect(),
             incomplete: (!response.complete).then_some(response.reason),
-            shards: response.shard_ids.into_iter().map(ShardNumber).collect(),
+            shards: response.shard_ids.into_iter().map(ShardSlot).collect(),
         }
     }
 }

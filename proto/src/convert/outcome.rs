@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fleet_model::{Gap, StartKind, StartOutcome};
 
-use super::bounds::for_people;
+use super::{bounds::for_people, millis};
 use crate::v1;
 
 impl From<StartKind> for v1::StartKind {
@@ -21,7 +21,7 @@ impl From<StartOutcome> for v1::StartOutcome {
     fn from(outcome: StartOutcome) -> Self {
         Self {
             kind: v1::StartKind::from(outcome.kind).into(),
-            took_ms: u64::try_from(outcome.took.as_millis()).unwrap_or(u64::MAX),
+            took_ms: millis(outcome.took),
             replayed: outcome.replayed,
             at_unix_ms: outcome.at_unix_ms,
             gap: outcome.gap.map(Into::into),

@@ -1,8 +1,17 @@
-//! Shard reports and their status.
+//! Reports of workers and their shards.
 
-use fleet_model::{Epoch, ProblemCode, ShardNumber, ShardReport, ShardStatus};
+use std::collections::BTreeMap;
 
-use super::{Malformed, bounds::for_people, outcome::outcome_from_wire};
+use fleet_model::{
+    Epoch, ProblemCode, RefusedDirective, SentReport, ShardReport, ShardSlot, ShardStatus, WorkerReport,
+};
+
+use super::{
+    Malformed,
+    assignment::{epochs_of_shards, shard_epochs},
+    bounds::{Bounded as _, for_people},
+    outcome::outcome_from_wire,
+};
 use crate::v1;
 
 impl From<ShardStatus> for v1::ShardStatus {
@@ -70,7 +79,7 @@ impl TryFrom<v1::ShardReport> for ShardReport {
 
     fn try_from(report: v1::ShardReport) -> Result<Self, Malformed> {
         Ok(Self {
-            shard: ShardNumber(report.shard_id),
+            shard: ShardSlot(report.shard_id),
             epoch: Epoch(report.epoch),
             status: status_from_wire(report.status)?,
             sequence: report.sequence,
@@ -89,6 +98,53 @@ impl TryFrom<v1::ShardReport> for ShardReport {
             uncertain_guilds: report.uncertain_guilds,
         })
     }
+}
+
+impl From<SentReport> for v1::WorkerReport {
+    fn from(sent: SentReport) -> Self {
+        let SentReport { worker, incarnation, term, sequence, refused, report } = sent;
+        let refused = refused
+            .into_iter()
+            .map(|RefusedDirective { kind, reason }| v1::DirectiveRefused { kind, reason });
+        Self {
+            worker_id: worker.to_string(),
+            incarnation: incarnation.to_string(),
+            sequence,
+            assignment_revision: report.assignment_revision,
+            term: term.0,
+            shards: report.shards.into_iter().map(Into::into).collect(),
+            rss_bytes: report.rss_bytes,
+            draining: report.draining,
+            released: shard_epochs(report.released),
+            leaving: report.leaving,
+            refused: refused.collect(),
+            arrived: shard_epochs(report.arrived),
+            store_away: report.store_away,
+        }
+    }
+}
+
+/// Returns what a worker reports, and the directives that it refused. The stream's first report names the worker.
+///
+/// # Errors
+/// A report beyond its bounds, or an unknown status.
+pub fn worker_report(message: v1::WorkerReport) -> Result<(WorkerReport, Vec<RefusedDirective>), Malformed> {
+    message.check_bounds()?;
+    let refused = message.refused.into_iter().map(|refused| RefusedDirective {
+        kind: for_people(&refused.kind),
+        reason: for_people(&refused.reason),
+    });
+    let report = WorkerReport {
+        assignment_revision: message.assignment_revision,
+        shards: message.shards.into_iter().map(ShardReport::try_from).collect::<Result<_, _>>()?,
+        released: epochs_of_shards(message.released),
+        arrived: epochs_of_shards::<BTreeMap<_, _>>(message.arrived).into_iter().collect(),
+        rss_bytes: message.rss_bytes,
+        draining: message.draining,
+        leaving: message.leaving,
+        store_away: message.store_away,
+    };
+    Ok((report, refused.collect()))
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl TryFrom<v1::RoutingTable> for Routes {
         }
         let mut workers = BTreeMap::new();
         for route in table.routes {
-            let shards = assignment::unpack(route.shards)?;
+            let shards = assignment::all_in_total(assignment::unpack(route.shards)?, table.shard_total)?;
             workers.insert(
                 route.worker_id.try_into()?,
                 Route { url: route.url, shards, draining: route.draining },

@@ -22,8 +22,13 @@ const CODES: [(ErrorClass, Code); 11] = [
 
 /// Returns an error as the status of a call: the code of its class, and its text.
 pub fn status(error: &impl Classified) -> Status {
-    let entry = CODES.iter().find(|(class, _)| *class == error.class());
-    Status::new(entry.map_or(Code::Internal, |(_, code)| *code), error.to_string())
+    refusal(error.class(), error.to_string())
+}
+
+/// Returns the status of a call that is refused without an error of its own: the code of the class, and the text.
+pub fn refusal(refused: ErrorClass, text: impl Into<String>) -> Status {
+    let entry = CODES.iter().find(|(class, _)| *class == refused);
+    Status::new(entry.map_or(Code::Internal, |(_, code)| *code), text)
 }
 
 /// Returns the class of a peer's status; a code that no class has is [`ErrorClass::Internal`].

@@ -69,11 +69,14 @@ pub(crate) enum AskCommand {
         data: Data,
     },
     /// Inspect events that were set aside because they killed workers
-    #[command(subcommand, name = "set-aside", alias = "setaside")]
+    #[command(subcommand, name = "set-aside", alias = OLD_SET_ASIDE)]
     SetAside(SetAsideCommand),
     #[command(flatten)]
     Message(MessageCommand),
 }
+
+/// The old name of `set-aside`.
+pub(crate) const OLD_SET_ASIDE: &str = "setaside";
 
 /// Names of the flags in [`ServerArgs`].
 pub(crate) const GLOBAL_FLAGS: [&str; 3] = ["url", "deadline", "json"];

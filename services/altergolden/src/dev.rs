@@ -163,7 +163,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), CommandOutcome> {
 
     let config = coordinator_config(args, token.clone(), api.as_deref())?;
     let relay = MemoryRelay::new(Caps { length: RELAYED, bytes: RELAYED_BYTES, ..Caps::default() });
-    let parts = coordinator::Parts {
+    let parts = coordinator::CoordinatorParts {
         store: store.clone(),
         set_aside: checkpoints.clone(),
         bus: bus.clone(),
@@ -180,7 +180,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), CommandOutcome> {
     let mut workers = Vec::new();
     for index in 0..args.workers {
         let config = worker_config(args, index, token.clone(), running.coordinator, api.as_deref())?;
-        let parts = gateway_worker::Parts {
+        let parts = gateway_worker::WorkerParts {
             store: store.clone(),
             checkpoints: checkpoints.clone(),
             set_aside: checkpoints.clone(),
@@ -222,9 +222,9 @@ fn wrong_flag(error: clap::Error) -> CommandOutcome {
     CommandOutcome::wrong_setting(settings::one_line(&error.to_string()))
 }
 
-fn coordinator_failed(error: coordinator::StartError) -> CommandOutcome {
+fn coordinator_failed(error: coordinator::CoordinatorError) -> CommandOutcome {
     match error {
-        coordinator::StartError::Discord(_) => CommandOutcome::refused_token(error),
+        coordinator::CoordinatorError::Discord(_) => CommandOutcome::refused_token(error),
         _ => CommandOutcome::wrong_setting(error),
     }
 }
@@ -252,7 +252,7 @@ fn coordinator_config(
     args: &DevArgs,
     token: Secret,
     api: Option<&str>,
-) -> Result<coordinator::Config, CommandOutcome> {
+) -> Result<coordinator::CoordinatorConfig, CommandOutcome> {
     let shards = match (args.shards, api) {
         (Some(shards), _) => Some(shards),
         (None, Some(_)) => Some(4.max(args.guilds.div_ceil(1_000))),
@@ -263,7 +263,7 @@ fn coordinator_config(
     flags.push(format!("--manager-health-port={}", args.manager_health_port));
     flags.extend(shards.map(|shards| format!("--shard-count={shards}")));
     flags.extend(api.map(|api| format!("--discord-api-url={api}")));
-    let parsed = coordinator::Args::try_parse_from(flags).map_err(wrong_flag)?;
+    let parsed = coordinator::CoordinatorArgs::try_parse_from(flags).map_err(wrong_flag)?;
     parsed.into_config(Some(token)).map_err(CommandOutcome::wrong_setting)
 }
 
@@ -273,7 +273,7 @@ fn worker_config(
     token: Secret,
     coordinator: SocketAddr,
     api: Option<&str>,
-) -> Result<gateway_worker::Config, CommandOutcome> {
+) -> Result<gateway_worker::WorkerConfig, CommandOutcome> {
     let health_port = match (args.health_port, index) {
         (0, _) => 0,
         (first, 0) => first,
@@ -293,7 +293,7 @@ fn worker_config(
         flags.push(format!("--intents={SIM_INTENTS}"));
         flags.push(format!("--cache={SIM_CACHE}"));
     }
-    let parsed = gateway_worker::Args::try_parse_from(flags).map_err(wrong_flag)?;
+    let parsed = gateway_worker::WorkerArgs::try_parse_from(flags).map_err(wrong_flag)?;
     parsed.into_config(Some(token)).map_err(CommandOutcome::wrong_setting)
 }
 

@@ -41,7 +41,9 @@ pub(crate) async fn probe(url: &ProbeUrl) -> CommandOutcome {
         Err(_) => CommandOutcome::unreachable(format!("{uri} does not answer")),
         Ok(Err(why)) => CommandOutcome::unreachable(format!("{uri}: {why}")),
         Ok(Ok((status, body))) => {
-            print_line(body.trim_end());
+            if !body.trim_end().is_empty() {
+                print_line(body.trim_end());
+            }
             if status.is_success() {
                 CommandOutcome::success()
             } else {

@@ -2,9 +2,10 @@
 
 use altergolden_proto::{convert, v1};
 use serde_json::{Value, json};
-use shard_bridge::{Data, one_line};
 
-use crate::table::{failure_kind, plan_state, problem_weight, set_aside_id, start_kind, status};
+use crate::value_text::{
+    data_text, failure_kind, plan_state, problem_weight, recipient, set_aside_id, start_kind, status,
+};
 
 pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse, problems: &[v1::Problem]) -> Value {
     let shards: Vec<Value> = stats
@@ -152,28 +153,10 @@ pub(crate) fn replies(answer: &v1::RequestResponse) -> String {
     object(&[("complete", answer.complete.to_string()), ("replies", format!("[{}]", replies.join(",")))])
 }
 
-/// Data as one line of JSON text with exact numbers: the text itself, or the value from a peer without text.
-pub(crate) fn data_text(json: &str, value: impl FnOnce() -> Value) -> String {
-    match Data::from_text(json) {
-        Ok(_) => one_line(json),
-        Err(_) => value().to_string(),
-    }
-}
-
 /// An object built from values that are JSON text; a [`Value`] would lose digits.
 fn object(fields: &[(&str, String)]) -> String {
     let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
     format!("{{{}}}", fields.join(","))
-}
-
-/// Whom a message is for, in lower case; a number that this version does not know as it is.
-fn recipient(number: i32) -> String {
-    match v1::MessageRecipient::try_from(number) {
-        // An older peer knows broadcasts alone.
-        Ok(v1::MessageRecipient::Unspecified) => "all".to_owned(),
-        Ok(recipient) => recipient.as_str_name().trim_start_matches("MESSAGE_RECIPIENT_").to_lowercase(),
-        Err(_) => number.to_string(),
-    }
 }
 
 pub(crate) fn subscribed(item: v1::SubscribeResponse) -> String {
@@ -263,4 +246,55 @@ fn set_aside_without_payload(event: &v1::SetAside) -> Value {
         "received_at_unix_ms": event.received_at_unix_ms,
         "deaths": event.deaths,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use altergolden_proto::DESCRIPTORS;
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+
+    #[test]
+    fn json_has_each_field_of_an_answer() {
+        let files = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
+        let messages = || files.file.iter().flat_map(|file| &file.message_type);
+        let answers = [
+            ("GetAggregateStatsResponse", stats(&v1::GetAggregateStatsResponse::default(), &[])),
+            ("ShardStats", {
+                let shards = vec![v1::ShardStats::default()];
+                stats(&v1::GetAggregateStatsResponse { shards, ..Default::default() }, &[])["shards"][0]
+                    .take()
+            }),
+            ("Problem", problem(&v1::Problem::default())),
+            ("StartOutcome", outcome(&v1::StartOutcome::default())),
+            ("Gap", {
+                let gap = Some(v1::Gap::default());
+                outcome(&v1::StartOutcome { gap, ..Default::default() })["gap"].take()
+            }),
+            ("Plan", plan(&v1::Plan::default())),
+            ("PlanStep", {
+                let steps = vec![v1::PlanStep::default()];
+                plan(&v1::Plan { steps, ..Default::default() })["steps"][0].take()
+            }),
+            ("FindGuildResponse", guild(&v1::FindGuildResponse::default())),
+            ("FindUserResponse", user(&v1::FindUserResponse::default())),
+            ("BroadcastResponse", broadcast(&v1::BroadcastResponse::default())),
+            ("SendToShardResponse", sent_to_shard(&v1::SendToShardResponse::default())),
+            ("Shard", shards(&[v1::Shard::default()])[0].take()),
+            ("Worker", workers(&[v1::Worker::default()])[0].take()),
+            ("SetAside", set_aside(&v1::SetAside::default())),
+        ];
+        for (name, json) in answers {
+            let message = messages().find(|message| message.name() == name).unwrap();
+            let fields: BTreeSet<&str> =
+                message.field.iter().map(prost_types::FieldDescriptorProto::name).collect();
+            let shown: BTreeSet<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+            let missing: Vec<_> = fields.difference(&shown).collect();
+            assert!(missing.is_empty(), "{name} in JSON has no {missing:?}");
+        }
+    }
 }

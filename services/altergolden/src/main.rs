@@ -11,11 +11,13 @@ mod screen;
 mod settings_document;
 mod status_line;
 mod table;
+mod value_text;
 
 use std::process::ExitCode;
 
 use clap::{
-    ArgMatches, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind,
+    ArgMatches, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
     parser::ValueSource,
 };
 
@@ -80,7 +82,21 @@ impl CheckedCli {
     }
 }
 
-impl Parser for CheckedCli {}
+impl Parser for CheckedCli {
+    fn try_parse() -> Result<Self, clap::Error> {
+        let parsed = <Self as CommandFactory>::command().try_get_matches();
+        parsed.and_then(|mut matches| Self::from_arg_matches_mut(&mut matches)).map_err(suggest_current_names)
+    }
+}
+
+/// Takes old names of subcommands out of the suggestions: the current name is as similar.
+fn suggest_current_names(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::Strings(names)) = error.get(ContextKind::SuggestedSubcommand) {
+        let current = names.iter().filter(|name| *name != ask::OLD_SET_ASIDE).cloned().collect();
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(current));
+    }
+    error
+}
 
 impl CommandFactory for CheckedCli {
     fn command() -> ClapCommand {

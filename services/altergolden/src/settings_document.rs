@@ -50,8 +50,10 @@ fn table(heading: &str, rows: &[Row]) -> String {
 }
 
 fn tables() -> String {
-    let (mut coordinator, mut worker) =
-        (rows(&coordinator::Args::command(), ""), rows(&gateway_worker::Args::command(), ""));
+    let (mut coordinator, mut worker) = (
+        rows(&coordinator::CoordinatorArgs::command(), ""),
+        rows(&gateway_worker::WorkerArgs::command(), ""),
+    );
     let both: Vec<Row> = coordinator.iter().filter(|row| worker.contains(row)).cloned().collect();
     coordinator.retain(|row| !both.contains(row));
     worker.retain(|row| !both.contains(row));

@@ -1,15 +1,12 @@
 //! Answers as tables for people.
 
-use altergolden_proto::{
-    convert::{self, status_from_wire},
-    v1,
-};
+use altergolden_proto::{convert, v1};
 use outside_text::{printable, printable_within};
 
 use self::grid::{Cell, Colour, Grid, WIDEST_CELL, number, text};
 use crate::{
-    json::data_text,
     screen::{SafeText, Screen},
+    value_text::{data_text, failure_kind, problem_weight, set_aside_id, start_kind, status},
 };
 
 mod by_worker;
@@ -26,11 +23,6 @@ fn latency(ms: Option<f64>) -> String {
     ms.map_or_else(|| UNKNOWN.to_owned(), |ms| format!("{ms:.1} ms"))
 }
 
-/// A status in lower case; unknown numbers as they are.
-pub(crate) fn status(number: i32) -> String {
-    status_from_wire(number).map_or_else(|_| number.to_string(), |status| status.to_string())
-}
-
 /// How a shard was connected: `resumed in 0.2 s, 3 replayed`.
 fn start_text(outcome: Option<&v1::StartOutcome>) -> String {
     let Some(outcome) = outcome else { return UNKNOWN.to_owned() };
@@ -45,16 +37,6 @@ fn start_text(outcome: Option<&v1::StartOutcome>) -> String {
         Some(last) => format!(", GAP after {last}"),
     };
     took + &replayed + &gap
-}
-
-/// The kind of a start, in lower case; unknown numbers as they are.
-pub(crate) fn start_kind(number: i32) -> String {
-    match v1::StartKind::try_from(number) {
-        Ok(v1::StartKind::Identified) => "identified".to_owned(),
-        Ok(v1::StartKind::Resumed) => "resumed".to_owned(),
-        Ok(v1::StartKind::Reidentified) => "reidentified".to_owned(),
-        Ok(v1::StartKind::Unspecified) | Err(_) => number.to_string(),
-    }
 }
 
 fn or_unknown(text: &str) -> String {
@@ -188,22 +170,6 @@ pub(crate) fn plan(plan: &v1::Plan, screen: Screen) -> SafeText {
     SafeText::from(summary) + grid.render(screen) + "\nnothing was done (--dry-run)".to_owned().into()
 }
 
-/// The state of a plan, in lower case; unknown numbers as they are.
-pub(crate) fn plan_state(number: i32) -> String {
-    match v1::PlanState::try_from(number) {
-        Ok(state) => state.as_str_name().trim_start_matches("PLAN_STATE_").to_lowercase(),
-        Err(_) => number.to_string(),
-    }
-}
-
-/// A problem's weight in lower case; unknown numbers as they are.
-pub(crate) fn problem_weight(number: i32) -> String {
-    match v1::ProblemWeight::try_from(number) {
-        Ok(weight) => weight.as_str_name().trim_start_matches("PROBLEM_WEIGHT_").to_lowercase(),
-        Err(_) => number.to_string(),
-    }
-}
-
 /// A line for each problem; empty without problems.
 pub(crate) fn problems(problems: &[v1::Problem], now_unix_ms: u64) -> SafeText {
     let mut lines = String::new();
@@ -332,25 +298,11 @@ pub(crate) fn replies(answer: &v1::RequestResponse, screen: Screen) -> SafeText 
     SafeText::from(summary) + grid.render(screen)
 }
 
-/// Why there is no reply, in lower case; unknown numbers as they are.
-pub(crate) fn failure_kind(number: i32) -> String {
-    match v1::ReplyFailureKind::try_from(number) {
-        Ok(kind) => kind.as_str_name().trim_start_matches("REPLY_FAILURE_KIND_").to_lowercase(),
-        Err(_) => number.to_string(),
-    }
-}
-
 fn cut(text: &str) -> String {
     match text.char_indices().nth(LONGEST_REPLY) {
         Some((end, _)) => format!("{}… ({} bytes: --json shows all)", &text[..end], text.len()),
         None => text.to_owned(),
     }
-}
-
-/// The id of a set-aside event, as the command line takes it.
-pub(crate) fn set_aside_id(id: Option<v1::SetAsideId>) -> String {
-    let v1::SetAsideId { shard_id, session, sequence } = id.unwrap_or_default();
-    format!("{shard_id}/{session}/{sequence}")
 }
 
 /// A length of time, in its largest useful unit.

@@ -108,7 +108,7 @@ pub struct Book {
 #[derive(Debug, thiserror::Error)]
 pub enum BookError {
     /// The file.
-    #[error("can't read {path}")]
+    #[error("cannot read {path}")]
     File {
         /// Which.
         path: PathBuf,

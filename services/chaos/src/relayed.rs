@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use redis_link::{LinkOptions, RedisLink};
 use relay::{Caps, Entry, EntryId, EventNames, RedisRelay, RelayError, RelayStore as _, StreamPrefix};
 use serde::Deserialize;
@@ -30,7 +30,7 @@ pub(crate) async fn book(redis: &str) -> Result<Book, RelayError> {
 }
 
 fn write(lines: &mut Vec<Line>, entry: &Entry) {
-    let Entry { id, shard: ShardNumber(shard), content } = entry;
+    let Entry { id, shard: ShardSlot(shard), content } = entry;
     let at_us = id.ms * 1_000;
     if let Some(gap) = content.gap() {
         return lines.push(Line::Gap(Gap {

@@ -17,7 +17,8 @@ use std::{
 
 use bytes::Bytes;
 use checkpoint::{
-    FORMAT_MAX, FORMAT_MIN, GuildCore, Members, PendingEvent, Record, RecordKey, decode_record, encode_record,
+    FORMAT_MAX, FORMAT_MIN, GuildCore, Members, PendingEvent, Position, Record, RecordKey, decode_record,
+    encode_record,
 };
 
 const GUILDS: u64 = 1000;
@@ -165,7 +166,13 @@ fn message(numbers: &mut Numbers, sequence: u64) -> PendingEvent {
     let text = format!(
         r#"{{"t":"MESSAGE_CREATE","s":{sequence},"op":0,"d":{{"type":0,"tts":false,"timestamp":"2026-01-02T03:04:05.678000+00:00","pinned":false,"mentions":[],"mention_roles":[],"mention_everyone":false,"member":{{"roles":["{role}"],"premium_since":null,"pending":false,"nick":null,"mute":false,"joined_at":"2021-05-06T07:08:09.123000+00:00","flags":0,"deaf":false,"communication_disabled_until":null,"banner":null,"avatar":null}},"id":"{id}","flags":0,"embeds":[],"edited_timestamp":null,"content":"{content}","components":[],"channel_type":0,"channel_id":"{channel}","author":{{"username":"{name}","public_flags":0,"id":"{author}","global_name":null,"discriminator":"0","avatar":null}},"attachments":[],"guild_id":"{guild}"}}}}"#
     );
-    PendingEvent { session: 1, sequence, started: false, handled: false, received_at_unix_ms: 1, text }
+    PendingEvent {
+        position: Position::new(1, sequence),
+        started: false,
+        handled: false,
+        received_at_unix_ms: 1,
+        text: text.into(),
+    }
 }
 
 fn main() {
@@ -177,7 +184,7 @@ fn main() {
         (
             "pending messages",
             records(|sequence| {
-                (RecordKey::Pending(1, sequence), Record::Pending(message(numbers, sequence)))
+                (RecordKey::Pending(Position::new(1, sequence)), Record::Pending(message(numbers, sequence)))
             }),
         ),
     ];

@@ -3,10 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, ShardKey};
 use tokio::time::Instant;
 
-use crate::{CheckpointStore, CheckpointStoreError, Claim, Cursor, Freshness, PageRead, WriteStep, Written};
+use crate::{
+    CheckpointStore, CheckpointStoreError, ClaimAnswer, Cursor, Freshness, PageRead, StepAnswer, WriteStep,
+};
 
 mod asides;
 mod records;
@@ -42,23 +44,23 @@ impl CheckpointMemoryStore {
 
 #[async_trait]
 impl CheckpointStore for CheckpointMemoryStore {
-    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, CheckpointStoreError> {
+    async fn claim(&self, shard: ShardKey, epoch: Epoch) -> Result<ClaimAnswer, CheckpointStoreError> {
         Ok(self.records().claim(shard, epoch, Instant::now()))
     }
 
     async fn write(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
-    ) -> Result<Written, CheckpointStoreError> {
+    ) -> Result<StepAnswer, CheckpointStoreError> {
         Ok(self.records().write(shard, epoch, serial, step, Instant::now()))
     }
 
     async fn read(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
@@ -66,7 +68,7 @@ impl CheckpointStore for CheckpointMemoryStore {
         Ok(self.records().read(shard, epoch, serial, cursor, Instant::now()))
     }
 
-    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, CheckpointStoreError> {
+    async fn freshness(&self, shard: ShardKey) -> Result<Option<Freshness>, CheckpointStoreError> {
         Ok(self.records().freshness(shard, Instant::now()))
     }
 }

@@ -4,7 +4,7 @@
 //! any cache library. Nothing here looks into them.
 
 use bytes::Bytes;
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{ByteString, Epoch, Position, ShardSlot};
 
 mod debug;
 mod key;
@@ -47,7 +47,7 @@ pub struct Session {
     /// Grows with each READY of the shard.
     pub ordinal: u64,
     /// The shard of the IDENTIFY; `None` from a version that did not write it.
-    pub shard: Option<ShardNumber>,
+    pub shard: Option<ShardSlot>,
     /// The shard total of the IDENTIFY.
     pub total: u32,
     /// The intents of the IDENTIFY.
@@ -64,10 +64,8 @@ pub struct Session {
 /// sends it again, so a reader leaves it out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PendingEvent {
-    /// The ordinal of its session, which may be one before the head's.
-    pub session: u64,
-    /// Its sequence there.
-    pub sequence: u64,
+    /// Its place in its shard. The session may be one before the head's.
+    pub position: Position,
     /// Whether bot code had begun with it when this was written, here or, for all that is known, on an owner before.
     pub started: bool,
     /// Whether bot code had come to its end with it, and only the relay had not taken it.
@@ -75,7 +73,7 @@ pub struct PendingEvent {
     /// When it came, in milliseconds since the Unix epoch.
     pub received_at_unix_ms: u64,
     /// The gateway payload as it came.
-    pub text: String,
+    pub text: ByteString,
 }
 
 /// A guild without its long lists.

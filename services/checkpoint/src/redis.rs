@@ -5,20 +5,18 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardNumber};
-use redis_link::{KeyPrefix, RedisLink, Script};
+use fleet_model::{Epoch, ShardKey, ShardSlot};
+use redis_link::{KeyPrefix, RedisLink, Script, ScriptAnswer};
 
 use crate::{
-    CheckpointStore, CheckpointStoreError, Claim, Cursor, Freshness, KEPT, Page, PageRead, StoredCheckpoint,
-    StoredHead, WriteStep, Written, format::LARGEST,
+    CheckpointStore, CheckpointStoreError, ClaimAnswer, Cursor, Freshness, KEPT, Page, PageRead, StepAnswer,
+    StoredCheckpoint, StoredHead, WriteStep, format::LARGEST,
 };
 
-mod answer;
 mod keys;
 mod scripts;
 mod set_aside;
 
-use answer::{Answer, failed};
 use keys::ShardKeys;
 
 /// The store over Redis: single, Sentinel or Cluster, from 6.2 on. Cheap to clone.
@@ -37,8 +35,8 @@ impl CheckpointRedisStore {
         Self { link, prefix }
     }
 
-    fn keys(&self, shard: ShardNumber) -> ShardKeys {
-        ShardKeys::new(&self.prefix, shard)
+    fn keys(&self, shard: impl Into<ShardSlot>) -> ShardKeys {
+        ShardKeys::new(&self.prefix, shard.into())
     }
 
     async fn run<'a>(
@@ -46,7 +44,7 @@ impl CheckpointRedisStore {
         script: &Script,
         keys: &'a ShardKeys,
         args: &[&[u8]],
-    ) -> Result<Answer<'a>, CheckpointStoreError> {
+    ) -> Result<ScriptAnswer<'a>, CheckpointStoreError> {
         self.run_over(script, keys, &[&keys.owner, &keys.checkpoint], args).await
     }
 
@@ -56,10 +54,8 @@ impl CheckpointRedisStore {
         keys: &'a ShardKeys,
         all: &[&str],
         args: &[&[u8]],
-    ) -> Result<Answer<'a>, CheckpointStoreError> {
-        let key = keys.checkpoint.as_str();
-        let words = self.link.script(script, all, args).await.map_err(|error| failed(key, error))?;
-        Ok(Answer::new(key, words))
+    ) -> Result<ScriptAnswer<'a>, CheckpointStoreError> {
+        Ok(self.link.record_script(script, &keys.checkpoint, all, args).await?)
     }
 }
 
@@ -69,7 +65,7 @@ fn millis(duration: Duration) -> String {
 
 #[async_trait]
 impl CheckpointStore for CheckpointRedisStore {
-    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, CheckpointStoreError> {
+    async fn claim(&self, shard: ShardKey, epoch: Epoch) -> Result<ClaimAnswer, CheckpointStoreError> {
         let keys = self.keys(shard);
         let args = [epoch.to_string(), millis(KEPT)];
         let all = [keys.owner.as_str(), &keys.checkpoint, &keys.claim];
@@ -77,26 +73,26 @@ impl CheckpointStore for CheckpointRedisStore {
         let mut answer = self.run_over(&scripts::CLAIM, &keys, &all, &args).await?;
         match answer.verdict() {
             "YOURS" => {
-                let (serial, records) = (answer.number(1)?, answer.number(2)?);
-                let head = match answer.bytes(5) {
+                let (serial, records) = (answer.parse(1)?, answer.parse(2)?);
+                let head = match answer.take_bytes(5) {
                     Some(bytes) => Some(StoredHead { bytes, age: answer.millis(4)? }),
                     None => None,
                 };
-                let owner_before = answer.is_given(3).then(|| answer.epoch(3)).transpose()?;
-                Ok(Claim::Yours(StoredCheckpoint { serial, records, head, owner_before }))
+                let owner_before = answer.is_given(3).then(|| answer.parse(3).map(Epoch)).transpose()?;
+                Ok(ClaimAnswer::Yours(StoredCheckpoint { serial, records, head, owner_before }))
             }
-            "OUTRANKED" => Ok(Claim::Outranked(answer.epoch(1)?)),
+            "OUTRANKED" => Ok(ClaimAnswer::Outranked(Epoch(answer.parse(1)?))),
             _ => Err(answer.unexpected()),
         }
     }
 
     async fn write(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
-    ) -> Result<Written, CheckpointStoreError> {
+    ) -> Result<StepAnswer, CheckpointStoreError> {
         let keys = self.keys(shard);
         let fresh = if step.fresh { "1" } else { "0" };
         let (total, head) = match &step.head {
@@ -115,16 +111,16 @@ impl CheckpointStore for CheckpointRedisStore {
         }
         let answer = self.run(&scripts::WRITE, &keys, &args).await?;
         match answer.verdict() {
-            "WRITTEN" => Ok(Written::Yes { serial: answer.number(1)? }),
-            "LOST" => Ok(Written::Lost { serial: answer.number(1)? }),
-            "OUTRANKED" => Ok(Written::Outranked(answer.epoch(1)?)),
+            "WRITTEN" => Ok(StepAnswer::Yes { serial: answer.parse(1)? }),
+            "LOST" => Ok(StepAnswer::Lost { serial: answer.parse(1)? }),
+            "OUTRANKED" => Ok(StepAnswer::Outranked(Epoch(answer.parse(1)?))),
             _ => Err(answer.unexpected()),
         }
     }
 
     async fn read(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
@@ -135,28 +131,28 @@ impl CheckpointStore for CheckpointRedisStore {
         let answer = self.run(&scripts::READ, &keys, &args.each_ref().map(String::as_bytes)).await?;
         match answer.verdict() {
             "PAGE" => {
-                let position = answer.number(1)?;
+                let position = answer.parse(1)?;
                 let records = answer.pairs(2);
                 let bytes = records.iter().map(|(_, bytes)| bytes.len()).sum();
                 let next = (position != 0).then(|| cursor.after(position, records.len(), bytes));
                 Ok(PageRead::Page(Page { records, next }))
             }
-            "LOST" => Ok(PageRead::Lost { serial: answer.number(1)? }),
-            "OUTRANKED" => Ok(PageRead::Outranked(answer.epoch(1)?)),
+            "LOST" => Ok(PageRead::Lost { serial: answer.parse(1)? }),
+            "OUTRANKED" => Ok(PageRead::Outranked(Epoch(answer.parse(1)?))),
             _ => Err(answer.unexpected()),
         }
     }
 
-    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, CheckpointStoreError> {
+    async fn freshness(&self, shard: ShardKey) -> Result<Option<Freshness>, CheckpointStoreError> {
         let keys = self.keys(shard);
         let answer = self.run(&scripts::FRESHNESS, &keys, &[]).await?;
         match answer.verdict() {
             "NONE" => Ok(None),
             "HEAD" => Ok(Some(Freshness {
-                epoch: answer.epoch(1)?,
-                total: answer.number(2)?,
+                epoch: Epoch(answer.parse(1)?),
+                total: answer.parse(2)?,
                 age: answer.millis(3)?,
-                records: answer.number(4)?,
+                records: answer.parse(4)?,
             })),
             _ => Err(answer.unexpected()),
         }

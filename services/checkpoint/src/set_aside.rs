@@ -8,7 +8,7 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, Position, ShardNumber};
+use fleet_model::{ByteString, Epoch, Position, ShardKey, ShardSlot};
 
 use crate::CheckpointStoreError;
 
@@ -27,16 +27,16 @@ pub trait SetAsideStore: Send + Sync + 'static {
     /// After an error it is unknown whether the attempt was noted; noting it again under the same epoch changes nothing.
     async fn note(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         at: Position,
         below: u32,
-    ) -> Result<Noted, CheckpointStoreError>;
+    ) -> Result<NoteAnswer, CheckpointStoreError>;
 
     /// Removes the notes of these owners, of one event or of all.
     async fn void_notes(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         at: Option<Position>,
         owners: &[Epoch],
@@ -45,7 +45,7 @@ pub trait SetAsideStore: Send + Sync + 'static {
     /// A handler came to its end with an event: all notes of it go, other owners' too. No error when there are none.
     async fn take_back(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         at: Position,
     ) -> Result<Fenced, CheckpointStoreError>;
@@ -54,28 +54,28 @@ pub trait SetAsideStore: Send + Sync + 'static {
     /// checkpoint is without it, it may come again.
     async fn set_aside(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         event: &SetAside,
     ) -> Result<Fenced, CheckpointStoreError>;
 
     /// What is set aside of a shard, by position.
-    async fn list_aside(&self, shard: ShardNumber) -> Result<Vec<SetAsideSummary>, CheckpointStoreError>;
+    async fn list_aside(&self, shard: ShardSlot) -> Result<Vec<SetAsideSummary>, CheckpointStoreError>;
 
     /// One event that is set aside.
     async fn get_aside(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         at: Position,
     ) -> Result<Option<SetAside>, CheckpointStoreError>;
 
     /// Deletes one event that is set aside; false when it does not exist.
-    async fn drop_aside(&self, shard: ShardNumber, at: Position) -> Result<bool, CheckpointStoreError>;
+    async fn drop_aside(&self, shard: ShardSlot, at: Position) -> Result<bool, CheckpointStoreError>;
 }
 
 /// The answer to a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noted {
+pub enum NoteAnswer {
     /// It is noted.
     Yes {
         /// By how many other owners before.
@@ -108,7 +108,7 @@ pub struct SetAside {
     /// All but its payload.
     pub summary: SetAsideSummary,
     /// The gateway payload as it came.
-    pub text: String,
+    pub text: ByteString,
 }
 
 /// An event that is set aside, without its payload.

@@ -7,7 +7,8 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleet_model::{Classified, Epoch, ErrorClass, ShardNumber};
+use fleet_model::{Classified, Epoch, ErrorClass, ShardKey};
+use redis_link::RecordError;
 
 use crate::RecordKey;
 
@@ -28,37 +29,37 @@ pub(crate) const SERIALS: u64 = 1_000_000_000_000_000;
 pub trait CheckpointStore: Send + Sync + 'static {
     /// Claims a shard's checkpoint for the owner at this epoch: from here on lower epochs can't write. Returns what is stored by
     /// an earlier owner. The same epoch may claim again and gets the same answer.
-    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, CheckpointStoreError>;
+    async fn claim(&self, shard: ShardKey, epoch: Epoch) -> Result<ClaimAnswer, CheckpointStoreError>;
 
     /// Writes one step, wholly or not at all. `serial` is what the last answer said.
     ///
-    /// After an error it is unknown whether the step was written. If the next step's answer is then [`Written::Lost`] with exactly
+    /// After an error it is unknown whether the step was written. If the next step's answer is then [`StepAnswer::Lost`] with exactly
     /// `serial + 1`, it was: only this owner writes at this epoch, and what a store loses makes the serial lower.
     async fn write(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
-    ) -> Result<Written, CheckpointStoreError>;
+    ) -> Result<StepAnswer, CheckpointStoreError>;
 
     /// Reads one page of the records, in no order, beginning at [`Cursor::START`]. `serial` is what the claim said, so that all pages
     /// are of one state: the owner that claimed does not write until the last page. A record may come more than once.
     async fn read(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
     ) -> Result<PageRead, CheckpointStoreError>;
 
     /// How old the head is and for which total; `None` without one. Asked without being the owner.
-    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, CheckpointStoreError>;
+    async fn freshness(&self, shard: ShardKey) -> Result<Option<Freshness>, CheckpointStoreError>;
 }
 
 /// The answer to a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claim {
+pub enum ClaimAnswer {
     /// It is the caller's.
     Yours(StoredCheckpoint),
     /// Refused: the shard has this higher epoch.
@@ -112,7 +113,7 @@ pub struct HeadWrite {
 
 /// The answer to a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum StepAnswer {
     /// Written.
     Yes {
         /// For the next step.
@@ -186,6 +187,15 @@ pub enum CheckpointStoreError {
     /// Unexpected record format at this key.
     #[error("unexpected record format in the checkpoint store: {0}")]
     Unexpected(String),
+}
+
+impl From<RecordError> for CheckpointStoreError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Unexpected(key) => Self::Unexpected(key),
+            RecordError::Away(why) => Self::Away(why),
+        }
+    }
 }
 
 impl Classified for CheckpointStoreError {

@@ -10,7 +10,7 @@ use crate::{BucketHeaders, Caller, RateLimit};
 
 /// May this request go?
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PermitRequest {
+pub struct BudgetRequest {
     /// Tells this request from all others: in its report, and while it is under way.
     pub permit: u64,
     /// Whose limits it counts for.
@@ -27,7 +27,7 @@ pub struct PermitRequest {
 
 /// The answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PermitAnswer {
+pub enum BudgetAnswer {
     /// It has its turn, so long from now.
     Go(Duration),
     /// Not now: ask again after so long. Nothing was taken.
@@ -71,9 +71,9 @@ pub enum StopReason {
 
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PermitReport {
+pub struct BudgetReport {
     /// The question that it began with.
-    pub ask: PermitRequest,
+    pub ask: BudgetRequest,
     /// Discord's status; `None` when no answer came.
     pub status: Option<u16>,
     /// What its headers say of the bucket.
@@ -84,7 +84,7 @@ pub struct PermitReport {
     pub judges_token: bool,
 }
 
-impl PermitReport {
+impl BudgetReport {
     /// Whether Discord counts it as invalid: 401, 403, and 429 unless it is shared
     /// ([Discord](https://discord.com/developers/docs/topics/rate-limits#invalid-request-limit-aka-cloudflare-bans)).
     pub fn is_invalid(&self) -> bool {
@@ -131,13 +131,13 @@ pub trait Budget: Send + Sync + 'static {
     ///
     /// # Errors
     /// The budget is away; whether a turn was taken is not known.
-    async fn ask(&self, ask: &PermitRequest) -> Result<PermitAnswer, BudgetError>;
+    async fn ask(&self, ask: &BudgetRequest) -> Result<BudgetAnswer, BudgetError>;
 
     /// Tells what became of a request.
     ///
     /// # Errors
     /// The budget is away.
-    async fn report(&self, report: &PermitReport) -> Result<BudgetState, BudgetError>;
+    async fn report(&self, report: &BudgetReport) -> Result<BudgetState, BudgetError>;
 
     /// Returns whether all requests are stopped. For requests that need no turn.
     ///

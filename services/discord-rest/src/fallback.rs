@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Budget, BudgetError, BudgetState, LimitRules, MemoryBudget, PermitAnswer, PermitReport, PermitRequest,
+    Budget, BudgetAnswer, BudgetError, BudgetReport, BudgetRequest, BudgetState, LimitRules, MemoryBudget,
     RedisBudget, RestMetrics, RestStatus, StopReason,
     limits::{Slots, WINDOW_MS},
 };
@@ -157,11 +157,11 @@ impl SharedBudget {
         });
         if was_shared {
             self.metrics.fell_back(true);
-            tracing::warn!(%error, "the REST budget can't be asked: this worker keeps to its own share of it");
+            tracing::warn!(%error, "the REST budget cannot be asked: this worker keeps to its own share of it");
         }
     }
 
-    fn ask_own(&self, ask: &PermitRequest) -> PermitAnswer {
+    fn ask_own(&self, ask: &BudgetRequest) -> BudgetAnswer {
         let (per_second, slots) = match ask.per_second {
             Some(per_second) => {
                 let (per_second, slots) = (self.share)().of(per_second);
@@ -169,13 +169,13 @@ impl SharedBudget {
             }
             None => (None, None),
         };
-        self.own.ask_now(&PermitRequest { per_second, ..ask.clone() }, slots)
+        self.own.ask_now(&BudgetRequest { per_second, ..ask.clone() }, slots)
     }
 
     /// What was taken of the own share is not used.
-    fn give_back(&self, ask: &PermitRequest) {
+    fn give_back(&self, ask: &BudgetRequest) {
         let unused =
-            PermitReport { ask: ask.clone(), status: None, seen: None, limited: None, judges_token: false };
+            BudgetReport { ask: ask.clone(), status: None, seen: None, limited: None, judges_token: false };
         self.own.report_now(&unused);
     }
 }
@@ -188,17 +188,17 @@ impl fmt::Debug for SharedBudget {
 
 #[async_trait]
 impl Budget for SharedBudget {
-    async fn ask(&self, ask: &PermitRequest) -> Result<PermitAnswer, BudgetError> {
+    async fn ask(&self, ask: &BudgetRequest) -> Result<BudgetAnswer, BudgetError> {
         let own = match self.mode() {
             Mode::Alone => return Ok(self.ask_own(ask)),
             Mode::Both => match self.ask_own(ask) {
-                PermitAnswer::Go(after) => Some(after),
+                BudgetAnswer::Go(after) => Some(after),
                 other => return Ok(other),
             },
             Mode::Shared => None,
         };
         match (self.redis.ask(ask).await, own) {
-            (Ok(PermitAnswer::Go(after)), own) => Ok(PermitAnswer::Go(after.max(own.unwrap_or_default()))),
+            (Ok(BudgetAnswer::Go(after)), own) => Ok(BudgetAnswer::Go(after.max(own.unwrap_or_default()))),
             (Ok(other), own) => {
                 if own.is_some() {
                     self.give_back(ask);
@@ -207,12 +207,12 @@ impl Budget for SharedBudget {
             }
             (Err(error), own) => {
                 self.lost(&error);
-                Ok(own.map_or_else(|| self.ask_own(ask), PermitAnswer::Go))
+                Ok(own.map_or_else(|| self.ask_own(ask), BudgetAnswer::Go))
             }
         }
     }
 
-    async fn report(&self, report: &PermitReport) -> Result<BudgetState, BudgetError> {
+    async fn report(&self, report: &BudgetReport) -> Result<BudgetState, BudgetError> {
         if self.mode() != Mode::Alone {
             match self.redis.report(report).await {
                 Ok(told) => {

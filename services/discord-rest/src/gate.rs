@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    BucketHeaders, Budget, BudgetState, Caller, PermitAnswer, PermitReport, PermitRequest, RateLimit,
+    BucketHeaders, Budget, BudgetAnswer, BudgetReport, BudgetRequest, BudgetState, Caller, RateLimit,
     RestMetrics, RestStatus, Scope, StopReason, WaitReason,
     limits::POLL_MS,
     route::{Kind, Route},
@@ -40,7 +40,7 @@ const LOOK_WITHIN: Duration = Duration::from_millis(100);
 /// Leave to send a request.
 #[derive(Debug)]
 pub struct Permit {
-    ask: PermitRequest,
+    ask: BudgetRequest,
     kind: Kind,
     judges_token: bool,
 }
@@ -115,7 +115,7 @@ impl Drop for LaneGuard<'_> {
 /// take it for a request under way, for long.
 struct PendingTurn {
     budget: Arc<dyn Budget>,
-    ask: Option<PermitRequest>,
+    ask: Option<BudgetRequest>,
 }
 
 impl PendingTurn {
@@ -128,7 +128,7 @@ impl Drop for PendingTurn {
     fn drop(&mut self) {
         if let (Some(ask), Ok(runtime)) = (self.ask.take(), Handle::try_current()) {
             let budget = self.budget.clone();
-            let unused = PermitReport { ask, status: None, seen: None, limited: None, judges_token: false };
+            let unused = BudgetReport { ask, status: None, seen: None, limited: None, judges_token: false };
             runtime.spawn(async move {
                 if let Err(error) = budget.report(&unused).await {
                     tracing::debug!(%error, "a turn was not given back");
@@ -166,7 +166,7 @@ impl Gate {
             Kind::Bot => (caller.clone(), Some(self.per_second)),
             Kind::Callback | Kind::OwnToken => (Caller::open(), None),
         };
-        let ask = PermitRequest {
+        let ask = BudgetRequest {
             permit: rand::random(),
             caller,
             per_second,
@@ -191,7 +191,7 @@ impl Gate {
         }
     }
 
-    async fn wait(&self, ask: &mut PermitRequest, until: Instant) -> Result<(), GateRefused> {
+    async fn wait(&self, ask: &mut BudgetRequest, until: Instant) -> Result<(), GateRefused> {
         loop {
             let is_known = held(&self.known).contains(&(ask.caller.clone(), ask.pattern.clone()));
             let standing =
@@ -231,7 +231,7 @@ impl Gate {
     /// Asks until there is a turn; how long it is until then. `None` when the lane is the wrong one.
     async fn first_in_lane(
         &self,
-        ask: &mut PermitRequest,
+        ask: &mut BudgetRequest,
         until: Instant,
         is_known: bool,
         lane: &RouteLane,
@@ -249,29 +249,29 @@ impl Gate {
                     answer
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the REST budget can't be asked");
+                    tracing::warn!(%error, "the REST budget cannot be asked");
                     return Err(GateRefused::Away);
                 }
             };
             match answer {
-                PermitAnswer::Go(after) => return Ok(Some(after)),
-                PermitAnswer::Stop(left, StopReason::Token) => return Err(GateRefused::Token(left)),
-                PermitAnswer::Stop(left, why) => {
+                BudgetAnswer::Go(after) => return Ok(Some(after)),
+                BudgetAnswer::Stop(left, StopReason::Token) => return Err(GateRefused::Token(left)),
+                BudgetAnswer::Stop(left, why) => {
                     self.tell(BudgetState { invalid: None, breaker: Some((left, why)) });
                     return Err(GateRefused::Breaker(left, why));
                 }
-                PermitAnswer::Wait(wait, why) if why == WaitReason::Global || now + wait > until => {
+                BudgetAnswer::Wait(wait, why) if why == WaitReason::Global || now + wait > until => {
                     return Err(GateRefused::Late(wait, why));
                 }
-                PermitAnswer::Wait(_, WaitReason::Learning) if is_known => {
+                BudgetAnswer::Wait(_, WaitReason::Learning) if is_known => {
                     held(&self.known).remove(&(ask.caller.clone(), ask.pattern.clone()));
                     return Ok(None);
                 }
-                PermitAnswer::Wait(_, WaitReason::Bucket) if !is_known => {
+                BudgetAnswer::Wait(_, WaitReason::Bucket) if !is_known => {
                     self.know(ask);
                     return Ok(None);
                 }
-                PermitAnswer::Wait(wait, why) => {
+                BudgetAnswer::Wait(wait, why) => {
                     self.metrics.held_up(why);
                     // An answer that is under way ends a short wait early.
                     let is_short = wait <= Duration::from_millis(POLL_MS);
@@ -301,7 +301,7 @@ impl Gate {
                 }
             }
         }
-        let mut report = PermitReport { ask, status, seen, limited, judges_token };
+        let mut report = BudgetReport { ask, status, seen, limited, judges_token };
         if kind == Kind::Callback {
             // Its bucket is its own and ends with it.
             report.seen = None;
@@ -358,7 +358,7 @@ impl Gate {
         }
     }
 
-    fn know(&self, ask: &PermitRequest) {
+    fn know(&self, ask: &BudgetRequest) {
         let mut known = held(&self.known);
         if known.len() >= MOST_KNOWN {
             known.clear();

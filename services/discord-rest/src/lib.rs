@@ -25,7 +25,7 @@ mod status;
 mod upstream;
 
 pub use budget::{
-    Budget, BudgetError, BudgetState, PermitAnswer, PermitReport, PermitRequest, StopReason, WaitReason,
+    Budget, BudgetAnswer, BudgetError, BudgetReport, BudgetRequest, BudgetState, StopReason, WaitReason,
 };
 pub use caller::Caller;
 pub use class::{AnswerClass, RateLimit, Scope, classify, needs_body};

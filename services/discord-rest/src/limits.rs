@@ -13,7 +13,7 @@ mod tests;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use crate::{BudgetState, Caller, PermitAnswer, PermitReport, PermitRequest, Scope, StopReason, WaitReason};
+use crate::{BudgetAnswer, BudgetReport, BudgetRequest, BudgetState, Caller, Scope, StopReason, WaitReason};
 use bucket::Bucket;
 use global::Global;
 pub(crate) use global::{Slots, WINDOW_MS};
@@ -128,15 +128,15 @@ impl Limits {
     }
 
     /// Decides whether a request may go. With `slots`, the global limit is one request in each slot.
-    pub(crate) fn ask(&mut self, ask: &PermitRequest, slots: Option<Slots>, now: u64) -> PermitAnswer {
+    pub(crate) fn ask(&mut self, ask: &BudgetRequest, slots: Option<Slots>, now: u64) -> BudgetAnswer {
         self.prune(now);
         if let Some((left, why)) = self.breaker(now) {
-            return PermitAnswer::Stop(left, why);
+            return BudgetAnswer::Stop(left, why);
         }
         let of_caller = self.callers.entry(ask.caller.clone()).or_default();
         of_caller.asked = now;
         if let Some(left) = of_caller.token.refused_for(now) {
-            return PermitAnswer::Stop(ms(left), StopReason::Token);
+            return BudgetAnswer::Stop(ms(left), StopReason::Token);
         }
         let learned = of_caller.routes.get(&ask.pattern);
         if learned.is_none()
@@ -144,20 +144,20 @@ impl Limits {
             && *permit != ask.permit
             && *until > now
         {
-            return PermitAnswer::Wait(ms(POLL_MS.min(until - now)), WaitReason::Learning);
+            return BudgetAnswer::Wait(ms(POLL_MS.min(until - now)), WaitReason::Learning);
         }
         let key = bucket_key(ask, learned);
         let window = learned.map_or((0, 0), |learned| (learned.limit, learned.period));
         let bucket = self.buckets.entry(key).or_default();
         if let Some(wait) = bucket.wait(window.0, now) {
-            return PermitAnswer::Wait(ms(wait), WaitReason::Bucket);
+            return BudgetAnswer::Wait(ms(wait), WaitReason::Bucket);
         }
         let mut at = now;
         if let Some(per_second) = ask.per_second {
             at = of_caller.global.turn(per_second, now.max(self.floor));
             at = slots.map_or(at, |slots| slots.next(at));
             if at.saturating_sub(now) > millis(ask.patience) {
-                return PermitAnswer::Wait(ms(at - now), WaitReason::Global);
+                return BudgetAnswer::Wait(ms(at - now), WaitReason::Global);
             }
             of_caller.global.take(at, per_second);
         }
@@ -165,10 +165,10 @@ impl Limits {
             of_caller.learning.insert(ask.pattern.clone(), (ask.permit, now + LEARN_MS));
         }
         bucket.take(ask.permit, window, at);
-        PermitAnswer::Go(ms(at - now))
+        BudgetAnswer::Go(ms(at - now))
     }
 
-    pub(crate) fn report(&mut self, report: &PermitReport, now: u64) -> BudgetState {
+    pub(crate) fn report(&mut self, report: &BudgetReport, now: u64) -> BudgetState {
         // Who asks elsewhere, and only reports here, grows it too.
         self.prune(now);
         let ask = &report.ask;
@@ -219,7 +219,7 @@ impl Limits {
 }
 
 /// Which bucket a request is in: the one that its route is known to have, else one of the route itself.
-fn bucket_key(ask: &PermitRequest, learned: Option<&KnownBucket>) -> (Caller, Arc<str>, Arc<str>) {
+fn bucket_key(ask: &BudgetRequest, learned: Option<&KnownBucket>) -> (Caller, Arc<str>, Arc<str>) {
     let name = match learned {
         Some(learned) if !learned.bucket.is_empty() => Arc::from(learned.bucket.as_str()),
         _ => ask.pattern.clone(),
@@ -228,7 +228,7 @@ fn bucket_key(ask: &PermitRequest, learned: Option<&KnownBucket>) -> (Caller, Ar
 }
 
 /// What an answer teaches of a route; `None` when nothing new.
-pub(crate) fn learn(known: Option<&KnownBucket>, report: &PermitReport) -> Option<KnownBucket> {
+pub(crate) fn learn(known: Option<&KnownBucket>, report: &BudgetReport) -> Option<KnownBucket> {
     let Some(seen) = &report.seen else {
         // An answer without headers: the route has no bucket. What Discord's edge refuses says nothing of it.
         let says = report.status.is_some_and(|status| !matches!(status, 401 | 404 | 429 | 500..));

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::{
-    Budget, BudgetError, BudgetState, LimitRules, PermitAnswer, PermitReport, PermitRequest, StopReason,
+    Budget, BudgetAnswer, BudgetError, BudgetReport, BudgetRequest, BudgetState, LimitRules, StopReason,
     limits::{Limits, Slots, millis},
 };
 
@@ -42,7 +42,7 @@ impl MemoryBudget {
     }
 
     /// Asks for a turn, in one of these slots if there are any. Slots are on the Unix clock.
-    pub(crate) fn ask_now(&self, ask: &PermitRequest, slots: Option<Slots>) -> PermitAnswer {
+    pub(crate) fn ask_now(&self, ask: &BudgetRequest, slots: Option<Slots>) -> BudgetAnswer {
         let now = self.now();
         let slots = slots.map(|Slots { every, first }| {
             let every = every.max(1);
@@ -56,7 +56,7 @@ impl MemoryBudget {
         self.limits().breaker(now)
     }
 
-    pub(crate) fn report_now(&self, report: &PermitReport) -> BudgetState {
+    pub(crate) fn report_now(&self, report: &BudgetReport) -> BudgetState {
         let now = self.now();
         self.limits().report(report, now)
     }
@@ -72,11 +72,11 @@ impl MemoryBudget {
 
 #[async_trait]
 impl Budget for MemoryBudget {
-    async fn ask(&self, ask: &PermitRequest) -> Result<PermitAnswer, BudgetError> {
+    async fn ask(&self, ask: &BudgetRequest) -> Result<BudgetAnswer, BudgetError> {
         Ok(self.ask_now(ask, None))
     }
 
-    async fn report(&self, report: &PermitReport) -> Result<BudgetState, BudgetError> {
+    async fn report(&self, report: &BudgetReport) -> Result<BudgetState, BudgetError> {
         Ok(self.report_now(report))
     }
 

@@ -233,7 +233,7 @@ impl Proxy {
             GateRefused::Breaker(left, why) => ("breaker", answer::breaker(left, why)),
             GateRefused::Token(_) => ("token", answer::error(StatusCode::UNAUTHORIZED, "401: Unauthorized")),
             GateRefused::Away => {
-                ("away", answer::error(StatusCode::SERVICE_UNAVAILABLE, "the REST budget can't be asked"))
+                ("away", answer::error(StatusCode::SERVICE_UNAVAILABLE, "the REST budget cannot be asked"))
             }
         };
         self.metrics.refused(why);

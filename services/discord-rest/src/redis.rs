@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use redis_link::{KeyPrefix, LinkError, RedisLink, Script};
 
 use crate::{
-    Budget, BudgetError, BudgetState, Caller, LimitRules, PermitAnswer, PermitReport, PermitRequest, Scope,
+    Budget, BudgetAnswer, BudgetError, BudgetReport, BudgetRequest, BudgetState, Caller, LimitRules, Scope,
     StopReason, WaitReason,
     limits::{self, millis, millis_up},
 };
@@ -84,7 +84,7 @@ fn time(words: &[String], index: usize) -> Result<Duration, BudgetError> {
 
 #[async_trait]
 impl Budget for RedisBudget {
-    async fn ask(&self, ask: &PermitRequest) -> Result<PermitAnswer, BudgetError> {
+    async fn ask(&self, ask: &BudgetRequest) -> Result<BudgetAnswer, BudgetError> {
         let learning = format!("learning:{}", ask.pattern);
         let keys = [
             self.of_caller(&ask.caller, "token"),
@@ -105,18 +105,18 @@ impl Budget for RedisBudget {
         let words: Vec<String> = self.link.script(&ASK, &keys, &args).await.map_err(failed)?;
         let verdict = words.first().map(String::as_str);
         Ok(match verdict {
-            Some("GO") => PermitAnswer::Go(time(&words, 1)?),
-            Some("BUCKET") => PermitAnswer::Wait(time(&words, 1)?, WaitReason::Bucket),
-            Some("LEARNING") => PermitAnswer::Wait(time(&words, 1)?, WaitReason::Learning),
-            Some("GLOBAL") => PermitAnswer::Wait(time(&words, 1)?, WaitReason::Global),
-            Some("BREAKER") => PermitAnswer::Stop(time(&words, 1)?, StopReason::Breaker),
-            Some("BLOCKED") => PermitAnswer::Stop(time(&words, 1)?, StopReason::Blocked),
-            Some("TOKEN") => PermitAnswer::Stop(time(&words, 1)?, StopReason::Token),
+            Some("GO") => BudgetAnswer::Go(time(&words, 1)?),
+            Some("BUCKET") => BudgetAnswer::Wait(time(&words, 1)?, WaitReason::Bucket),
+            Some("LEARNING") => BudgetAnswer::Wait(time(&words, 1)?, WaitReason::Learning),
+            Some("GLOBAL") => BudgetAnswer::Wait(time(&words, 1)?, WaitReason::Global),
+            Some("BREAKER") => BudgetAnswer::Stop(time(&words, 1)?, StopReason::Breaker),
+            Some("BLOCKED") => BudgetAnswer::Stop(time(&words, 1)?, StopReason::Blocked),
+            Some("TOKEN") => BudgetAnswer::Stop(time(&words, 1)?, StopReason::Token),
             _ => return Err(strange(&words)),
         })
     }
 
-    async fn report(&self, report: &PermitReport) -> Result<BudgetState, BudgetError> {
+    async fn report(&self, report: &BudgetReport) -> Result<BudgetState, BudgetError> {
         let ask = &report.ask;
         let learning = format!("learning:{}", ask.pattern);
         let keys = [

@@ -30,7 +30,7 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The address is in use or not local.
-    #[error("can't listen on {addr}")]
+    #[error("cannot bind {addr}")]
     Listen {
         /// The listen address.
         addr: SocketAddr,

@@ -16,7 +16,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use dispatch::{Delivery, DispatchMetrics, Dispatcher, Handler, Item, Kind, Limits, Queue, Setup};
+use dispatch::{Delivery, DispatchMetrics, Dispatcher, Handler, Item, Limits, Queue, Setup};
 use tokio::runtime;
 use tokio_util::task::TaskTracker;
 
@@ -31,7 +31,7 @@ impl Handler<u64> for Trivial {
     }
 }
 
-fn item(kind: &Kind, sequence: u64, lanes: u64) -> Item<u64> {
+fn item(kind: &Arc<str>, sequence: u64, lanes: u64) -> Item<u64> {
     let lane = Some(sequence % lanes);
     Item {
         sequence,
@@ -58,7 +58,7 @@ async fn through_the_dispatcher(lanes: u64, threads: usize) {
     };
     let stragglers = setup.stragglers.clone();
     let dispatcher = Dispatcher::start(setup, 0, 1);
-    let kind = Kind::from("MESSAGE_CREATE");
+    let kind = "MESSAGE_CREATE".into();
     let (mut pushing, mut waits) = (Duration::ZERO, 0);
     for sequence in 0..EVENTS {
         if !dispatcher.has_room(1000) {
@@ -84,7 +84,7 @@ async fn through_the_dispatcher(lanes: u64, threads: usize) {
 /// The pure queue: filled, then emptied, over and over.
 fn in_the_queue_alone(lanes: u64) {
     let mut queue = Queue::new(Limits::default());
-    let kind = Kind::from("MESSAGE_CREATE");
+    let kind = "MESSAGE_CREATE".into();
     let from = Instant::now();
     let (mut sequence, mut ended) = (0, 0);
     while ended < EVENTS {

@@ -23,7 +23,7 @@ use tokio::{runtime, sync::Notify};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    item::{Item, Kind},
+    item::Item,
     metrics::DispatchMetrics,
     queue::{Full, Limits, Pending, Queue, QueueFigures},
 };
@@ -35,7 +35,7 @@ mod tests;
 pub use running::{BRIEFLY_ALONE, LONGEST_ALONE};
 
 /// Tells the time on the clock of [`Item::received_at`].
-pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
+pub type DispatchClock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// Handles events of a shard. One of it is shared by all shards of a process.
 #[async_trait::async_trait]
@@ -96,7 +96,7 @@ impl<T> Delivery<T> {
     }
 
     /// Its name.
-    pub fn kind(&self) -> &Kind {
+    pub fn kind(&self) -> &str {
         &self.item.kind
     }
 
@@ -123,7 +123,7 @@ pub struct Setup<H: ?Sized> {
     /// returns when the last straggler has ended.
     pub stragglers: TaskTracker,
     /// The clock of [`Item::received_at`].
-    pub clock: Clock,
+    pub clock: DispatchClock,
     /// Counts for all of them.
     pub metrics: DispatchMetrics,
 }

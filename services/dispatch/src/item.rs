@@ -2,36 +2,6 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-/// An event's name, as Discord spells it, such as `MESSAGE_CREATE`
-/// ([Gateway Events](https://discord.com/developers/docs/events/gateway-events#receive-events)). Cheap to clone.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Kind(Arc<str>);
-
-impl Kind {
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for Kind {
-    fn from(name: &str) -> Self {
-        Self(name.into())
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// An event on its way to its handler.
 #[derive(Clone)]
 pub struct Item<T> {
@@ -43,8 +13,9 @@ pub struct Item<T> {
     pub lane: Option<u64>,
     /// It may be what its shard's owners died of: a careful queue starts it alone.
     pub suspect: bool,
-    /// The event's name.
-    pub kind: Kind,
+    /// The event's name, as Discord spells it, such as `MESSAGE_CREATE`
+    /// ([Gateway Events](https://discord.com/developers/docs/events/gateway-events#receive-events)).
+    pub kind: Arc<str>,
     /// How much it counts against [`Limits::bytes`](crate::Limits::bytes).
     pub bytes: usize,
     /// When it was received, on the owner's clock.

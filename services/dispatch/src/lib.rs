@@ -32,8 +32,8 @@ pub mod panics;
 pub mod pressure;
 pub mod queue;
 
-pub use dispatcher::{Admission, Clock, Closed, Delivery, Dispatcher, Handler, Refused, Setup};
-pub use item::{Item, Kind};
+pub use dispatcher::{Admission, Closed, Delivery, DispatchClock, Dispatcher, Handler, Refused, Setup};
+pub use item::Item;
 pub use metrics::DispatchMetrics;
 pub use pressure::{Decision, InvalidOrder, Pressure, ShedOrder};
 pub use queue::{Full, Limits, Pending, Queue, QueueFigures, Started, Ticket};

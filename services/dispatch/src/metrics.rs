@@ -17,8 +17,6 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::item::Kind;
-
 /// Seconds. A handler that answers an interaction has 3.
 const BUCKETS: [f64; 10] = [0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 30.0];
 
@@ -51,7 +49,7 @@ pub struct DispatchMetrics {
     set_aside: Family<Labels, Counter>,
     set_aside_forgotten: Counter,
     overflows: Counter,
-    kinds: Arc<RwLock<HashMap<Kind, KindMetrics>>>,
+    kinds: Arc<RwLock<HashMap<Arc<str>, KindMetrics>>>,
     other: KindMetrics,
 }
 
@@ -96,12 +94,12 @@ impl DispatchMetrics {
     }
 
     /// Counts an event that was left out; the caller of [`ShedOrder::sheds`](crate::ShedOrder::sheds) counts.
-    pub fn count_shed(&self, kind: &Kind) {
+    pub fn count_shed(&self, kind: &str) {
         self.of(kind, |of_kind| of_kind.shed.inc());
     }
 
     /// Counts an event that was set aside, and the earlier ones that were forgotten to make room.
-    pub fn count_set_aside(&self, kind: &Kind, forgotten: u32) {
+    pub fn count_set_aside(&self, kind: &str, forgotten: u32) {
         self.of(kind, |of_kind| of_kind.set_aside.inc());
         self.set_aside_forgotten.inc_by(forgotten.into());
     }
@@ -111,7 +109,7 @@ impl DispatchMetrics {
         self.overflows.inc();
     }
 
-    pub(crate) fn count_handled(&self, kind: &Kind, took: Duration, panicked: bool) {
+    pub(crate) fn count_handled(&self, kind: &str, took: Duration, panicked: bool) {
         self.of(kind, |of_kind| {
             of_kind.seconds.observe(took.as_secs_f64());
             of_kind.handled.inc();
@@ -121,11 +119,11 @@ impl DispatchMetrics {
         });
     }
 
-    fn of<R>(&self, kind: &Kind, count: impl FnOnce(&KindMetrics) -> R) -> R {
+    fn of<R>(&self, kind: &str, count: impl FnOnce(&KindMetrics) -> R) -> R {
         if let Some(known) = self.kinds.read().unwrap_or_else(PoisonError::into_inner).get(kind) {
             return count(known);
         }
-        if !is_name(kind.as_str()) {
+        if !is_name(kind) {
             return count(&self.other);
         }
         let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
@@ -133,8 +131,8 @@ impl DispatchMetrics {
             return count(&self.other);
         }
         let counted = [&self.handled, &self.panics, &self.shed, &self.set_aside];
-        let new = || of_kind(kind.as_str(), &self.seconds, counted);
-        count(kinds.entry(kind.clone()).or_insert_with(new))
+        let new = || of_kind(kind, &self.seconds, counted);
+        count(kinds.entry(kind.into()).or_insert_with(new))
     }
 }
 
@@ -173,10 +171,10 @@ mod tests {
     #[test]
     fn counts_by_kind() {
         let metrics = DispatchMetrics::default();
-        metrics.count_handled(&"MESSAGE_CREATE".into(), Duration::from_millis(20), false);
-        metrics.count_handled(&"MESSAGE_CREATE".into(), Duration::from_millis(20), true);
-        metrics.clone().count_shed(&"TYPING_START".into());
-        metrics.count_set_aside(&"MESSAGE_CREATE".into(), 3);
+        metrics.count_handled("MESSAGE_CREATE", Duration::from_millis(20), false);
+        metrics.count_handled("MESSAGE_CREATE", Duration::from_millis(20), true);
+        metrics.clone().count_shed("TYPING_START");
+        metrics.count_set_aside("MESSAGE_CREATE", 3);
         metrics.count_overflow();
         let text = text(&metrics);
         for line in [
@@ -197,15 +195,15 @@ mod tests {
     fn names_from_outside_do_not_grow_it_without_end() {
         let metrics = DispatchMetrics::default();
         for bad in ["", "message_create", "A B", "É", "A\"", &"A".repeat(65)] {
-            metrics.count_shed(&bad.into());
+            metrics.count_shed(bad);
         }
         assert_eq!(metrics.other.shed.get(), 6);
         let name = |n: u8| format!("{}_{}", char::from(b'A' + n / 26), char::from(b'A' + n % 26));
         for n in 0..=u8::MAX {
-            metrics.count_shed(&name(n).as_str().into());
+            metrics.count_shed(&name(n));
         }
         assert_eq!(metrics.other.shed.get(), 6 + 256 - 128);
-        metrics.count_shed(&name(0).as_str().into());
+        metrics.count_shed(&name(0));
         assert_eq!(metrics.other.shed.get(), 6 + 256 - 128, "the first ones are still known");
         let series = text(&metrics).lines().filter(|line| line.starts_with("dispatch_shed_total")).count();
         assert_eq!(series, 128 + 1);

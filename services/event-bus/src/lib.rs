@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fleet_model::{Classified, ErrorClass, ShardNumber, WorkerId};
+use fleet_model::{Classified, ErrorClass, ShardSlot, WorkerId};
 use tokio::sync::{mpsc, watch};
 
 mod acknowledgements;
@@ -71,7 +71,7 @@ pub enum Recipient {
     /// The shard manager.
     Manager {
         /// The shard for which the sender speaks, if it does for one.
-        from: Option<ShardNumber>,
+        from: Option<ShardSlot>,
     },
 }
 

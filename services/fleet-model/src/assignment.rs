@@ -1,18 +1,21 @@
 //! The shards that one worker must run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, ShardNumber, WorkerId};
+use crate::{Epoch, ShardKey, ShardSlot, WorkerId};
 
 /// Consecutive shards under one epoch, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardRange {
     /// The first shard.
-    pub first: ShardNumber,
+    pub first: ShardSlot,
     /// The last shard.
-    pub last: ShardNumber,
+    pub last: ShardSlot,
     /// Their epoch.
     pub epoch: Epoch,
 }
@@ -25,19 +28,19 @@ pub struct Assignment {
     /// How many shards the bot has.
     pub shard_total: u32,
     /// The shards with their epochs.
-    pub shards: BTreeMap<ShardNumber, Epoch>,
+    pub shards: BTreeMap<ShardKey, Epoch>,
     /// Shards that are to be handed over to this worker, and are to be copied now.
-    pub arriving: BTreeMap<ShardNumber, Arriving>,
+    pub arriving: BTreeMap<ShardKey, Arriving>,
     /// Of `shards`, those that the owner before handed over, with its epoch: a copy of that epoch is good to go on from.
-    pub handed_over: BTreeMap<ShardNumber, Epoch>,
+    pub handed_over: BTreeMap<ShardKey, Epoch>,
     /// Of `shards`, those whose owners died lately: what may be to blame is handled one at a time.
-    pub careful: BTreeSet<ShardNumber>,
+    pub careful: BTreeSet<ShardKey>,
     /// Of `shards`, those that another worker ran before, or may have: a missing checkpoint is then a gap.
-    pub ran_before: BTreeSet<ShardNumber>,
+    pub ran_before: BTreeSet<ShardKey>,
     /// Of `shards`, those whose previous owner died recently: handled as `careful`, for a few seconds at most.
-    pub suspected: BTreeSet<ShardNumber>,
+    pub suspected: BTreeSet<ShardKey>,
     /// Of `shards`, previous owners that were killed from outside: the events in their handlers are not suspected.
-    pub killed: BTreeSet<(ShardNumber, Epoch)>,
+    pub killed: BTreeSet<(ShardKey, Epoch)>,
     /// The format to write checkpoints in: the newest that every worker reads. 0: as before, and 1 at first.
     pub checkpoint_format: u16,
 }
@@ -54,10 +57,13 @@ pub struct Arriving {
 }
 
 impl ShardRange {
-    /// Packs shards into as few ranges as their numbers and epochs allow.
-    pub fn pack<'a>(shards: impl IntoIterator<Item = (&'a ShardNumber, &'a Epoch)>) -> Vec<ShardRange> {
+    /// Packs shards into as few ranges as their slots and epochs allow.
+    pub fn pack<'a, S: Borrow<ShardSlot> + 'a>(
+        shards: impl IntoIterator<Item = (&'a S, &'a Epoch)>,
+    ) -> Vec<ShardRange> {
         let mut ranges: Vec<ShardRange> = Vec::new();
-        for (&shard, &epoch) in shards {
+        for (shard, &epoch) in shards {
+            let shard = *shard.borrow();
             match ranges.last_mut() {
                 Some(range) if range.last.0.checked_add(1) == Some(shard.0) && range.epoch == epoch => {
                     range.last = shard;
@@ -69,8 +75,8 @@ impl ShardRange {
     }
 
     /// The shards of the range, each with its epoch. A range that ends before it begins has none.
-    pub fn unpack(self) -> impl Iterator<Item = (ShardNumber, Epoch)> {
-        (self.first.0..=self.last.0).map(move |shard| (ShardNumber(shard), self.epoch))
+    pub fn unpack(self) -> impl Iterator<Item = (ShardSlot, Epoch)> {
+        (self.first.0..=self.last.0).map(move |shard| (ShardSlot(shard), self.epoch))
     }
 }
 
@@ -83,7 +89,7 @@ mod tests {
     proptest! {
         #[test]
         fn packing_loses_nothing(shards in prop::collection::btree_map(0u32..40, 1u64..3, 0..30)) {
-            let shards: BTreeMap<_, _> = shards.into_iter().map(|(s, e)| (ShardNumber(s), Epoch(e))).collect();
+            let shards: BTreeMap<_, _> = shards.into_iter().map(|(s, e)| (ShardSlot(s), Epoch(e))).collect();
             let ranges = ShardRange::pack(&shards);
             let unpacked: BTreeMap<_, _> = ranges.iter().flat_map(|range| range.unpack()).collect();
             prop_assert_eq!(&unpacked, &shards);

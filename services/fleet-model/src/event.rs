@@ -1,7 +1,8 @@
-//! Where an event stands in its shard, and whether it may have been handled before.
+//! An event of a shard, where it stands there, and whether it may have been handled before.
 
-use std::{fmt, num::ParseIntError, str::FromStr};
+use std::{fmt, num::ParseIntError, str::FromStr, sync::Arc};
 
+use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
 /// An event's place in its shard.
@@ -60,5 +61,35 @@ impl Mark {
     /// Whether it may have been handled before.
     pub fn is_late(self) -> bool {
         self != Self::Fresh
+    }
+}
+
+/// An event, or a gap among events, from a shard's connection to handlers, the relay's streams and checkpoints. They share it
+/// behind an `Arc`; a clone of the text shares its buffer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ShardEvent {
+    /// Discord's name for it: `MESSAGE_CREATE`.
+    pub name: Arc<str>,
+    /// Its place in its shard.
+    pub position: Position,
+    /// The guild in which it happened.
+    pub guild: Option<u64>,
+    /// Whether it may have been handled before.
+    pub mark: Mark,
+    /// When a worker first received it, in milliseconds since the Unix epoch.
+    pub received_at_unix_ms: u64,
+    /// The payload as Discord sent it.
+    pub text: ByteString,
+}
+
+impl fmt::Debug for ShardEvent {
+    /// Leaves out what users wrote.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardEvent")
+            .field("name", &self.name)
+            .field("position", &self.position)
+            .field("guild", &self.guild)
+            .field("mark", &self.mark)
+            .finish_non_exhaustive()
     }
 }

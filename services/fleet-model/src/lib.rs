@@ -5,11 +5,14 @@
 
 mod advertised;
 mod assignment;
+mod directive;
 mod error_class;
 mod event;
 mod lookup;
 mod outcome;
+mod permit;
 mod problem;
+mod registration;
 mod report;
 mod routes;
 mod session;
@@ -19,14 +22,18 @@ mod worker;
 
 pub use advertised::{AdvertisedAddress, AdvertisedHost, is_one_host};
 pub use assignment::{Arriving, Assignment, ShardRange};
+pub use bytestring::ByteString;
+pub use directive::{Directive, RefusedDirective, SentReport};
 pub use error_class::{Classified, ErrorClass};
-pub use event::{Mark, Position};
+pub use event::{Mark, Position, ShardEvent};
 pub use lookup::{GuildRecord, OwnGuild, UserLookup, UserRecord};
 pub use outcome::{Gap, StartKind, StartOutcome};
-pub use problem::{Problem, ProblemClock, ProblemCode, Weight};
-pub use report::{ShardReport, ShardStatus};
+pub use permit::{IdentifyAnswer, IdentifyMessage};
+pub use problem::{Problem, ProblemClock, ProblemCode, Weight, in_ranges};
+pub use registration::{CheckpointFormats, ClaimedShards, WorkerProfile};
+pub use report::{ShardReport, ShardStatus, WorkerReport};
 pub use routes::{Owner, Route, Routes};
 pub use session::SessionNeeds;
-pub use shard::{AHEAD_MS, Epoch, MAX_SHARDS, ShardNumber, Term, shard_of_guild};
+pub use shard::{AHEAD_MS, Epoch, MAX_SHARDS, ShardKey, ShardSlot, Term, shard_of_guild};
 pub use shard_count::{Percent, ShardCount};
 pub use worker::{Generation, Incarnation, InvalidName, WorkerId};

@@ -1,6 +1,6 @@
 //! What one worker knows of guilds and users.
 
-use crate::{Epoch, ShardNumber};
+use crate::{Epoch, ShardSlot};
 
 /// One guild, as one worker knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct GuildRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnGuild {
     /// Its shard.
-    pub shard: ShardNumber,
+    pub shard: ShardSlot,
     /// The epoch that the shard runs under.
     pub epoch: Epoch,
     /// It is there.
@@ -38,7 +38,7 @@ pub struct UserRecord {
     /// The user.
     pub user_id: u64,
     /// The shards on which it is cached.
-    pub shards: Vec<ShardNumber>,
+    pub shards: Vec<ShardSlot>,
     /// Its name; empty when it is on no shard.
     pub username: String,
 }
@@ -51,5 +51,5 @@ pub struct UserLookup {
     /// Why a user that was not found may be there all the same; `None` when it is not.
     pub incomplete: Option<String>,
     /// The shards that this is about.
-    pub shards: Vec<ShardNumber>,
+    pub shards: Vec<ShardSlot>,
 }

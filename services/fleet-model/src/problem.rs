@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Epoch, ShardNumber, ShardRange, ShardReport, ShardStatus};
+use crate::{Epoch, ShardRange, ShardReport, ShardSlot, ShardStatus};
 
 /// How much a [`Problem`] matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -182,7 +182,7 @@ pub struct Problem {
     /// The kind of problem.
     pub code: ProblemCode,
     /// The shards that have it, if it is about shards.
-    pub shards: Vec<ShardNumber>,
+    pub shards: Vec<ShardSlot>,
     /// What is wrong and why, in one line for people, without the shards.
     pub message: String,
     /// When it began, in milliseconds since the Unix epoch; `None` when unknown.
@@ -196,7 +196,7 @@ impl Problem {
     }
 
     /// A problem of one shard. `message` continues `shard 3`: `reconnecting: closed with 1011`.
-    pub fn of_shard(code: ProblemCode, shard: ShardNumber, message: impl Into<String>) -> Self {
+    pub fn of_shard(code: ProblemCode, shard: ShardSlot, message: impl Into<String>) -> Self {
         Self { shards: vec![shard], ..Self::new(code, message) }
     }
 
@@ -236,7 +236,7 @@ impl fmt::Display for Problem {
         match self.shards.as_slice() {
             [] => f.write_str(&self.message),
             [shard] => write!(f, "shard {shard} {}", self.message),
-            shards => write!(f, "shards {} {}", in_ranges(shards), self.message),
+            shards => write!(f, "shards {} {}", in_ranges(shards.iter().copied()), self.message),
         }
     }
 }
@@ -246,9 +246,9 @@ fn without_numbers(message: &str) -> String {
     message.split(' ').filter(|word| !word.starts_with(|c: char| c.is_ascii_digit())).collect()
 }
 
-/// Numbers as `0-3, 7`.
-fn in_ranges(shards: &[ShardNumber]) -> String {
-    let epochs: BTreeMap<ShardNumber, Epoch> = shards.iter().map(|&shard| (shard, Epoch(0))).collect();
+/// Returns the numbers of shards as `0-3, 7`.
+pub fn in_ranges(shards: impl IntoIterator<Item = ShardSlot>) -> String {
+    let epochs: BTreeMap<ShardSlot, Epoch> = shards.into_iter().map(|shard| (shard, Epoch(0))).collect();
     let ranges: Vec<String> = ShardRange::pack(&epochs)
         .iter()
         .map(|range| {
@@ -269,7 +269,7 @@ pub struct ProblemClock {
 }
 
 /// Distinguishes problems of one code: by shard, or by text when not about shards.
-type Subject = (ProblemCode, Option<ShardNumber>, String);
+type Subject = (ProblemCode, Option<ShardSlot>, String);
 
 #[derive(Clone, Copy, Debug)]
 struct Lasting {
@@ -338,7 +338,7 @@ mod tests {
         let last = *seconds.last().unwrap();
         let mut shown = Vec::new();
         for second in 0..=last {
-            let not_ready = Problem::of_shard(ProblemCode::ShardNotReady, ShardNumber(3), "connecting");
+            let not_ready = Problem::of_shard(ProblemCode::ShardNotReady, ShardSlot(3), "connecting");
             let problems = if seconds.contains(&second) { vec![not_ready] } else { Vec::new() };
             shown = clock.observe(problems, second * 1_000);
         }
@@ -370,7 +370,7 @@ mod tests {
         ];
         for (second, status) in (0..30).zip(statuses.into_iter().cycle()) {
             let cause = (second > 20).then_some(ProblemCode::WrongSession);
-            let report = ShardReport { cause, ..ShardReport::bare(ShardNumber(3), Epoch(1), status) };
+            let report = ShardReport { cause, ..ShardReport::bare(ShardSlot(3), Epoch(1), status) };
             let problem = Problem::of_report(&report).unwrap();
             let code = cause.unwrap_or(problem.code);
             let shown = clock.observe(vec![problem], 1_000 + second * 1_000);
@@ -385,7 +385,7 @@ mod tests {
     fn shards_with_one_problem_share_a_line() {
         let mut clock = ProblemClock::default();
         let of =
-            |shard, message: &str| Problem::of_shard(ProblemCode::ShardNotReady, ShardNumber(shard), message);
+            |shard, message: &str| Problem::of_shard(ProblemCode::ShardNotReady, ShardSlot(shard), message);
         let mut problems = vec![of(3, "reconnecting: closed with 1011")];
         clock.observe(problems.clone(), 1_000);
         problems.extend([0, 1, 2, 7].map(|shard| of(shard, "reconnecting: closed with 1011")));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Epoch, ProblemCode, ShardNumber, StartOutcome};
+use crate::{Epoch, ProblemCode, ShardSlot, StartOutcome};
 
 /// Where a shard is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,7 +71,7 @@ impl fmt::Display for ShardStatus {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShardReport {
     /// The shard.
-    pub shard: ShardNumber,
+    pub shard: ShardSlot,
     /// The epoch that it runs under.
     pub epoch: Epoch,
     /// Where it is in its life.
@@ -107,9 +107,9 @@ pub struct ShardReport {
 
 impl ShardReport {
     /// A shard of which nothing is known but its status.
-    pub fn bare(shard: ShardNumber, epoch: Epoch, status: ShardStatus) -> Self {
+    pub fn bare(shard: impl Into<ShardSlot>, epoch: Epoch, status: ShardStatus) -> Self {
         Self {
-            shard,
+            shard: shard.into(),
             epoch,
             status,
             sequence: 0,
@@ -127,4 +127,25 @@ impl ShardReport {
             uncertain_guilds: 0,
         }
     }
+}
+
+/// One report of one worker.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerReport {
+    /// Revision of the last assignment that it has applied.
+    pub assignment_revision: u64,
+    /// All shards that it runs.
+    pub shards: Vec<ShardReport>,
+    /// Shards that it released on its own.
+    pub released: Vec<(ShardSlot, Epoch)>,
+    /// Shards that it has copied from their owners, with the owners' epochs.
+    pub arrived: Vec<(ShardSlot, Epoch)>,
+    /// Its resident memory.
+    pub rss_bytes: u64,
+    /// It drains: it hands off its shards.
+    pub draining: bool,
+    /// It runs no shards and exits.
+    pub leaving: bool,
+    /// The worker cannot reach the store.
+    pub store_away: bool,
 }

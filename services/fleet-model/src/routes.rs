@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Epoch, ShardNumber, Term, WorkerId};
+use crate::{Epoch, ShardKey, ShardSlot, Term, WorkerId};
 
 /// One worker in the routing table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Route {
     /// Where its gRPC server answers.
     pub url: String,
     /// The shards that it runs.
-    pub shards: BTreeMap<ShardNumber, Epoch>,
+    pub shards: BTreeMap<ShardKey, Epoch>,
     /// It is giving its shards away: nothing is given to it.
     pub draining: bool,
 }
@@ -41,7 +41,8 @@ pub struct Routes {
 
 impl Routes {
     /// The worker that runs a shard. Of two that claim it, the one with the higher epoch.
-    pub fn owner(&self, shard: ShardNumber) -> Option<Owner<'_>> {
+    pub fn owner(&self, shard: impl Into<ShardSlot>) -> Option<Owner<'_>> {
+        let shard = shard.into();
         self.workers
             .iter()
             .filter_map(|(worker, route)| {
@@ -65,13 +66,13 @@ mod tests {
     fn the_highest_epoch_owns() {
         let route = |url: &str, epoch| Route {
             url: url.to_owned(),
-            shards: BTreeMap::from([(ShardNumber(0), Epoch(epoch))]),
+            shards: BTreeMap::from([(ShardKey::new(0, 1), Epoch(epoch))]),
             draining: false,
         };
         let workers = [("a", route("http://a", 7)), ("b", route("http://b", 9))]
             .map(|(name, route)| (name.parse().unwrap(), route));
         let routes = Routes { shard_total: 1, workers: BTreeMap::from(workers), ..Routes::default() };
-        assert_eq!(routes.owner(ShardNumber(0)).unwrap().worker.as_str(), "b");
-        assert_eq!(routes.owner(ShardNumber(1)), None);
+        assert_eq!(routes.owner(ShardSlot(0)).unwrap().worker.as_str(), "b");
+        assert_eq!(routes.owner(ShardSlot(1)), None);
     }
 }

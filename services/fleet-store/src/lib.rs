@@ -10,7 +10,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, Incarnation, ShardNumber, Term, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardKey, Term, WorkerId};
+use redis_link::RecordError;
 
 mod memory;
 mod redis;
@@ -151,7 +152,7 @@ pub struct LeaseRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnerRecord {
     /// The shard.
-    pub shard: ShardNumber,
+    pub shard: ShardKey,
     /// The worker that it is assigned to.
     pub worker: WorkerId,
     /// That worker's life.
@@ -181,7 +182,7 @@ pub struct FleetRecord {
     /// The workers, by name.
     pub workers: BTreeMap<WorkerId, LeaseRecord>,
     /// The owners, by shard, for the shards below the total.
-    pub owners: BTreeMap<ShardNumber, OwnerRecord>,
+    pub owners: BTreeMap<ShardKey, OwnerRecord>,
     /// The identify budget.
     pub budget: Option<BudgetRecord>,
     /// When shards last ran, as far as that was written down, in milliseconds since the Unix epoch.
@@ -296,4 +297,13 @@ pub enum FleetStoreError {
     /// The record at this key has another type, can't be read, or holds numbers that this program would not write.
     #[error("the fleet store holds an invalid record at {0}")]
     InvalidRecord(String),
+}
+
+impl From<RecordError> for FleetStoreError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Unexpected(key) => Self::InvalidRecord(key),
+            RecordError::Away(why) => Self::Away(why),
+        }
+    }
 }

@@ -9,10 +9,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, Incarnation, ShardNumber, Term, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardKey, Term, WorkerId};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use redis::{FromRedisValue, cmd};
-use redis_link::{KeyPrefix, RedisLink, Script};
+use redis::cmd;
+use redis_link::{KeyPrefix, RecordError, RedisLink, Script, ScriptAnswer};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
@@ -21,12 +21,10 @@ use crate::{
     TermRenewal, TermWrite, WorkerRecord,
 };
 
-mod answer;
 mod keys;
 mod load;
 mod scripts;
 
-use answer::{Answer, failed};
 use keys::Keys;
 use load::readable;
 
@@ -46,25 +44,16 @@ impl FleetRedisStore {
         Self { link, keys: Keys::new(prefix) }
     }
 
+    /// Runs a script over one record. This process's clock comes last in its arguments.
     async fn run<'a>(
         &self,
         script: &Script,
         key: &'a str,
         args: &[&str],
-    ) -> Result<Answer<'a>, FleetStoreError> {
-        Ok(Answer::new(key, self.answer(script, key, args).await?))
-    }
-
-    /// Runs a script. This process's clock comes last in its arguments.
-    async fn answer<T: FromRedisValue>(
-        &self,
-        script: &Script,
-        key: &str,
-        args: &[&str],
-    ) -> Result<T, FleetStoreError> {
-        let clock = millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+    ) -> Result<ScriptAnswer<'a>, FleetStoreError> {
+        let clock = unix_ms();
         let args = [args, &[clock.as_str()]].concat();
-        self.link.script(script, &[key], &args).await.map_err(|error| failed(key, error))
+        Ok(self.link.record_script(script, key, &[key], &args).await?)
     }
 
     /// Holds what takes several commands to the deadline of one.
@@ -83,7 +72,7 @@ impl FleetRedisStore {
         self.link
             .command(cmd("SADD").arg(&key).arg(worker.as_str()))
             .await
-            .map_err(|error| failed(&key, error))
+            .map_err(|error| RecordError::of(&key, error).into())
     }
 
     async fn unlist(&self, worker: &WorkerId) -> Result<(), FleetStoreError> {
@@ -91,7 +80,7 @@ impl FleetRedisStore {
         self.link
             .command(cmd("SREM").arg(&key).arg(worker.as_str()))
             .await
-            .map_err(|error| failed(&key, error))
+            .map_err(|error| RecordError::of(&key, error).into())
     }
 
     async fn write_fleet(&self, term: Term, fields: &[(&str, String)]) -> Result<TermWrite, FleetStoreError> {
@@ -103,7 +92,7 @@ impl FleetRedisStore {
         match answer.verdict() {
             "WRITTEN" => Ok(TermWrite::Written),
             "STALE_TERM" => Ok(TermWrite::StaleTerm),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 
@@ -111,13 +100,13 @@ impl FleetRedisStore {
     async fn fence_all(&self, term: Term) -> Result<TermWrite, FleetStoreError> {
         let fenced = self.write_fleet(term, &[]).await?;
         let total = self.load_fleet().await?.shard_total;
-        let shards = (0..total.unwrap_or(0)).map(|shard| self.fence_shard(term, ShardNumber(shard)));
+        let shards = ShardKey::all(total.unwrap_or(0)).map(|shard| self.fence_shard(term, shard));
         let shards: Vec<TermWrite> =
             stream::iter(shards).buffer_unordered(ASSIGNMENTS_AT_ONCE).try_collect().await?;
         Ok(if shards.contains(&TermWrite::StaleTerm) { TermWrite::StaleTerm } else { fenced })
     }
 
-    async fn fence_shard(&self, term: Term, shard: ShardNumber) -> Result<TermWrite, FleetStoreError> {
+    async fn fence_shard(&self, term: Term, shard: ShardKey) -> Result<TermWrite, FleetStoreError> {
         let key = self.keys.shard(shard);
         match self.run(&scripts::FENCE_SHARD, &key, &[&term.to_string()]).await {
             Ok(answer) if answer.verdict() == "STALE_TERM" => Ok(TermWrite::StaleTerm),
@@ -137,7 +126,7 @@ impl FleetRedisStore {
                 "WRITTEN" => Ok(OwnerWrite::Written),
                 "OUTRANKED" => Ok(OwnerWrite::Outranked(Epoch(answer.parse(1)?))),
                 "STALE_TERM" => Ok(OwnerWrite::StaleTerm),
-                _ => Err(answer.alien()),
+                _ => Err(answer.unexpected()),
             }
         };
         // An unexpected record says nothing about the others.
@@ -150,6 +139,10 @@ impl FleetRedisStore {
 
 fn millis(duration: Duration) -> String {
     duration.as_millis().to_string()
+}
+
+fn unix_ms() -> String {
+    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn flag(value: bool) -> &'static str {
@@ -180,7 +173,7 @@ impl FleetStore for FleetRedisStore {
                 holder: answer.parse(2)?,
                 remaining: answer.millis(3)?,
             }),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 
@@ -196,7 +189,7 @@ impl FleetStore for FleetRedisStore {
         match answer.verdict() {
             "HELD" => Ok(TermRenewal::Held { standby: answer.text(1)? == "1" }),
             "LOST" => Ok(TermRenewal::Lost { to: Term(answer.parse(1)?) }),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 
@@ -257,7 +250,7 @@ impl FleetStore for FleetRedisStore {
                     remaining: answer.millis(2)?,
                 }),
                 "STALE_TERM" => Ok(LeaseGrant::StaleTerm),
-                _ => Err(answer.alien()),
+                _ => Err(answer.unexpected()),
             }
         })
         .await
@@ -285,7 +278,7 @@ impl FleetStore for FleetRedisStore {
             }
             "REFUSED" => Ok(LeaseRenewal::Refused),
             "LAPSED" => Ok(LeaseRenewal::Lapsed),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 
@@ -304,7 +297,7 @@ impl FleetStore for FleetRedisStore {
             "STILL_LIVE" => Ok(Revocation::StillLive(answer.millis(1)?)),
             "REPLACED" => Ok(Revocation::Replaced),
             "STALE_TERM" => Ok(Revocation::StaleTerm),
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 

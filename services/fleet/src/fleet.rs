@@ -18,7 +18,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Arriving, Assignment, Epoch, Incarnation, ShardNumber, WorkerId};
+use fleet_model::{Arriving, Assignment, Epoch, Incarnation, ShardKey, ShardSlot, WorkerId};
 
 mod breaker;
 mod claims;
@@ -56,12 +56,11 @@ use worker::KnownWorker;
 pub use breaker::HoldBack;
 pub use effect::{Effect, Note, Ownership, RevocationCause};
 pub use evidence::{ExitRefused, Finding};
-pub use formats::Formats;
 pub use intent::Intent;
 pub use joining::{Registration, RegistrationRefused};
 pub use losing::LeaseVerdict;
 pub use plan::{PlanBudget, PlanKind, PlanRefused, PlanState, PlanView};
-pub use reporting::{LeaseAnswer, UnknownWorker, WorkerReport};
+pub use reporting::{LeaseAnswer, UnknownWorker};
 pub use starting::{Recovered, RecoveredOwner, RecoveredWorker};
 pub use total::{ShardTotal, WantedTotal};
 pub use view::{FleetView, HeldBackCounts, ShardView, WorkerView};
@@ -117,9 +116,14 @@ impl Fleet {
     }
 
     /// Returns the owner of a shard and its epoch, once the owner has been told.
-    pub fn owner(&self, shard: ShardNumber) -> Option<(&WorkerId, Epoch)> {
-        let owner = self.slots.get(shard.0 as usize)?.owner.as_ref()?;
+    pub fn owner(&self, shard: impl Into<ShardSlot>) -> Option<(&WorkerId, Epoch)> {
+        let owner = self.slots.get(shard.into().0 as usize)?.owner.as_ref()?;
         (owner.phase == Phase::Running).then_some((&owner.worker, owner.epoch))
+    }
+
+    /// Returns the shard of a slot; `None` when the fleet has none, or its total is not settled.
+    pub fn shard(&self, slot: ShardSlot) -> Option<ShardKey> {
+        self.slots.get(slot.0 as usize).map(|slot| slot.key)
     }
 
     /// Returns whether a worker is known under this incarnation.
@@ -159,21 +163,21 @@ impl Fleet {
     fn refresh_assignments(&mut self) {
         let Some(total) = self.shard_total() else { return };
         let mut wanted: BTreeMap<WorkerId, Assignment> = BTreeMap::new();
-        for (number, slot) in (0..).map(ShardNumber).zip(&self.slots) {
+        for slot in &self.slots {
             if let Some(owner) = &slot.owner
                 && owner.phase == Phase::Running
                 && slot.confirmed
             {
                 let set = wanted.entry(owner.worker.clone()).or_default();
-                set.shards.insert(number, owner.epoch);
-                set.handed_over.extend(owner.start.handed_over.map(|epoch| (number, epoch)));
-                set.careful.extend(owner.start.careful.then_some(number));
-                set.ran_before.extend(owner.start.ran_before.then_some(number));
-                set.suspected.extend(owner.start.suspected.then_some(number));
-                set.killed.extend(owner.start.killed.iter().map(|epoch| (number, *epoch)));
+                set.shards.insert(slot.key, owner.epoch);
+                set.handed_over.extend(owner.start.handed_over.map(|epoch| (slot.key, epoch)));
+                set.careful.extend(owner.start.careful.then_some(slot.key));
+                set.ran_before.extend(owner.start.ran_before.then_some(slot.key));
+                set.suspected.extend(owner.start.suspected.then_some(slot.key));
+                set.killed.extend(owner.start.killed.iter().map(|epoch| (slot.key, *epoch)));
             }
             if let Some((to, arriving)) = self.arriving_shard(slot) {
-                wanted.entry(to.clone()).or_default().arriving.insert(number, arriving);
+                wanted.entry(to.clone()).or_default().arriving.insert(slot.key, arriving);
             }
         }
         let format = self.checkpoint_format();

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use fleet_model::{Epoch, ShardNumber, WorkerId};
+use fleet_model::{Epoch, ShardKey, WorkerId};
 
 mod budget;
 #[cfg(test)]
@@ -53,7 +53,7 @@ pub struct PermitRequest {
     /// The worker.
     pub worker: WorkerId,
     /// The shard that wants to IDENTIFY.
-    pub shard: ShardNumber,
+    pub shard: ShardKey,
     /// The epoch it runs under.
     pub epoch: Epoch,
 }
@@ -96,7 +96,7 @@ struct Bucket {
     /// The permits in use: at most one, except when buckets were merged. All must end before the next grant.
     held: Vec<HeldPermit>,
     /// Waiting requests, in the order of their shards.
-    waiting: BTreeSet<(ShardNumber, TicketId)>,
+    waiting: BTreeSet<(ShardKey, TicketId)>,
 }
 
 /// A permit that is being written or sent, or that a worker holds.
@@ -323,9 +323,9 @@ impl IdentifyQueue {
         }
     }
 
-    fn bucket(&mut self, shard: ShardNumber) -> &mut Bucket {
-        let key = shard.0 as usize % self.buckets.len();
-        &mut self.buckets[key]
+    fn bucket(&mut self, shard: ShardKey) -> &mut Bucket {
+        let bucket = shard.number() as usize % self.buckets.len();
+        &mut self.buckets[bucket]
     }
 
     fn held_permit(&mut self, id: TicketId) -> Option<&mut HeldPermit> {

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleet_model::{ShardNumber, WorkerId};
+use fleet_model::{ShardKey, WorkerId};
 
 #[cfg(test)]
 mod tests;
@@ -19,22 +19,22 @@ mod tests;
 #[derive(Clone, Debug, Default)]
 pub struct PlacementProblem {
     /// The shards, each with the worker that runs it now, if any. That worker need not be one of `workers`.
-    pub shards: BTreeMap<ShardNumber, Option<WorkerId>>,
+    pub shards: BTreeMap<ShardKey, Option<WorkerId>>,
     /// The workers that may get shards, each with its capacity; `None` means no limit.
     pub workers: BTreeMap<WorkerId, Option<u32>>,
     /// Shards that stay with their holder, if that is one of `workers`.
-    pub pinned: BTreeSet<ShardNumber>,
+    pub pinned: BTreeSet<ShardKey>,
 }
 
 /// The worker that should run each shard. A missing shard has no room anywhere and stays where it is.
-pub type Placement = BTreeMap<ShardNumber, WorkerId>;
+pub type Placement = BTreeMap<ShardKey, WorkerId>;
 
 /// One worker while the problem is solved.
 struct Candidate<'a> {
     worker: &'a WorkerId,
     capacity: usize,
     /// Its shards, pinned ones first.
-    holds: Vec<ShardNumber>,
+    holds: Vec<ShardKey>,
     /// How many of its shards are pinned.
     pinned: usize,
     quota: usize,
@@ -60,7 +60,7 @@ pub fn solve(problem: &PlacementProblem) -> Placement {
             quota: 0,
         })
         .collect();
-    let mut free: Vec<ShardNumber> = Vec::new();
+    let mut free: Vec<ShardKey> = Vec::new();
     for (&shard, holder) in &problem.shards {
         let holder =
             holder.as_ref().and_then(|name| candidates.iter_mut().find(|candidate| candidate.worker == name));

@@ -4,6 +4,7 @@
 //! the HTTP server for probes and scrapes ([`health`]). Each component keeps its own metrics registry ([`metrics`]), as
 //! several run in one process in dev mode. What a component reports, it decides itself.
 
+mod batch;
 mod fold;
 pub mod grpc;
 pub mod health;

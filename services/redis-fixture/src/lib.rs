@@ -4,6 +4,7 @@
 //! listens on the loopback and ends when its handle is dropped.
 
 mod cluster;
+mod contract;
 mod process;
 mod sentinel;
 mod server;

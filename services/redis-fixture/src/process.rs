@@ -71,7 +71,7 @@ impl Process {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 panic!("this test needs redis-server, which is not installed: .ci/test installs it")
             }
-            Err(error) => panic!("redis-server can't be started: {error}"),
+            Err(error) => panic!("redis-server cannot be started: {error}"),
         };
         let pid = child.id();
         self.child = Some(child);

@@ -5,6 +5,7 @@
 //!
 //! `rediss://` uses rustls with the process's one crypto provider, which a `main` installs; where none is, ring.
 
+mod answer;
 pub mod backoff;
 mod connect;
 mod error;
@@ -15,6 +16,7 @@ mod script;
 mod server;
 mod url;
 
+pub use answer::{RecordError, ScriptAnswer};
 pub use error::LinkError;
 pub use link::RedisLink;
 pub use options::LinkOptions;

@@ -10,7 +10,7 @@ const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
 
 /// A Lua script. Sent by its hash; by its text when the server does not know it (any more).
 ///
-/// Its answer is measured before it leaves Redis: anybody may have written a value of any size there.
+/// Its answer is measured before it leaves Redis: any program may have written a value of any size there.
 #[derive(Clone, Debug)]
 pub struct Script {
     code: String,
@@ -21,6 +21,13 @@ impl Script {
     /// Takes the script's text; its answer may have 16 MiB.
     pub fn new(code: &str) -> Self {
         Self::with_largest_answer(code, LARGEST_ANSWER)
+    }
+
+    /// Takes the parts of a script about a record, to run behind the functions of `record.lua`, and how many bytes the strings of its
+    /// answer may have; 16 MiB without a bound.
+    pub fn over_record(parts: &[&str], largest_answer: Option<usize>) -> Self {
+        let code = [&[include_str!("script/record.lua")], parts].concat().join("\n");
+        Self::with_largest_answer(&code, largest_answer.unwrap_or(LARGEST_ANSWER))
     }
 
     /// Takes the script's text, and how many bytes the strings of its answer may have.

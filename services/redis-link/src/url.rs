@@ -95,7 +95,7 @@ impl<'a> Parts<'a> {
         let login = login.map(|login| format!("{login}@")).unwrap_or_default();
         // What can't be read is not repeated: it may be a password in the wrong place.
         format!("{scheme}://{login}{host}{port}/{}", self.database).into_connection_info().or_else(|_| {
-            invalid("a host, its port, the database number or the login before the @ can't be read")
+            invalid("a host, its port, the database number or the login before the @ cannot be read")
         })
     }
 

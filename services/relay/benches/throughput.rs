@@ -14,12 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, ShardEvent, ShardKey};
 use redis_fixture::RedisServer;
 use redis_link::{LinkOptions, RedisLink};
 use relay::{
-    Bounds, Caps, Mark, Outbox, OutboxParts, OutgoingEvent, Position, RedisRelay, RelayMetrics, RelayStatus,
-    StreamPrefix,
+    Bounds, Caps, Mark, Outbox, OutboxParts, Position, RedisRelay, RelayMetrics, RelayStatus, StreamPrefix,
 };
 use tokio::runtime::Handle;
 
@@ -31,8 +30,8 @@ const AT_ONCE: u64 = 200_000;
 /// A message as Discord sends it, without its beginning.
 const MESSAGE: &str = r#""op":0,"d":{"type":0,"tts":false,"timestamp":"2026-11-26T18:00:00.000000+00:00","pinned":false,"nonce":"1309481920000000000","mentions":[],"mention_roles":[],"mention_everyone":false,"member":{"roles":["1012345678901234567","1012345678901234568"],"premium_since":null,"pending":false,"nick":"somebody","mute":false,"joined_at":"2021-03-04T05:06:07.000000+00:00","flags":0,"deaf":false,"communication_disabled_until":null,"banner":null,"avatar":null},"id":"1309481920123456789","flags":0,"embeds":[],"edited_timestamp":null,"content":"a message of the length that messages have, give or take a word or two","components":[],"channel_type":0,"channel_id":"1012345678901234569","author":{"username":"somebody","public_flags":0,"primary_guild":null,"id":"1012345678901234570","global_name":"Somebody","discriminator":"0","collectibles":null,"clan":null,"avatar_decoration_data":null,"avatar":"0123456789abcdef0123456789abcdef"},"attachments":[],"guild_id":"1012345678901234571"}}"#;
 
-fn event(sequence: u64) -> OutgoingEvent {
-    OutgoingEvent {
+fn event(sequence: u64) -> ShardEvent {
+    ShardEvent {
         position: Position { session: 1, sequence },
         name: "MESSAGE_CREATE".into(),
         guild: Some(1_012_345_678_901_234_571),
@@ -68,7 +67,7 @@ fn outboxes(redis: &RedisServer) -> Vec<Outbox> {
             bounds: Bounds { events: 4_096, bytes: 16 * 1024 * 1024 },
             metrics: RelayMetrics::default(),
             status: RelayStatus::default(),
-            shard: ShardNumber(number),
+            shard: ShardKey::new(number, SHARDS),
             epoch: Epoch(1),
             runtime: Handle::current(),
         });

@@ -13,7 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fleet_model::{ShardNumber, WorkerId};
+use fleet_model::{ShardSlot, WorkerId};
 use redis_link::LinkError;
 use serde::Deserialize;
 use tokio::{task::JoinSet, time::Instant};
@@ -67,7 +67,7 @@ pub trait SendCommand: Send + Sync + 'static {
     /// Whether to try again.
     async fn send(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         payload: serde_json::Value,
         until: Instant,
     ) -> Result<(), CommandFailed>;
@@ -120,7 +120,7 @@ pub async fn run(
                     // An answer may have been lost with its commands: read them again before newer ones.
                     turn.recovering = Some(EntryId::default());
                     if !std::mem::replace(&mut said, true) {
-                        tracing::warn!(%error, "commands of bots can't be read; trying again");
+                        tracing::warn!(%error, "commands of bots cannot be read; trying again");
                     }
                     tokio::time::sleep(AGAIN).await;
                 }
@@ -316,7 +316,7 @@ impl Reader {
                 }
             }
             while let Err(error) = self.done(&[taken.id]).await {
-                tracing::debug!(%error, "a command can't be acknowledged yet");
+                tracing::debug!(%error, "a command cannot be acknowledged yet");
                 tokio::time::sleep(AGAIN).await;
             }
             self.lanes().finished(taken.id);
@@ -390,7 +390,7 @@ impl Command {
         }
         let data = self.data.filter(|data| data.len() <= LARGEST)?;
         let Data { shard_id, payload } = rmp_serde::from_slice(&data).ok()?;
-        Some(QueuedCommand { id: self.id, shard: ShardNumber(shard_id), payload })
+        Some(QueuedCommand { id: self.id, shard: ShardSlot(shard_id), payload })
     }
 }
 

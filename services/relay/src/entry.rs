@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
-use fleet_model::{Classified, ErrorClass, Gap, Mark, Position, ShardNumber};
+use fleet_model::{Classified, ErrorClass, Gap, Mark, Position, ShardEvent, ShardKey, ShardSlot};
 use serde::{Deserialize, Serialize};
 
 /// The name of a gap among events, and of its stream. No event of Discord has it.
@@ -91,7 +91,7 @@ pub struct Entry {
     /// Where it is.
     pub id: EntryId,
     /// The shard.
-    pub shard: ShardNumber,
+    pub shard: ShardSlot,
     /// What it was appended as.
     pub content: NewEntry,
 }
@@ -141,18 +141,18 @@ pub enum DataError {
 /// (`t`, `s`, `op`, `d`).
 ///
 /// Half of a surrogate pair becomes U+FFFD, as MessagePack has only whole characters.
-pub(crate) fn encode(shard: ShardNumber, payload: &str) -> Result<Bytes, DataError> {
+pub(crate) fn encode(shard: ShardKey, payload: &str) -> Result<Bytes, DataError> {
     transcode(shard, payload).or_else(|error| match outside_text::without_lone_surrogates(payload) {
         Cow::Owned(clean) => transcode(shard, &clean),
         Cow::Borrowed(_) => Err(error),
     })
 }
 
-fn transcode(shard: ShardNumber, payload: &str) -> Result<Bytes, DataError> {
+fn transcode(shard: ShardKey, payload: &str) -> Result<Bytes, DataError> {
     let mut data = Vec::with_capacity(payload.len() + 32);
     rmp::encode::write_map_len(&mut data, 2)
         .and_then(|_| rmp::encode::write_str(&mut data, "shardId"))
-        .and_then(|()| rmp::encode::write_uint(&mut data, shard.0.into()).map(drop))
+        .and_then(|()| rmp::encode::write_uint(&mut data, shard.slot().0.into()).map(drop))
         .and_then(|()| rmp::encode::write_str(&mut data, "payload"))
         .map_err(|_| DataError::Payload { line: 0, column: 0 })?;
     let mut json = serde_json::Deserializer::from_str(payload);
@@ -219,23 +219,33 @@ impl From<GapBody> for Gap {
     }
 }
 
-/// A gap out of a dispatch of its own, and its sequence.
-pub fn gap_of_payload(text: &str) -> Option<(Gap, u64)> {
-    let payload: GapPayload = serde_json::from_str(text).ok()?;
-    (payload.t == GAP).then(|| (payload.d.into(), payload.s))
+/// Returns the gap that an event stands for; `None` for an event of Discord.
+pub fn gap_of(event: &ShardEvent) -> Option<Gap> {
+    if &*event.name != GAP {
+        return None;
+    }
+    let payload: GapPayload = serde_json::from_str(&event.text).ok()?;
+    (payload.t == GAP).then(|| payload.d.into())
 }
 
-/// A gap as a dispatch of its own: JSON text with [`GAP`] as its `t`.
-pub fn gap_payload(gap: &Gap, sequence: u64) -> String {
+/// Returns a gap as an event of its own, with [`GAP`] as its name. `position`: one that no event has.
+pub fn gap_event(gap: &Gap, position: Position) -> ShardEvent {
     let d = GapBody {
         since_unix_ms: gap.since_unix_ms,
         until_unix_ms: gap.until_unix_ms,
         last_sequence: gap.last_sequence,
         reason: gap.reason.clone(),
     };
-    let payload = GapPayload { op: 0, t: GAP.to_owned(), s: sequence, d };
-    // Only text and numbers.
-    serde_json::to_string(&payload).unwrap_or_default()
+    let payload = GapPayload { op: 0, t: GAP.to_owned(), s: position.sequence, d };
+    ShardEvent {
+        name: GAP.into(),
+        position,
+        guild: None,
+        mark: Mark::Fresh,
+        received_at_unix_ms: gap.until_unix_ms,
+        // Only text and numbers.
+        text: serde_json::to_string(&payload).unwrap_or_default().into(),
+    }
 }
 
 #[cfg(test)]
@@ -258,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_payload_comes_out_as_it_went_in() {
-        let entry = entry("MESSAGE_CREATE", encode(ShardNumber(300), PAYLOAD).unwrap());
+        let entry = entry("MESSAGE_CREATE", encode(ShardKey::new(300, 400), PAYLOAD).unwrap());
         let [went_in, came_out]: [serde_json::Value; 2] =
             [PAYLOAD, &entry.payload().unwrap()].map(|text| serde_json::from_str(text).unwrap());
         assert_eq!(went_in, came_out);
@@ -267,13 +277,13 @@ mod tests {
         assert_eq!(value["shardId"], 300);
         assert_eq!(value["payload"]["t"], "MESSAGE_CREATE");
         for broken in ["{", "{}}", "", r#"{"a":1e999}"#, &"[".repeat(200)] {
-            encode(ShardNumber(0), broken).unwrap_err();
+            encode(ShardKey::new(0, 1), broken).unwrap_err();
         }
     }
 
     #[test]
     fn half_a_surrogate_pair_is_replaced() {
-        let data = encode(ShardNumber(0), r#"{"d":{"content":"a\ud83d b"}}"#).unwrap();
+        let data = encode(ShardKey::new(0, 1), r#"{"d":{"content":"a\ud83d b"}}"#).unwrap();
         let payload: serde_json::Value =
             serde_json::from_str(&entry("MESSAGE_CREATE", data).payload().unwrap()).unwrap();
         assert_eq!(payload["d"]["content"], "a\u{fffd} b");
@@ -281,7 +291,7 @@ mod tests {
 
     #[test]
     fn errors_contain_no_payload() {
-        let error = encode(ShardNumber(0), r#"{"d":"secret" oops}"#).unwrap_err().to_string();
+        let error = encode(ShardKey::new(0, 1), r#"{"d":"secret" oops}"#).unwrap_err().to_string();
         assert!(
             error.contains("column 15") && !error.contains("oops") && !error.contains("secret"),
             "{error}"
@@ -292,10 +302,12 @@ mod tests {
     fn a_gap_is_a_dispatch_of_its_own() {
         let gap =
             Gap { since_unix_ms: 1, until_unix_ms: 2, last_sequence: 3, reason: "a \"why\"".to_owned() };
-        let payload = gap_payload(&gap, 4);
-        assert_eq!(gap_of_payload(&payload), Some((gap.clone(), 4)));
-        assert_eq!(gap_of_payload(PAYLOAD), None);
-        let data = encode(ShardNumber(0), &payload).unwrap();
+        let event = gap_event(&gap, Position::new(1, 4));
+        assert_eq!(gap_of(&event), Some(gap.clone()));
+        assert!(event.text.contains(r#""s":4,"#) && event.received_at_unix_ms == 2);
+        assert_eq!(gap_of(&ShardEvent { text: PAYLOAD.into(), ..event.clone() }), None);
+        assert_eq!(gap_of(&ShardEvent { name: "MESSAGE_CREATE".into(), ..event.clone() }), None);
+        let data = encode(ShardKey::new(0, 1), &event.text).unwrap();
         assert_eq!(entry(GAP, data.clone()).gap(), Some(gap));
         assert_eq!(entry("MESSAGE_CREATE", data).gap(), None);
     }

@@ -22,7 +22,7 @@ pub async fn run(relay: RedisRelay, metrics: RelayMetrics, acts: impl Fn() -> bo
         if !acts() {
             keeper.rest();
         } else if let Some(Err(error)) = stop.run_until_cancelled(keeper.keep(&acts)).await {
-            tracing::debug!(%error, "the relay's streams can't be looked at");
+            tracing::debug!(%error, "the relay's streams cannot be looked at");
         }
     }
 }
@@ -56,7 +56,7 @@ impl Keeper {
                 Err(error @ RelayError::Away(_)) => return Err(error),
                 // The others are looked at all the same.
                 Err(error) => {
-                    tracing::warn!(stream = name, %error, "a stream of the relay can't be looked at");
+                    tracing::warn!(stream = name, %error, "a stream of the relay cannot be looked at");
                 }
             }
         }

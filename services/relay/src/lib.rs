@@ -32,12 +32,12 @@ mod status;
 mod store;
 
 pub use args::{RelayArgs, RelayKind};
-pub use entry::{DataError, Entry, EntryId, GAP, InvalidEntryId, NewEntry, gap_of_payload, gap_payload};
+pub use entry::{DataError, Entry, EntryId, GAP, InvalidEntryId, NewEntry, gap_event, gap_of};
 pub use fleet_model::{Mark, Position};
 pub use memory::MemoryRelay;
 pub use metrics::RelayMetrics;
 pub use names::{EventNames, InvalidNames, UNKNOWN};
-pub use outbox::{Bounds, Outbox, OutboxParts, OutgoingEvent};
+pub use outbox::{Bounds, Outbox, OutboxParts};
 pub use redis::{InvalidStreamPrefix, RedisRelay, StreamPrefix};
 pub use status::RelayStatus;
 pub use store::{Appended, Caps, Page, RelayError, RelayStore};

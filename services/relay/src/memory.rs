@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, ShardKey};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
@@ -32,7 +32,7 @@ struct State {
     last: EntryId,
     /// The last entry that was cut.
     cut: Option<EntryId>,
-    fences: HashMap<ShardNumber, Fence>,
+    fences: HashMap<ShardKey, Fence>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,11 +53,11 @@ impl MemoryRelay {
 }
 
 impl State {
-    fn push(&mut self, shard: ShardNumber, entry: &NewEntry) {
+    fn push(&mut self, shard: ShardKey, entry: &NewEntry) {
         let now = now_ms();
         self.last = EntryId { ms: self.last.ms.max(now), number: self.last.number + 1 };
         self.bytes += entry.data.len() as u64;
-        self.entries.push_back(Entry { id: self.last, shard, content: entry.clone() });
+        self.entries.push_back(Entry { id: self.last, shard: shard.slot(), content: entry.clone() });
     }
 
     fn trim(&mut self, caps: &Caps) -> u64 {
@@ -94,7 +94,7 @@ fn now_ms() -> u64 {
 impl RelayStore for MemoryRelay {
     async fn append(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         believed: Option<Position>,
         entries: &[NewEntry],
@@ -126,7 +126,7 @@ impl RelayStore for MemoryRelay {
 
     async fn rewind(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         seen: Position,
         to: Position,

@@ -9,14 +9,11 @@ use std::{
     time::Duration,
 };
 
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, ShardEvent, ShardKey};
 use tokio::{runtime, sync::Notify};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{
-    GAP, Mark, Position, RelayMetrics, RelayStatus, RelayStore,
-    entry::{DataError, encode},
-};
+use crate::{Position, RelayMetrics, RelayStatus, RelayStore};
 
 mod queue;
 mod sender;
@@ -34,52 +31,6 @@ pub struct Bounds {
     pub bytes: usize,
 }
 
-/// An event that waits to be sent.
-#[derive(Clone, PartialEq, Eq)]
-pub struct OutgoingEvent {
-    /// Its place.
-    pub position: Position,
-    /// Discord's name for it.
-    pub name: Arc<str>,
-    /// Its guild.
-    pub guild: Option<u64>,
-    /// When a worker first received it, in milliseconds since the Unix epoch.
-    pub received_at_unix_ms: u64,
-    /// Whether it came late.
-    pub mark: Mark,
-    /// The payload as Discord sent it.
-    pub text: Arc<str>,
-}
-
-impl OutgoingEvent {
-    /// A gap, as [`gap_payload`](crate::gap_payload) has it. `position`: one that no event has.
-    pub fn gap(until_unix_ms: u64, text: &str, position: Position) -> Self {
-        Self {
-            position,
-            name: GAP.into(),
-            guild: None,
-            received_at_unix_ms: until_unix_ms,
-            mark: Mark::Fresh,
-            text: text.into(),
-        }
-    }
-
-    fn encode(&self, shard: ShardNumber) -> Result<bytes::Bytes, DataError> {
-        encode(shard, &self.text)
-    }
-}
-
-/// Without what people wrote.
-impl fmt::Debug for OutgoingEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OutgoingEvent")
-            .field("position", &self.position)
-            .field("name", &self.name)
-            .field("guild", &self.guild)
-            .finish_non_exhaustive()
-    }
-}
-
 /// What an outbox is made of.
 pub struct OutboxParts {
     /// Where the streams are.
@@ -91,7 +42,7 @@ pub struct OutboxParts {
     /// Of all of them.
     pub status: RelayStatus,
     /// The shard.
-    pub shard: ShardNumber,
+    pub shard: ShardKey,
     /// The epoch under which it runs here.
     pub epoch: Epoch,
     /// Where the task runs.
@@ -113,7 +64,7 @@ struct Shared {
     taken: Notify,
     metrics: RelayMetrics,
     status: RelayStatus,
-    shard: ShardNumber,
+    shard: ShardKey,
 }
 
 struct State {
@@ -146,7 +97,7 @@ impl Shared {
     }
 
     /// Waits for something to send, and shows it.
-    async fn next_batch(&self) -> Vec<OutgoingEvent> {
+    async fn next_batch(&self) -> Vec<Arc<ShardEvent>> {
         loop {
             let mut wake = std::pin::pin!(self.wake.notified());
             wake.as_mut().enable();
@@ -239,9 +190,9 @@ impl Outbox {
     }
 
     /// Adds an event, room or not. Nothing happens when it is closed: what comes then is not received.
-    pub fn push(&self, event: OutgoingEvent) {
+    pub fn push(&self, event: impl Into<Arc<ShardEvent>>) {
         let mut state = self.shared.lock();
-        if state.closed || state.outranked || !state.queue.push(event) {
+        if state.closed || state.outranked || !state.queue.push(event.into()) {
             return;
         }
         drop(state);
@@ -276,12 +227,12 @@ impl Outbox {
     }
 
     /// Shows what the store has not taken, in order. `with` runs under the lock: it should copy and return.
-    pub fn pending<R>(&self, with: impl FnOnce(&mut dyn Iterator<Item = &OutgoingEvent>) -> R) -> R {
-        with(&mut self.shared.lock().queue.iter())
+    pub fn pending<R>(&self, with: impl FnOnce(&mut dyn Iterator<Item = &ShardEvent>) -> R) -> R {
+        with(&mut self.shared.lock().queue.iter().map(|event| &**event))
     }
 
     /// Takes nothing more, and sends what it has, for so long at most. What the store has not taken by then, for all that is known.
-    pub async fn close(&self, patience: Duration) -> Vec<OutgoingEvent> {
+    pub async fn close(&self, patience: Duration) -> Vec<Arc<ShardEvent>> {
         let begun = {
             let mut state = self.shared.lock();
             state.closed = true;
@@ -292,7 +243,7 @@ impl Outbox {
             let _ = tokio::time::timeout(patience, self.shared.until(|state| state.queue.is_empty())).await;
         }
         self.abandon();
-        self.pending(|all| all.cloned().collect())
+        self.shared.lock().queue.iter().cloned().collect()
     }
 
     /// Sends nothing more.

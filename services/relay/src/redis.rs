@@ -13,7 +13,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, Mark, ShardNumber};
+use fleet_model::{Epoch, Mark, ShardKey, ShardSlot};
 use redis_link::{LinkError, LinkOptions, RedisLink, Script};
 
 use crate::{
@@ -132,7 +132,7 @@ impl RedisRelay {
         format!("{}altergolden:relay:streams", self.prefix.0)
     }
 
-    fn fence(&self, shard: ShardNumber) -> String {
+    fn fence(&self, shard: ShardKey) -> String {
         format!("{}altergolden:relay:{shard}", self.prefix.0)
     }
 
@@ -213,7 +213,7 @@ fn appended(answer: &[Vec<u8>]) -> Result<Appended, RelayError> {
 impl RelayStore for RedisRelay {
     async fn append(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         believed: Option<Position>,
         entries: &[NewEntry],
@@ -270,7 +270,7 @@ impl RelayStore for RedisRelay {
 
     async fn rewind(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         seen: Position,
         to: Position,
@@ -304,7 +304,7 @@ impl Entry {
         let traceparent = fields.get("traceparent").and_then(|text| std::str::from_utf8(text).ok());
         Some(Self {
             id,
-            shard: ShardNumber(u32::try_from(number("shard")?).ok()?),
+            shard: ShardSlot(u32::try_from(number("shard")?).ok()?),
             content: NewEntry {
                 position,
                 name: name.into(),
@@ -321,6 +321,13 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn fence_of_a_shard_is_under_its_slot() {
+        let link = RedisLink::new("redis://127.0.0.1:1".parse().unwrap(), LinkOptions::default());
+        let relay = RedisRelay::new(link, "bot:".parse().unwrap(), Caps::default());
+        assert_eq!(relay.fence(ShardKey::new(3, 8)), "bot:altergolden:relay:3");
+    }
 
     #[test]
     fn a_prefix_holds_one_hash_tag_at_most() {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use fleet_model::{Classified, Epoch, ErrorClass, ShardNumber};
+use fleet_model::{Classified, Epoch, ErrorClass, ShardKey};
 
 use crate::{Entry, EntryId, EventNames, NewEntry, Position};
 
@@ -20,7 +20,7 @@ pub trait RelayStore: Send + Sync + 'static {
     /// [`RelayError::Away`]; then all, some or none of them may be there.
     async fn append(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         believed: Option<Position>,
         entries: &[NewEntry],
@@ -33,7 +33,7 @@ pub trait RelayStore: Send + Sync + 'static {
     /// [`RelayError::Away`]: the fence may have been moved.
     async fn rewind(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         seen: Position,
         to: Position,

@@ -1,14 +1,25 @@
 //! Answers of a [`Bridge`](crate::Bridge), and its error.
 
-use fleet_model::{Classified, ErrorClass, ShardNumber, WorkerId};
+use std::time::Duration;
+
+use fleet_model::{Classified, ErrorClass, ShardKey, ShardReport, ShardSlot, WorkerId};
 use serde_json::Value;
 
 use crate::{
     command::{CommandRefused, InvalidCommand},
     content::InvalidContent,
-    local::TimedReport,
-    object::ObjectRefused,
 };
+
+/// A report and its age.
+#[derive(Clone, Debug)]
+pub struct TimedReport {
+    /// Who sent it.
+    pub worker: WorkerId,
+    /// What it says.
+    pub report: ShardReport,
+    /// How long ago it came.
+    pub age: Duration,
+}
 
 /// Totals over all shards, and each shard's report.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +37,7 @@ pub struct FleetStats {
     /// Whether every shard is ready and counted with all its guilds.
     pub complete: bool,
     /// Shards without a report.
-    pub missing_shards: Vec<ShardNumber>,
+    pub missing_shards: Vec<ShardKey>,
     /// The reports, by shard.
     pub shards: Vec<TimedReport>,
 }
@@ -41,7 +52,7 @@ pub struct GuildAnswer {
     /// Whether `found` can be relied upon; otherwise `reason` says why not.
     pub complete: bool,
     /// The shard of the guild; `None` before the number of shards is known.
-    pub shard: Option<ShardNumber>,
+    pub shard: Option<ShardKey>,
     /// The worker that runs the shard.
     pub worker: Option<WorkerId>,
     /// The guild's name, if it is known.
@@ -64,7 +75,7 @@ pub struct UserAnswer {
     /// Whether the answer can be relied upon; otherwise `reason` says why not.
     pub complete: bool,
     /// The shards that know the user.
-    pub shards: Vec<ShardNumber>,
+    pub shards: Vec<ShardSlot>,
     /// The user's name; empty when no shard knows the user.
     pub username: String,
     /// Why the answer is not complete; empty when it is.
@@ -108,7 +119,7 @@ pub struct ShardReplies {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShardReply {
     /// The shard.
-    pub shard: ShardNumber,
+    pub shard: ShardSlot,
     /// The worker that runs it.
     pub worker: Option<WorkerId>,
     /// The reply, or why there is none.
@@ -131,6 +142,21 @@ pub struct ReplyFailure {
     pub kind: ReplyFailureKind,
     /// The reason, for people; at most 256 bytes.
     pub reason: String,
+}
+
+/// The longest reason of a failure, in bytes: so that 10,000 of them fit.
+pub(crate) const LONGEST_REASON: usize = 256;
+
+impl ReplyFailure {
+    /// Returns a failure. The reason is cut to 256 bytes.
+    pub fn new(kind: ReplyFailureKind, reason: impl Into<String>) -> Self {
+        let mut reason = reason.into();
+        if reason.len() > LONGEST_REASON {
+            reason.truncate(reason.floor_char_boundary(LONGEST_REASON - "…".len()));
+            reason.push('…');
+        }
+        Self { kind, reason }
+    }
 }
 
 /// See [`ReplyFailure`].
@@ -156,7 +182,7 @@ pub enum ReplyFailureKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PresenceReceipt {
     /// Each such shard with the reason, by shard.
-    pub failures: Vec<(ShardNumber, String)>,
+    pub failures: Vec<(ShardSlot, String)>,
 }
 
 /// A question or a message failed as a whole.
@@ -217,4 +243,4 @@ macro_rules! from_classified {
     )*};
 }
 
-from_classified!(InvalidContent, InvalidCommand, CommandRefused, ObjectRefused, event_bus::BusError);
+from_classified!(InvalidContent, InvalidCommand, CommandRefused, event_bus::BusError);

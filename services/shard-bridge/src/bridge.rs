@@ -6,10 +6,9 @@ use std::{
     time::Duration,
 };
 
-use altergolden_proto::v1;
 use event_bus::{NewMessage, Published, Recipient};
 use fleet_model::{
-    GuildRecord, Routes, ShardNumber, ShardReport, ShardStatus, UserLookup, WorkerId, shard_of_guild,
+    GuildRecord, Routes, ShardKey, ShardReport, ShardSlot, ShardStatus, UserLookup, WorkerId, shard_of_guild,
 };
 use relay::RelayStore;
 use tokio::{sync::watch, time::Instant};
@@ -23,6 +22,7 @@ use crate::{
     merge,
     metrics::BridgeMetrics,
     peers::Peers,
+    worker_client::WorkerClient,
 };
 
 use covering::{CoverageGap, UncoveredShards};
@@ -114,19 +114,8 @@ impl Bridge {
                 return answer;
             }
         }
-        let (routes, answers) = self
-            .ask_all(
-                until,
-                LocalShards::shards,
-                |mut client, left| async move {
-                    let request = with_timeout(v1::GetShardsRequest {}, left);
-                    let shards = client.get_shards(request).await?.into_inner().shards;
-                    shards.into_iter().map(|shard| Ok(ShardReport::try_from(shard)?)).collect()
-                },
-                |_| false,
-                lacking_reports,
-            )
-            .await;
+        let (routes, answers) =
+            self.ask_all(until, LocalShards::shards, WorkerClient::shards, |_| false, lacking_reports).await;
         merge::stats(routes.shard_total, merge::timed(answers.answers, Duration::ZERO))
     }
 
@@ -196,13 +185,7 @@ impl Bridge {
                 &one,
                 until,
                 |local| local.guilds(&ids),
-                |mut client, left| {
-                    let request = with_timeout(v1::LookUpGuildsRequest { guild_ids: ids.clone() }, left);
-                    async move {
-                        let guilds = client.look_up_guilds(request).await?.into_inner().guilds;
-                        Ok(guilds.into_iter().map(GuildRecord::from).collect::<Vec<_>>())
-                    }
-                },
+                |client, left| client.guilds(ids.clone(), left),
                 |_| false,
             )
             .await;
@@ -237,10 +220,7 @@ impl Bridge {
             .ask_all(
                 until,
                 |local| local.users(user_ids),
-                |mut client, left| {
-                    let request = with_timeout(v1::LookUpUsersRequest { user_ids: user_ids.to_vec() }, left);
-                    async move { Ok(client.look_up_users(request).await?.into_inner().into()) }
-                },
+                |client, left| client.users(user_ids.to_vec(), left),
                 each_found,
                 lacking_lookups,
             )
@@ -328,14 +308,16 @@ enum GuildLookup {
 /// Shards without a report, or with one of a worker that is starting them.
 fn lacking_reports(shard_total: u32, answers: &BTreeMap<WorkerId, Vec<ShardReport>>) -> UncoveredShards {
     let mut lacking: UncoveredShards =
-        (0..shard_total).map(|shard| (ShardNumber(shard), CoverageGap::Missing)).collect();
+        ShardKey::all(shard_total).map(|shard| (shard, CoverageGap::Missing)).collect();
     let is_starting = |status| {
         matches!(status, ShardStatus::Identifying | ShardStatus::Resuming | ShardStatus::Reconnecting)
     };
     let (starting, others): (Vec<_>, Vec<_>) =
         answers.values().flatten().partition(|report| is_starting(report.status));
     for report in starting {
-        lacking.entry(report.shard).and_modify(|lack| *lack = CoverageGap::Starting);
+        if let Some(lack) = lacking.get_mut(&report.shard) {
+            *lack = CoverageGap::Starting;
+        }
     }
     for report in others {
         lacking.remove(&report.shard);
@@ -345,16 +327,10 @@ fn lacking_reports(shard_total: u32, answers: &BTreeMap<WorkerId, Vec<ShardRepor
 
 /// Shards that no answer is about.
 fn lacking_lookups(shard_total: u32, answers: &BTreeMap<WorkerId, UserLookup>) -> UncoveredShards {
-    let covered: BTreeSet<ShardNumber> =
+    let covered: BTreeSet<ShardSlot> =
         answers.values().flat_map(|answer| answer.shards.iter().copied()).collect();
-    let shards = (0..shard_total).map(ShardNumber);
-    shards.filter(|shard| !covered.contains(shard)).map(|shard| (shard, CoverageGap::Missing)).collect()
-}
-
-fn with_timeout<T>(message: T, left: Duration) -> tonic::Request<T> {
-    let mut request = tonic::Request::new(message);
-    request.set_timeout(left);
-    request
+    let shards = ShardKey::all(shard_total).filter(|shard| !covered.contains(&shard.slot()));
+    shards.map(|shard| (shard, CoverageGap::Missing)).collect()
 }
 
 /// Which worker, or which shard, is missing from the answers, in words. A worker that gave no answer is not missed when

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use altergolden_proto::v1::{self, fleet_client::FleetClient, shard_bridge_client::ShardBridgeClient};
+use altergolden_proto::{
+    convert::refusal,
+    v1::{self, fleet_client::FleetClient, shard_bridge_client::ShardBridgeClient},
+};
+use fleet_model::ErrorClass;
 use process::telemetry::grpc::SendTrace;
 use tonic::{
     Code, Status, Streaming,
@@ -35,7 +39,7 @@ pub enum ClientError {
         url: String,
     },
     /// No server answers there.
-    #[error("can't reach {url}: {reason}")]
+    #[error("cannot reach {url}: {reason}")]
     Unreachable {
         /// Where.
         url: String,
@@ -131,8 +135,12 @@ impl BridgeClient {
             get_channel_response::Channel as ChannelAnswer, get_guild_response::Guild as GuildAnswer,
             get_member_response::Member as MemberAnswer,
         };
-        let other_format =
-            || ClientError::from(Status::internal("the answer is not in the format that was asked for"));
+        let other_format = || {
+            ClientError::from(refusal(
+                ErrorClass::Internal,
+                "the answer is not in the format that was asked for",
+            ))
+        };
         let format = v1::ObjectFormat::Json.into();
         let fields = Some(prost_types::FieldMask { paths: fields });
         let deadline_ms = self.deadline_ms();

@@ -11,7 +11,8 @@ use tracing::Instrument as _;
 use crate::{
     local::LocalShards,
     metrics::{AskOutcome, BridgeMetrics},
-    peers::{Peers, WorkerClient},
+    peers::Peers,
+    worker_client::WorkerClient,
 };
 
 /// Who is asked, and where.
@@ -97,7 +98,7 @@ impl FanOut {
 /// A failure in words.
 pub(crate) fn reason(status: &Status) -> String {
     match status.code() {
-        Code::Unavailable => "can't be reached".to_owned(),
+        Code::Unavailable => "cannot be reached".to_owned(),
         Code::DeadlineExceeded | Code::Cancelled => "did not answer by the deadline".to_owned(),
         code => format!("answered {code:?}: {}", status.message()),
     }

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use altergolden_proto::v1::MessageRecipient;
 use event_bus::{BusError, Delivery, EventBus, Message, Recipient};
 use fleet_model::WorkerId;
 use tokio::sync::mpsc;
@@ -43,6 +42,17 @@ pub enum HubItem {
     },
 }
 
+/// To whom a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecipientKind {
+    /// Every worker: a broadcast.
+    All,
+    /// The shard manager.
+    Manager,
+    /// One shard.
+    Shard,
+}
+
 /// What a subscriber wants to be given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wants {
@@ -59,15 +69,14 @@ impl Wants {
         Self { types: BTreeSet::new(), broadcasts: true, to_manager: true, to_shards: true }
     }
 
-    /// Messages of these types (of all types when empty), to these recipients, as the wire numbers them (to all recipients when empty).
-    /// A number that this version does not know matches no recipient.
-    pub fn only(types: impl IntoIterator<Item = String>, recipients: &[i32]) -> Self {
-        let has = |wanted: MessageRecipient| recipients.is_empty() || recipients.contains(&i32::from(wanted));
+    /// Messages of these types, of all types when empty, to these recipients, to all recipients when `None`.
+    pub fn only(types: impl IntoIterator<Item = String>, recipients: Option<&[RecipientKind]>) -> Self {
+        let has = |wanted| recipients.is_none_or(|recipients| recipients.contains(&wanted));
         Self {
             types: types.into_iter().collect(),
-            broadcasts: has(MessageRecipient::All) || has(MessageRecipient::Unspecified),
-            to_manager: has(MessageRecipient::Manager),
-            to_shards: has(MessageRecipient::Shard),
+            broadcasts: has(RecipientKind::All),
+            to_manager: has(RecipientKind::Manager),
+            to_shards: has(RecipientKind::Shard),
         }
     }
 

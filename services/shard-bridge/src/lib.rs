@@ -30,22 +30,23 @@ mod peers;
 mod replies;
 mod service;
 mod wire;
+mod worker_client;
 
 pub use answer::{
     BridgeError, BroadcastReceipt, FleetStats, GuildAnswer, MessageReceipt, PresenceReceipt, ReplyFailure,
-    ReplyFailureKind, ReplyValue, ShardReplies, ShardReply, UserAnswer,
+    ReplyFailureKind, ReplyValue, ShardReplies, ShardReply, TimedReport, UserAnswer,
 };
 pub use bridge::{Bridge, BridgeParts};
 pub use client::{BridgeClient, ClientError};
 pub use command::{CommandKind, CommandRefused, GatewayCommand, InvalidCommand};
 pub use content::{Data, InvalidContent, LARGEST, MOST_SHARDS, exact_value, nests_too_deep, one_line};
 pub use deadline::{Deadlines, hop_until};
-pub use hub::{Hub, HubItem, HubSubscription, Wants};
+pub use hub::{Hub, HubItem, HubSubscription, RecipientKind, Wants};
 pub use local::{
     AnswerOutcome, CommandFuture, Delivered, LocalShards, RecentReports, ShardAnswer, ShardMessage,
-    ShardRequest, TimedReport,
+    ShardRequest,
 };
 pub use metrics::BridgeMetrics;
 pub use object::{FoundObject, ObjectKind, ObjectQuery, ObjectRefused, check_size};
 pub use peers::Peers;
-pub use replies::{LARGEST_ANSWER, failure};
+pub use replies::LARGEST_ANSWER;

@@ -1,15 +1,15 @@
 //! What the process at hand can answer by itself.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use fleet_model::{GuildRecord, ShardNumber, ShardReport, UserLookup, WorkerId};
+use fleet_model::{GuildRecord, ShardReport, ShardSlot, UserLookup, WorkerId};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    answer::ReplyFailure,
+    answer::{ReplyFailure, TimedReport},
     command::{CommandRefused, GatewayCommand},
     object::{FoundObject, ObjectQuery, ObjectRefused},
 };
@@ -29,7 +29,7 @@ pub trait LocalShards: Send + Sync + 'static {
     /// Users out of its caches, in the order asked.
     fn users(&self, user_ids: &[u64]) -> UserLookup;
     /// Sends a command on a shard's connection; answers when it has gone out.
-    fn send_command(&self, shard: ShardNumber, command: GatewayCommand, until: Instant) -> CommandFuture<'_>;
+    fn send_command(&self, shard: ShardSlot, command: GatewayCommand, until: Instant) -> CommandFuture<'_>;
     /// An object out of a guild's cache, as Discord's own JSON.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ pub trait LocalShards: Send + Sync + 'static {
     /// `max_bytes` of replies at most. Dropped, it ends what bot code is at.
     async fn ask(
         &self,
-        shards: Vec<ShardNumber>,
+        shards: Vec<ShardSlot>,
         request: Arc<ShardRequest>,
         max_bytes: usize,
     ) -> Vec<ShardAnswer>;
@@ -51,7 +51,7 @@ pub trait LocalShards: Send + Sync + 'static {
 #[derive(Clone, PartialEq)]
 pub struct ShardMessage {
     /// The shard.
-    pub shard: ShardNumber,
+    pub shard: ShardSlot,
     /// What kind of message it is: up to 100 characters.
     pub kind: String,
     /// The sender's data. Integers of up to 64 bits are exact, other numbers are doubles.
@@ -120,7 +120,7 @@ impl fmt::Debug for ShardRequest {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShardAnswer {
     /// The shard.
-    pub shard: ShardNumber,
+    pub shard: ShardSlot,
     /// What it said.
     pub outcome: AnswerOutcome,
 }
@@ -140,15 +140,4 @@ pub enum AnswerOutcome {
 pub trait RecentReports: Send + Sync + 'static {
     /// What is known of each assigned shard, without asking anybody.
     fn reports(&self) -> Vec<TimedReport>;
-}
-
-/// A report and its age.
-#[derive(Clone, Debug)]
-pub struct TimedReport {
-    /// Who sent it.
-    pub worker: WorkerId,
-    /// What it says.
-    pub report: ShardReport,
-    /// How long ago it came.
-    pub age: Duration,
 }

@@ -2,12 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{ShardNumber, ShardReport, ShardStatus, UserLookup, WorkerId};
+use fleet_model::{ShardKey, ShardReport, ShardSlot, ShardStatus, UserLookup, WorkerId};
 
-use crate::{
-    answer::{FleetStats, UserAnswer},
-    local::TimedReport,
-};
+use crate::answer::{FleetStats, TimedReport, UserAnswer};
 
 /// Reports of one fan-out, or of the heartbeats.
 pub(crate) fn timed(
@@ -36,18 +33,15 @@ fn counts_more(new: &ShardReport, known: &ShardReport) -> bool {
 
 /// Totals over shards, one report each.
 pub(crate) fn stats(shard_total: u32, reports: impl IntoIterator<Item = TimedReport>) -> FleetStats {
-    let mut by_shard: BTreeMap<ShardNumber, TimedReport> = BTreeMap::new();
+    let mut by_shard: BTreeMap<ShardKey, TimedReport> = BTreeMap::new();
     for report in reports {
-        let shard = report.report.shard;
-        if shard.0 >= shard_total {
-            continue;
-        }
+        let Some(shard) = report.report.shard.in_total(shard_total) else { continue };
         if by_shard.get(&shard).is_none_or(|known| counts_more(&report.report, &known.report)) {
             by_shard.insert(shard, report);
         }
     }
-    let missing_shards: Vec<ShardNumber> =
-        (0..shard_total).map(ShardNumber).filter(|shard| !by_shard.contains_key(shard)).collect();
+    let missing_shards: Vec<ShardKey> =
+        ShardKey::all(shard_total).filter(|shard| !by_shard.contains_key(shard)).collect();
     let all_ready = by_shard.values().all(|timed| is_whole(&timed.report));
     let reports = || by_shard.values().map(|timed| &timed.report);
     let users = total(reports().map(|report| report.users));
@@ -96,7 +90,7 @@ pub(crate) fn user(
 ) -> UserAnswer {
     let known = answers.values().filter_map(|answer| answer.users.get(position));
     let known: Vec<_> = known.filter(|user| user.user_id == user_id && !user.shards.is_empty()).collect();
-    let mut shards: Vec<ShardNumber> = known.iter().flat_map(|user| &user.shards).copied().collect();
+    let mut shards: Vec<ShardSlot> = known.iter().flat_map(|user| &user.shards).copied().collect();
     shards.sort_unstable();
     shards.dedup();
     let found = !shards.is_empty();
@@ -124,7 +118,7 @@ mod tests {
     }
 
     fn report(worker: &str, shard: u32, epoch: u64, guilds: u32) -> TimedReport {
-        let mut report = ShardReport::bare(ShardNumber(shard), Epoch(epoch), ShardStatus::Ready);
+        let mut report = ShardReport::bare(ShardSlot(shard), Epoch(epoch), ShardStatus::Ready);
         report.guilds = guilds;
         report.users = Some(u64::from(guilds) * 10);
         TimedReport { worker: id(worker), report, age: Duration::ZERO }
@@ -165,7 +159,7 @@ mod tests {
     #[test]
     fn a_missing_shard_is_named() {
         let answer = stats(3, [report("a", 0, 1, 10), report("a", 2, 1, 10)]);
-        assert_eq!(answer.missing_shards, [ShardNumber(1)]);
+        assert_eq!(answer.missing_shards, [ShardKey::new(1, 3)]);
         assert!(!answer.complete);
         assert_eq!(answer.shard_count, 3);
     }
@@ -201,13 +195,13 @@ mod tests {
     fn users(shards: &[u32], incomplete: Option<&str>) -> UserLookup {
         let record = UserRecord {
             user_id: 7,
-            shards: shards.iter().copied().map(ShardNumber).collect(),
+            shards: shards.iter().copied().map(ShardSlot).collect(),
             username: "ada".to_owned(),
         };
         UserLookup {
             users: vec![record],
             incomplete: incomplete.map(str::to_owned),
-            shards: vec![ShardNumber(0)],
+            shards: vec![ShardSlot(0)],
         }
     }
 
@@ -215,9 +209,9 @@ mod tests {
     fn a_user_is_found_or_there_is_a_reason() {
         let answers =
             BTreeMap::from([(id("a"), users(&[], None)), (id("b"), users(&[3, 1], Some("partial")))]);
-        let first = user(7, 0, false, &answers, Some("worker c can't be reached"));
+        let first = user(7, 0, false, &answers, Some("worker c cannot be reached"));
         assert!(first.found && first.complete && first.reason.is_empty());
-        assert_eq!(first.shards, [1, 3].map(ShardNumber));
+        assert_eq!(first.shards, [1, 3].map(ShardSlot));
         let all = user(7, 0, true, &answers, None);
         assert!(all.found && !all.complete);
         assert_eq!(all.reason, "partial");
@@ -225,7 +219,7 @@ mod tests {
         let nowhere = BTreeMap::from([(id("a"), users(&[], None))]);
         let not_found = user(7, 0, false, &nowhere, None);
         assert!(!not_found.found && not_found.complete);
-        let unsure = user(7, 0, false, &nowhere, Some("worker c can't be reached"));
+        let unsure = user(7, 0, false, &nowhere, Some("worker c cannot be reached"));
         assert!(!unsure.found && !unsure.complete);
     }
 }

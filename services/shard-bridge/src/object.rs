@@ -67,6 +67,12 @@ impl Classified for ObjectRefused {
     }
 }
 
+impl From<ObjectRefused> for BridgeError {
+    fn from(refused: ObjectRefused) -> Self {
+        Self::new(refused.class(), refused.to_string())
+    }
+}
+
 /// Refuses an answer that a gRPC client would not take.
 ///
 /// # Errors

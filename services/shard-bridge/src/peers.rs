@@ -6,19 +6,14 @@ use std::{
     time::Duration,
 };
 
-use altergolden_proto::v1::gateway_worker_client::GatewayWorkerClient;
-use fleet_model::Routes;
-use process::telemetry::grpc::SendTrace;
+use altergolden_proto::convert::refusal;
+use fleet_model::{ErrorClass, Routes};
 use tonic::{
     Status,
-    service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
 
-use crate::{command::CommandKind, replies::LARGEST_ANSWER};
-
-/// A client that sends the current trace along.
-pub(crate) type WorkerClient = GatewayWorkerClient<InterceptedService<Channel, SendTrace>>;
+use crate::{command::CommandKind, worker_client::WorkerClient};
 
 /// Connections to one worker for requests for members: guilds share them evenly.
 const MEMBER_LANES: u64 = 4;
@@ -49,11 +44,6 @@ impl PeerLane {
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// Takes the largest answer there may be, with what is around the replies.
-fn client_over(channel: Channel) -> WorkerClient {
-    GatewayWorkerClient::with_interceptor(channel, SendTrace).max_decoding_message_size(2 * LARGEST_ANSWER)
-}
-
 /// The connections, by URL and lane.
 #[derive(Debug, Default)]
 pub struct Peers {
@@ -71,10 +61,12 @@ impl Peers {
         let mut by_url = self.by_url.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (url.to_owned(), lane);
         if let Some(channel) = by_url.get(&key) {
-            return Ok(client_over(channel.clone()));
+            return Ok(WorkerClient::new(channel.clone()));
         }
         let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|error| Status::unavailable(format!("{url} is an invalid worker address: {error}")))?
+            .map_err(|error| {
+                refusal(ErrorClass::Unavailable, format!("{url} is an invalid worker address: {error}"))
+            })?
             .connect_timeout(CONNECT)
             .http2_keep_alive_interval(Duration::from_secs(5))
             .keep_alive_timeout(Duration::from_secs(2))
@@ -82,7 +74,7 @@ impl Peers {
             .tcp_nodelay(true);
         let channel = endpoint.connect_lazy();
         by_url.insert(key, channel.clone());
-        Ok(client_over(channel))
+        Ok(WorkerClient::new(channel))
     }
 
     /// Closes the connections to workers that are no more.

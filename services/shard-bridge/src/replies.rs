@@ -1,7 +1,7 @@
 //! Each shard's own reply to a question, as one answer that fits. Pure.
 
 use altergolden_proto::convert;
-use fleet_model::{ShardNumber, WorkerId};
+use fleet_model::{ShardSlot, WorkerId};
 
 use crate::{
     answer::{ReplyFailure, ReplyFailureKind as Kind, ReplyValue, ShardReplies, ShardReply},
@@ -15,9 +15,6 @@ pub const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
 /// Maximum size of an answer when the caller names none: what a gRPC client takes by default.
 const USUAL_ANSWER: usize = 4 * 1024 * 1024;
 
-/// The longest reason, in bytes: so that 10,000 of them fit.
-const LONGEST_REASON: usize = 256;
-
 /// What is kept for each reply with a value, in case it does not fit and is told so instead.
 const KEPT: usize = 384;
 
@@ -29,20 +26,10 @@ pub(crate) fn max_bytes(asked: Option<u32>) -> usize {
     asked.map_or(USUAL_ANSWER, |asked| (asked as usize).clamp(USUAL_ANSWER, LARGEST_ANSWER))
 }
 
-/// A failure; its reason is cut to 256 bytes.
-pub fn failure(kind: Kind, reason: impl Into<String>) -> ReplyFailure {
-    let mut reason = reason.into();
-    if reason.len() > LONGEST_REASON {
-        reason.truncate(reason.floor_char_boundary(LONGEST_REASON - "…".len()));
-        reason.push('…');
-    }
-    ReplyFailure { kind, reason }
-}
-
 /// What became of the question to one shard.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Replied {
-    pub(crate) shard: ShardNumber,
+    pub(crate) shard: ShardSlot,
     /// Who runs it.
     pub(crate) worker: Option<WorkerId>,
     /// Its reply as JSON text, or why it is missing.
@@ -83,21 +70,23 @@ impl Merge {
     /// Checks a reply and takes its room.
     fn fit(
         &mut self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         worker: Option<&WorkerId>,
         json: String,
     ) -> Result<ReplyValue, ReplyFailure> {
         // Its worker has looked already: but that may be any version.
         if json.len() > LARGEST {
             let reason = format!("its reply of {} bytes is over the limit of {LARGEST}", json.len());
-            return Err(failure(Kind::TooLarge, reason));
+            return Err(ReplyFailure::new(Kind::TooLarge, reason));
         }
         let value = exact_value(&json).map_err(|error| match error {
-            InvalidContent::Json(why) => failure(Kind::Failed, format!("its reply is not JSON: {why}")),
-            error => failure(Kind::Failed, format!("its reply is invalid: {error}")),
+            InvalidContent::Json(why) => {
+                ReplyFailure::new(Kind::Failed, format!("its reply is not JSON: {why}"))
+            }
+            error => ReplyFailure::new(Kind::Failed, format!("its reply is invalid: {error}")),
         })?;
         if nests_too_deep(&value) {
-            return Err(failure(Kind::Failed, "its reply is nested too deeply"));
+            return Err(ReplyFailure::new(Kind::Failed, "its reply is nested too deeply"));
         }
         let exact_text = if convert::is_exact(&value) { String::new() } else { json };
         let reply = ReplyValue { value, exact_text };
@@ -107,7 +96,7 @@ impl Merge {
                 "its reply of {bytes} bytes does not fit into the whole answer, which may have {}",
                 self.max_bytes
             );
-            return Err(failure(Kind::TooLarge, reason));
+            return Err(ReplyFailure::new(Kind::TooLarge, reason));
         };
         self.left = left;
         Ok(reply)

@@ -1,7 +1,7 @@
 //! The bridge's answers to the wire, and the replies of other workers from it.
 
 use altergolden_proto::{convert, v1};
-use fleet_model::{ShardNumber, WorkerId};
+use fleet_model::{ShardSlot, WorkerId};
 use prost::Message as _;
 use tonic::Status;
 use v1::{ReplyFailureKind as WireKind, shard_answer, shard_reply::Outcome};
@@ -9,13 +9,13 @@ use v1::{ReplyFailureKind as WireKind, shard_answer, shard_reply::Outcome};
 use crate::{
     answer::{
         BridgeError, BroadcastReceipt, FleetStats, GuildAnswer, MessageReceipt, PresenceReceipt,
-        ReplyFailure, ReplyFailureKind as Kind, ReplyValue, ShardReply, UserAnswer,
+        ReplyFailure, ReplyFailureKind as Kind, ReplyValue, ShardReply, TimedReport, UserAnswer,
     },
     command::{CommandRefused, InvalidCommand},
     content::InvalidContent,
-    local::{AnswerOutcome, ShardAnswer, TimedReport},
+    hub::{RecipientKind, Wants},
+    local::{AnswerOutcome, ShardAnswer},
     object::ObjectRefused,
-    replies::failure,
 };
 
 /// Errors whose gRPC code is the one of their class.
@@ -38,12 +38,24 @@ impl BridgeError {
     }
 }
 
+/// Returns what a subscriber wants. An empty list of recipients is all of them; a number that this version does not know
+/// matches none.
+pub(crate) fn wants(types: Vec<String>, recipients: &[i32]) -> Wants {
+    let kind = |number: &i32| match v1::MessageRecipient::try_from(*number).ok()? {
+        v1::MessageRecipient::Unspecified | v1::MessageRecipient::All => Some(RecipientKind::All),
+        v1::MessageRecipient::Manager => Some(RecipientKind::Manager),
+        v1::MessageRecipient::Shard => Some(RecipientKind::Shard),
+    };
+    let kinds: Vec<_> = recipients.iter().filter_map(kind).collect();
+    Wants::only(types, (!recipients.is_empty()).then_some(&kinds))
+}
+
 fn worker_id(worker: Option<&WorkerId>) -> String {
     worker.map(ToString::to_string).unwrap_or_default()
 }
 
-fn numbers(shards: Vec<ShardNumber>) -> Vec<u32> {
-    shards.into_iter().map(|shard| shard.0).collect()
+fn slots<S: Into<ShardSlot>>(shards: Vec<S>) -> Vec<u32> {
+    shards.into_iter().map(|shard| shard.into().0).collect()
 }
 
 impl From<FleetStats> for v1::GetAggregateStatsResponse {
@@ -55,7 +67,7 @@ impl From<FleetStats> for v1::GetAggregateStatsResponse {
             total_voice_connections: stats.total_voice_connections,
             shard_count: stats.shard_count,
             complete: stats.complete,
-            missing_shards: numbers(stats.missing_shards),
+            missing_shards: slots(stats.missing_shards),
             shards: stats.shards.into_iter().map(Into::into).collect(),
         }
     }
@@ -88,7 +100,7 @@ impl From<GuildAnswer> for v1::FindGuildResponse {
             guild_id: answer.guild_id,
             name: answer.name,
             member_count: answer.member_count,
-            shard_id: answer.shard.map_or(0, |shard| shard.0),
+            shard_id: answer.shard.map_or(0, |shard| shard.slot().0),
             worker_id: worker_id(answer.worker.as_ref()),
             unavailable: answer.unavailable,
             reason: answer.reason,
@@ -102,7 +114,7 @@ impl From<UserAnswer> for v1::FindUserResponse {
             found: answer.found,
             complete: answer.complete,
             user_id: answer.user_id,
-            shard_ids: numbers(answer.shards),
+            shard_ids: slots(answer.shards),
             username: answer.username,
             reason: answer.reason,
         }
@@ -129,8 +141,7 @@ impl From<MessageReceipt> for v1::SendToShardResponse {
 
 impl From<PresenceReceipt> for v1::UpdatePresenceResponse {
     fn from(receipt: PresenceReceipt) -> Self {
-        let failure =
-            |(shard, reason): (ShardNumber, String)| v1::CommandFailure { shard_id: shard.0, reason };
+        let failure = |(shard, reason): (ShardSlot, String)| v1::CommandFailure { shard_id: shard.0, reason };
         let failures: Vec<_> = receipt.failures.into_iter().map(failure).collect();
         Self { complete: failures.is_empty(), failures }
     }
@@ -146,23 +157,19 @@ impl From<ShardReply> for v1::ShardReply {
     }
 }
 
-fn empty_reply(shard: ShardNumber, worker: Option<&WorkerId>) -> v1::ShardReply {
+fn empty_reply(shard: ShardSlot, worker: Option<&WorkerId>) -> v1::ShardReply {
     v1::ShardReply { shard_id: shard.0, worker_id: worker_id(worker), ..v1::ShardReply::default() }
 }
 
 /// Returns the encoded length of a reply with a value.
-pub(crate) fn reply_len(shard: ShardNumber, worker: Option<&WorkerId>, reply: &ReplyValue) -> usize {
+pub(crate) fn reply_len(shard: ShardSlot, worker: Option<&WorkerId>, reply: &ReplyValue) -> usize {
     let delimited = |bytes: usize| 1 + prost::length_delimiter_len(bytes) + bytes;
     let text = if reply.exact_text.is_empty() { 0 } else { delimited(reply.exact_text.len()) };
     empty_reply(shard, worker).encoded_len() + delimited(convert::encoded_len(&reply.value)) + text
 }
 
 /// Returns the encoded length of a reply without a value.
-pub(crate) fn failed_reply_len(
-    shard: ShardNumber,
-    worker: Option<&WorkerId>,
-    failure: &ReplyFailure,
-) -> usize {
+pub(crate) fn failed_reply_len(shard: ShardSlot, worker: Option<&WorkerId>, failure: &ReplyFailure) -> usize {
     let outcome = Some(Outcome::Failure(failure.clone().into()));
     v1::ShardReply { outcome, ..empty_reply(shard, worker) }.encoded_len()
 }
@@ -214,8 +221,8 @@ impl From<v1::ShardAnswer> for ShardAnswer {
             Some(shard_answer::Outcome::Json(json)) => AnswerOutcome::Json(json),
             Some(shard_answer::Outcome::Failure(failure)) => AnswerOutcome::Failed(failure.into()),
             Some(shard_answer::Outcome::NotMine(_)) => AnswerOutcome::NotMine,
-            None => AnswerOutcome::Failed(failure(Kind::Failed, "its reply is of an unknown kind")),
+            None => AnswerOutcome::Failed(ReplyFailure::new(Kind::Failed, "its reply is of an unknown kind")),
         };
-        Self { shard: ShardNumber(answer.shard_id), outcome }
+        Self { shard: ShardSlot(answer.shard_id), outcome }
     }
 }

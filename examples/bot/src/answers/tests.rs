@@ -5,7 +5,7 @@ use gateway_worker::{Epoch, ShardReport};
 use super::*;
 
 fn shard(number: u32, worker: &str, status: ShardStatus) -> TimedReport {
-    let mut report = ShardReport::bare(ShardNumber(number), Epoch(1), status);
+    let mut report = ShardReport::bare(ShardSlot(number), Epoch(1), status);
     report.guilds = 25;
     report.latency_ms = Some(41.26);
     TimedReport { worker: worker.parse().unwrap(), report, age: Duration::ZERO }
@@ -18,7 +18,7 @@ fn stats(shards: Vec<TimedReport>, missing: &[u32]) -> FleetStats {
         total_guilds: shards.iter().map(|shard| shard.report.guilds).sum(),
         shard_count: count as u32,
         complete: count > 0 && missing.is_empty() && all_ready,
-        missing_shards: missing.iter().copied().map(ShardNumber).collect(),
+        missing_shards: missing.iter().map(|&number| ShardKey::new(number, number + 1)).collect(),
         shards,
         ..FleetStats::default()
     }
@@ -95,7 +95,7 @@ fn found_guild() -> GuildAnswer {
         guild_id: 7,
         name: Some("Lost Lounge".to_owned()),
         member_count: Some(110),
-        shard: Some(ShardNumber(3)),
+        shard: Some(ShardKey::new(3, 8)),
         worker: Some("worker-a".parse().unwrap()),
         ..GuildAnswer::default()
     }
@@ -115,10 +115,10 @@ fn missing_guild_is_absent_or_unknown() {
     let unsure = GuildAnswer {
         found: false,
         complete: false,
-        reason: "worker b can't be reached".to_owned(),
+        reason: "worker b cannot be reached".to_owned(),
         ..found_guild()
     };
-    assert_eq!(guild(&unsure), "Unknown whether the bot is in guild 7: worker b can't be reached");
+    assert_eq!(guild(&unsure), "Unknown whether the bot is in guild 7: worker b cannot be reached");
     assert!(guild(&GuildAnswer::default()).ends_with(": there was no answer"));
 }
 
@@ -128,7 +128,7 @@ fn user_has_shards_or_a_reason() {
         found: true,
         complete: true,
         user_id: 9,
-        shards: [1, 3].map(ShardNumber).into(),
+        shards: [1, 3].map(ShardSlot).into(),
         username: "ada_l".to_owned(),
         ..UserAnswer::default()
     };
@@ -136,7 +136,7 @@ fn user_has_shards_or_a_reason() {
     let unsure = UserAnswer {
         complete: false,
         reason: "the user cache is partial".to_owned(),
-        shards: vec![ShardNumber(1)],
+        shards: vec![ShardSlot(1)],
         ..found.clone()
     };
     assert_eq!(user(&unsure), "ada\\_l is on shard 1, and perhaps on more: the user cache is partial");
@@ -150,7 +150,7 @@ fn names_are_escaped_and_texts_fit() {
     assert_eq!(escaped("a*b`c\n<@1>"), "a\\*b\\`c \\<\\@1\\>");
     let long = UserAnswer {
         found: true,
-        shards: (0..500).map(ShardNumber).collect(),
+        shards: (0..500).map(ShardSlot).collect(),
         username: "*".repeat(32),
         reason: "_".repeat(5_000),
         ..UserAnswer::default()

@@ -2,8 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use checkpoint::{CheckpointMemoryStore, CheckpointStore as _, CheckpointStoreError};
-use dispatch::Kind;
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, ShardEvent, ShardKey, ShardSlot};
 use tokio::sync::{Notify, mpsc};
 
 use super::*;
@@ -30,7 +29,7 @@ struct Teller {
 #[async_trait]
 impl EventHandler for Teller {
     async fn handle(&self, context: &Context, event: &Event) {
-        let _ = self.told.send((context.shard().0, event.sequence, event.mark()));
+        let _ = self.told.send((context.shard().slot().0, event.position().sequence, event.mark()));
         match event.raw() {
             "wait" => self.gate.acquire().await.unwrap().forget(),
             "panic" => panic!("told to"),
@@ -57,7 +56,7 @@ impl Store {
     /// By how many owners an event is noted.
     async fn notes(&self, at: Position) -> u32 {
         match self.memory.note(SHARD, Epoch(99), at, 0).await.unwrap() {
-            Noted::No { before } => before,
+            NoteAnswer::No { before } => before,
             other => panic!("{other:?}"),
         }
     }
@@ -67,17 +66,17 @@ impl Store {
 impl SetAsideStore for Store {
     async fn note(
         &self,
-        s: ShardNumber,
+        s: ShardKey,
         e: Epoch,
         at: Position,
         below: u32,
-    ) -> Result<Noted, CheckpointStoreError> {
+    ) -> Result<NoteAnswer, CheckpointStoreError> {
         self.there()?.note(s, e, at, below).await
     }
 
     async fn void_notes(
         &self,
-        s: ShardNumber,
+        s: ShardKey,
         e: Epoch,
         at: Option<Position>,
         owners: &[Epoch],
@@ -85,37 +84,28 @@ impl SetAsideStore for Store {
         self.there()?.void_notes(s, e, at, owners).await
     }
 
-    async fn take_back(
-        &self,
-        s: ShardNumber,
-        e: Epoch,
-        at: Position,
-    ) -> Result<Fenced, CheckpointStoreError> {
+    async fn take_back(&self, s: ShardKey, e: Epoch, at: Position) -> Result<Fenced, CheckpointStoreError> {
         self.there()?.take_back(s, e, at).await
     }
 
     async fn set_aside(
         &self,
-        s: ShardNumber,
+        s: ShardKey,
         e: Epoch,
         event: &SetAside,
     ) -> Result<Fenced, CheckpointStoreError> {
         self.there()?.set_aside(s, e, event).await
     }
 
-    async fn list_aside(&self, s: ShardNumber) -> Result<Vec<SetAsideSummary>, CheckpointStoreError> {
+    async fn list_aside(&self, s: ShardSlot) -> Result<Vec<SetAsideSummary>, CheckpointStoreError> {
         self.there()?.list_aside(s).await
     }
 
-    async fn get_aside(
-        &self,
-        s: ShardNumber,
-        at: Position,
-    ) -> Result<Option<SetAside>, CheckpointStoreError> {
+    async fn get_aside(&self, s: ShardSlot, at: Position) -> Result<Option<SetAside>, CheckpointStoreError> {
         self.there()?.get_aside(s, at).await
     }
 
-    async fn drop_aside(&self, s: ShardNumber, at: Position) -> Result<bool, CheckpointStoreError> {
+    async fn drop_aside(&self, s: ShardSlot, at: Position) -> Result<bool, CheckpointStoreError> {
         self.there()?.drop_aside(s, at).await
     }
 }
@@ -167,16 +157,15 @@ impl Worker {
     }
 }
 
-fn event(sequence: u64, mark: Mark, text: &str) -> Queued {
-    Queued::Event(Event {
-        name: Kind::from("MESSAGE_CREATE"),
-        session: SESSION,
-        sequence,
+fn event(sequence: u64, mark: Mark, text: &str) -> ShardEvent {
+    ShardEvent {
+        name: "MESSAGE_CREATE".into(),
+        position: at(sequence),
         guild: Some(sequence),
         mark,
         received_at_unix_ms: 1,
-        text: text.to_owned(),
-    })
+        text: text.into(),
+    }
 }
 
 fn aside(sequence: u64) -> SetAside {
@@ -187,7 +176,7 @@ fn aside(sequence: u64) -> SetAside {
         set_aside_at_unix_ms: 2,
         noted: 2,
     };
-    SetAside { summary, text: format!(r#"{{"op":0,"t":"MESSAGE_CREATE","s":{sequence},"d":{{}}}}"#) }
+    SetAside { summary, text: format!(r#"{{"op":0,"t":"MESSAGE_CREATE","s":{sequence},"d":{{}}}}"#).into() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,8 +217,8 @@ async fn event_noted_by_two_owners_is_set_aside_and_counts_as_handled() {
     worker.event_queue.suspects_came();
     assert_eq!(worker.told().await, (2, Mark::Fresh));
     assert!(worker.pending().iter().all(|sequence| *sequence != 1));
-    let kept = worker.store.get_aside(SHARD, at(1)).await.unwrap().unwrap();
-    assert_eq!((kept.text.as_str(), kept.summary.noted), ("the payload", 2));
+    let kept = worker.store.get_aside(SHARD.slot(), at(1)).await.unwrap().unwrap();
+    assert_eq!((&*kept.text, kept.summary.noted), ("the payload", 2));
     assert_eq!(kept.summary.name, "MESSAGE_CREATE");
     assert_eq!(worker.store.notes(at(1)).await, 2, "until a checkpoint is without it it may come again");
 }
@@ -238,9 +227,8 @@ async fn event_noted_by_two_owners_is_set_aside_and_counts_as_handled() {
 async fn event_noted_by_one_owner_is_handled_alone_on_the_worker() {
     let mut worker = Worker::new();
     let other = Arc::new(ShardState::new(
-        ShardNumber(1),
+        ShardKey::new(1, TOTAL),
         EPOCH,
-        TOTAL,
         ShardCache::new(testing::cache("")),
         Arc::new(Notify::new()),
     ));
@@ -351,7 +339,7 @@ async fn setting_aside_waits_for_the_store() {
     worker.store.away.store(false, Ordering::Relaxed);
     worker.until_not_careful().await;
     assert!(worker.told.try_recv().is_err());
-    assert_eq!(worker.store.list_aside(SHARD).await.unwrap().len(), 1);
+    assert_eq!(worker.store.list_aside(SHARD.slot()).await.unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -376,7 +364,7 @@ async fn unstarted_suspect_is_left_for_the_next_owner() {
     worker.event_queue.push(event(3, Mark::Fresh, ""));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let unstarted = worker.event_queue.close(Duration::from_millis(250)).await;
-    let unstarted: Vec<_> = unstarted.iter().map(|(at, pending)| (at.sequence, pending.started)).collect();
+    let unstarted: Vec<_> = unstarted.iter().map(|event| (event.position.sequence, event.started)).collect();
     assert_eq!(
         unstarted,
         [(1, true), (2, false), (3, false)],
@@ -394,15 +382,15 @@ async fn replayed_event_is_kept_until_its_handler_ends_and_in_no_checkpoint() {
     worker.event_queue.push(event(1, Mark::Fresh, "wait"));
     assert_eq!(worker.told().await.0, 1);
     let mut waiting = aside(9);
-    waiting.text = waiting.text.replace("{}", r#"{"guild_id":"1"}"#);
+    waiting.text = waiting.text.replace("{}", r#"{"guild_id":"1"}"#).into();
     worker.store.set_aside(SHARD, EPOCH, &waiting).await.unwrap();
     worker.event_queue.replay(waiting.clone()).unwrap();
     assert_eq!(worker.event_queue.replay(waiting), Err(ReplayRefused::Waits));
     assert_eq!(worker.pending(), [1], "it is in its guild's queue, and nothing for a checkpoint");
-    assert!(worker.store.get_aside(SHARD, at(9)).await.unwrap().is_some());
+    assert!(worker.store.get_aside(SHARD.slot(), at(9)).await.unwrap().is_some());
     worker.gate.add_permits(1);
     assert_eq!(worker.told().await, (9, Mark::Replayed));
-    while worker.store.get_aside(SHARD, at(9)).await.unwrap().is_some() {
+    while worker.store.get_aside(SHARD.slot(), at(9)).await.unwrap().is_some() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(worker.event_queue.close(Duration::from_secs(1)).await.is_empty());
@@ -418,6 +406,6 @@ async fn careful_shard_handles_replayed_events() {
     worker.store.set_aside(SHARD, EPOCH, &aside(9)).await.unwrap();
     worker.event_queue.replay(aside(9)).unwrap();
     assert_eq!(worker.told().await, (9, Mark::Replayed));
-    let garbled = SetAside { text: "{".to_owned(), ..aside(10) };
+    let garbled = SetAside { text: "{".into(), ..aside(10) };
     assert_eq!(worker.event_queue.replay(garbled), Err(ReplayRefused::Garbled));
 }

@@ -15,7 +15,7 @@ fn head() -> Head {
             id: "s".to_owned(),
             resume_url: "ws://x".to_owned(),
             ordinal: 9,
-            shard: Some(SHARD),
+            shard: Some(SHARD.slot()),
             total: TOTAL,
             intents: 513,
             transport: "json".to_owned(),
@@ -37,7 +37,6 @@ fn needs() -> Needs {
     Needs {
         ran_before: false,
         shard: SHARD,
-        total: TOTAL,
         intents: 513,
         transport: "json".to_owned(),
         resources: vec!["guilds".to_owned()],
@@ -110,8 +109,8 @@ async fn fitting_session_is_resumed() {
 async fn unfit_session_is_a_gap_with_a_reason() {
     let bytes = encode_head(&head(), FORMAT_MAX).unwrap();
     for (needs, says) in [
-        (Needs { shard: ShardNumber(SHARD.0 + 1), ..needs() }, "of shard"),
-        (Needs { total: 8, ..needs() }, "4 shards, not 8"),
+        (Needs { shard: ShardKey::new(0, TOTAL), ..needs() }, "of shard"),
+        (Needs { shard: ShardKey::new(3, 8), ..needs() }, "4 shards, not 8"),
         (Needs { intents: 1, ..needs() }, "INTENTS"),
         (Needs { transport: "etf".to_owned(), ..needs() }, "json, not etf"),
         (Needs { resources: vec!["members".to_owned()], ..needs() }, "holds no members"),
@@ -180,14 +179,13 @@ async fn broken_record_is_named_in_the_error() {
 async fn pending_events_come_in_order_up_to_the_watermark() {
     let pending = |session, sequence| {
         let event = PendingEvent {
-            session,
-            sequence,
+            position: Position::new(session, sequence),
             started: false,
             handled: false,
             received_at_unix_ms: 1,
-            text: "{}".to_owned(),
+            text: "{}".into(),
         };
-        let key = RecordKey::Pending(session, sequence);
+        let key = RecordKey::Pending(event.position);
         (key, encode_record(&Record::Pending(event), FORMAT_MAX).unwrap())
     };
     let records = vec![pending(9, 40), pending(9, 2), pending(8, 900), pending(9, 41)];
@@ -200,6 +198,7 @@ async fn pending_events_come_in_order_up_to_the_watermark() {
     };
     let what = ToRead { shard: SHARD, epoch: EPOCH, serial, records };
     let loaded = checkpoints.load(what, &head).await.unwrap();
-    let found: Vec<(u64, u64)> = loaded.pending.iter().map(|event| (event.session, event.sequence)).collect();
-    assert_eq!(found, [(8, 900), (9, 2), (9, 40)], "Discord sends 41 again");
+    let found: Vec<Position> = loaded.pending.iter().map(|event| event.position).collect();
+    let expected = [(8, 900), (9, 2), (9, 40)].map(|(session, sequence)| Position::new(session, sequence));
+    assert_eq!(found, expected, "Discord sends 41 again");
 }

@@ -4,15 +4,15 @@ use fleet_model::Position;
 use std::{collections::BTreeSet, sync::Arc};
 
 use checkpoint::{
-    CHUNK, CheckpointStoreError, Head, HeadWrite, Record, RecordKey, WriteStep, Written, encode_head,
-    encode_record,
+    CHUNK, CheckpointStoreError, Head, HeadWrite, PendingEvent, Record, RecordKey, StepAnswer, WriteStep,
+    encode_head, encode_record,
 };
 use tokio::{
     sync::{Notify, oneshot},
     time::Instant,
 };
 
-use super::{LastCheckpoint, Pending};
+use super::LastCheckpoint;
 use crate::{
     bot::{EventQueue, KnownPending},
     cache::{Changed, GuildChanges},
@@ -112,7 +112,7 @@ impl Pass {
             match outcome {
                 Ok(()) => {
                     if rewrite {
-                        tracing::info!(shard.id = %self.shard.number(), format, "checkpoint rewritten in an older format");
+                        tracing::info!(shard.id = %self.shard.key(), format, "checkpoint rewritten in an older format");
                     }
                     // A store that was emptied holds nothing else either.
                     if rewrite || fresh {
@@ -127,7 +127,7 @@ impl Pass {
                     rewritten = true;
                     self.checkpoints.metrics.count_rewritten();
                     tracing::warn!(
-                        shard.id = %self.shard.number(),
+                        shard.id = %self.shard.key(),
                         "store lost writes; rewriting the checkpoint"
                     );
                     self.shard.cache().note_everything(session);
@@ -140,7 +140,7 @@ impl Pass {
                 Err(failed) => {
                     self.checkpoints.metrics.count_failure();
                     self.shard.cache().give_back(session, changed);
-                    tracing::debug!(shard.id = %self.shard.number(), %failed, "checkpoint not written");
+                    tracing::debug!(shard.id = %self.shard.key(), %failed, "checkpoint not written");
                     self.shard.set_checkpoint_failed(failed.to_string());
                     return PassEnd::Away;
                 }
@@ -183,11 +183,9 @@ impl Pass {
                 // From here on the session can be resumed, with all its guilds still to come.
                 let (positions, pending) = self.pending(progress, progress.began_at, last, rewrite);
                 let mut step = WriteStep { fresh: true, ..WriteStep::default() };
-                for (at, event) in pending {
-                    step.set.push((
-                        RecordKey::Pending(at.session, at.sequence),
-                        encode_record(&Record::Pending(event), format)?,
-                    ));
+                for event in pending {
+                    let key = RecordKey::Pending(event.position);
+                    step.set.push((key, encode_record(&Record::Pending(event), format)?));
                 }
                 step.head = Some(self.head(progress, progress.began_at, format, true, false)?);
                 self.step(step).await?;
@@ -207,13 +205,15 @@ impl Pass {
         }
         let (still, unknown) = self.pending(progress, progress.read, last, rewrite);
         let gone = self.stored_pending.union(&self.doubtful_pending).filter(|at| !still.contains(at));
-        step.remove.extend(gone.map(|at| RecordKey::Pending(at.session, at.sequence)));
-        self.doubtful_pending.extend(unknown.iter().map(|(at, _)| *at));
-        let handled: Vec<_> = unknown.iter().filter(|(_, event)| event.handled).map(|(at, _)| *at).collect();
-        for (at, event) in unknown {
+        step.remove.extend(gone.copied().map(RecordKey::Pending));
+        self.doubtful_pending.extend(unknown.iter().map(|event| event.position));
+        let handled: Vec<_> =
+            unknown.iter().filter(|event| event.handled).map(|event| event.position).collect();
+        for event in unknown {
+            let key = RecordKey::Pending(event.position);
             let record = encode_record(&Record::Pending(event), format)?;
             bytes += record.len();
-            step.set.push((RecordKey::Pending(at.session, at.sequence), record));
+            step.set.push((key, record));
             if bytes >= CHUNK {
                 self.flush(&mut step, &mut bytes).await?;
             }
@@ -238,10 +238,10 @@ impl Pass {
         up_to: u64,
         last: Option<&LastCheckpoint>,
         rewrite: bool,
-    ) -> (BTreeSet<Position>, Pending) {
+    ) -> (BTreeSet<Position>, Vec<PendingEvent>) {
         if let Some(LastCheckpoint { pending, .. }) = last {
             // Written again, as what was begun when it was first written may not have been since.
-            return (pending.iter().map(|(at, _)| *at).collect(), pending.clone());
+            return (pending.iter().map(|event| event.position).collect(), pending.clone());
         }
         let known = if rewrite {
             KnownPending::nothing()
@@ -295,9 +295,9 @@ impl Pass {
         let bytes: usize = step.set.iter().map(|(_, bytes)| bytes.len()).sum();
         self.checkpoints.pace.spend(bytes).await;
         fail::fail_point!("checkpoint_write_step");
-        let (shard, epoch) = (self.shard.number(), self.shard.epoch());
+        let (shard, epoch) = (self.shard.key(), self.shard.epoch());
         let mut answer = self.checkpoints.store.write(shard, epoch, self.serial, &step).await;
-        if let Ok(Written::Lost { serial }) = answer
+        if let Ok(StepAnswer::Lost { serial }) = answer
             && self.in_doubt
             && serial == self.serial + 1
         {
@@ -307,16 +307,16 @@ impl Pass {
         }
         self.in_doubt = answer.is_err();
         match answer? {
-            Written::Yes { serial } => {
+            StepAnswer::Yes { serial } => {
                 self.serial = serial;
                 self.checkpoints.metrics.count_step(step.set.len(), bytes);
                 Ok(())
             }
-            Written::Lost { serial } => {
+            StepAnswer::Lost { serial } => {
                 self.serial = serial;
                 Err(StepFailed::Lost)
             }
-            Written::Outranked(by) => Err(StepFailed::Outranked(by)),
+            StepAnswer::Outranked(by) => Err(StepFailed::Outranked(by)),
         }
     }
 

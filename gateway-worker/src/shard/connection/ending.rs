@@ -16,7 +16,7 @@ impl Connection<'_> {
         };
         let reason = printable(&reason);
         if let Some(meaning) = fatal_meaning(code) {
-            tracing::error!(shard.id = %self.shard().number(), code, %reason, "shard failed: {meaning}");
+            tracing::error!(shard.id = %self.shard().key(), code, %reason, "shard failed: {meaning}");
             return ConnectionEnd::Failed(code, format!("closed with {code}: {meaning}"));
         }
         let cause = format!("closed with {code} {reason}").trim_end().to_owned();

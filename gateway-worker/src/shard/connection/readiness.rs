@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::ShardStatus;
+use fleet_model::{ShardStatus, StartKind};
 use tokio::time::Instant;
 
 use super::{Connection, stage::Stage};
@@ -71,8 +71,12 @@ impl Connection<'_> {
         // None: it was ready before, and only silent for a while.
         if let Some(starting) = self.starting.take() {
             let outcome = self.intake.ready(self.identified);
-            tracing::info!(
-                shard.id = %self.shard().number(), epoch = %self.shard().epoch(), how = %outcome.kind,
+            // The coordinator logs the progress of shards that IDENTIFY one by one.
+            if outcome.kind == StartKind::Resumed {
+                tracing::info!(batch = true, shard.id = %self.shard().key(), "shards resumed");
+            }
+            tracing::debug!(
+                shard.id = %self.shard().key(), epoch = %self.shard().epoch(), how = %outcome.kind,
                 took_ms = outcome.took.as_millis() as u64, replayed = outcome.replayed,
                 gap = outcome.gap.is_some(), "shard ready"
             );

@@ -12,7 +12,7 @@ use crate::{
         restore::{Beginning, FreshStart},
         writer::Stored,
     },
-    event::{Mark, queued::Queued},
+    event::{Mark, queued::from_pending},
     handoff::HandoffState,
     payload::LARGEST_SEQUENCE,
     shard_state::Progress,
@@ -49,7 +49,7 @@ impl Intake {
             read: head.read,
             read_at_unix_ms: head.read_at_unix_ms,
         }));
-        let positions = pending.iter().map(|event| Position::new(event.session, event.sequence)).collect();
+        let positions = pending.iter().map(|event| event.position).collect();
         self.queue_all_pending(pending, exact);
         if let Some(Progress { session, read, read_at_unix_ms, .. }) = self.shard.progress() {
             self.report_unread(&session, (read, read_at_unix_ms));
@@ -71,10 +71,10 @@ impl Intake {
     pub(super) fn queue_all_pending(&mut self, pending: Vec<PendingEvent>, exact: bool) {
         for event in pending {
             let late = !exact || event.started;
-            let (handled, at) = (event.handled, Position::new(event.session, event.sequence));
-            if let Some(queued) = Queued::from_pending(event, late) {
+            let (handled, at) = (event.handled, event.position);
+            if let Some(event) = from_pending(event, late) {
                 self.replayed += u64::from(late && !handled);
-                self.event_queue.push_restored(queued, handled);
+                self.event_queue.push_restored(event, handled);
             } else {
                 self.metrics.count_garbled();
                 self.unread = older(self.unread, at);

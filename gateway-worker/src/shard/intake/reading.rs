@@ -1,14 +1,13 @@
-//! Passes dispatches to the cache: the readable parts, if the guild belongs to the shard.
+//! Passes events to the cache: the readable parts, if the guild belongs to the shard.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{ProblemCode, shard_of_guild};
+use fleet_model::{ProblemCode, ShardEvent};
 use tokio::time::Instant;
 use twilight_model::gateway::event::EventType;
 
-use super::{Dispatch, DispatchOutcome, Intake, MOST_AHEAD, OUT_OF_ORDER};
+use super::{DispatchOutcome, Intake, MOST_AHEAD, OUT_OF_ORDER};
 use crate::{
-    event::Event,
     payload::guild_of,
     reading::{self, Odd, Part, SessionStart, Unreadable},
 };
@@ -40,13 +39,12 @@ impl WarningCounts {
 
 impl Intake {
     /// Applies an event to the cache, if the cache uses it.
-    pub(super) fn apply(&mut self, dispatch: &Dispatch) {
-        let Dispatch { name, sequence, text } = dispatch;
-        let kind = EventType::try_from(name.as_str());
-        if !kind.is_ok_and(|kind| self.wanted.contains(&kind)) {
+    pub(super) fn apply(&mut self, event: &ShardEvent) {
+        let ShardEvent { name, position, guild, text, .. } = event;
+        if !self.is_for_cache(name) {
             return;
         }
-        let guild = guild_of(name, text);
+        let guild = *guild;
         if guild.is_some_and(|guild| self.is_foreign(guild)) {
             self.count_foreign(1);
             return;
@@ -54,7 +52,7 @@ impl Intake {
         let shard = self.shard.clone();
         if let Ok(reading) = reading::read(name, text, |update| shard.cache().object_of_update(name, update))
         {
-            shard.cache().apply(&reading, *sequence);
+            shard.cache().apply(&reading, position.sequence);
             self.count_odd(name, guild, &reading.odd);
         } else {
             self.metrics.count_garbled();
@@ -63,6 +61,11 @@ impl Intake {
                 shard.cache().doubt_event(guild);
             }
         }
+    }
+
+    /// Whether the cache uses events of this name.
+    pub(super) fn is_for_cache(&self, name: &str) -> bool {
+        EventType::try_from(name).is_ok_and(|kind| self.wanted.contains(&kind))
     }
 
     /// Notes that an event was left out: what it may have changed is in doubt. `name`: `None` when unreadable.
@@ -77,14 +80,15 @@ impl Intake {
 
     /// Reads READY, leaving out guilds of other shards. Says how a READY is refused that begins no session of this
     /// shard.
-    pub(super) fn read_ready(&mut self, dispatch: &Dispatch) -> Result<SessionStart, DispatchOutcome> {
-        let start = reading::session_start(&dispatch.text);
+    pub(super) fn read_ready(&mut self, ready: &ShardEvent) -> Result<SessionStart, DispatchOutcome> {
+        let start = reading::session_start(&ready.text);
         let mut start =
             start.map_err(|Unreadable| DispatchOutcome::Unusable("READY without a usable session id"))?;
-        if dispatch.sequence > MOST_AHEAD {
+        if ready.position.sequence > MOST_AHEAD {
             return Err(DispatchOutcome::Hopeless(OUT_OF_ORDER));
         }
-        let own = (u64::from(self.shard.number().0), u64::from(self.shard.total()));
+        let key = self.shard.key();
+        let own = (u64::from(key.number()), u64::from(key.total()));
         let named = start.guilds.len();
         start.guilds.retain(|guild| !self.is_foreign(*guild));
         let foreign = named - start.guilds.len();
@@ -100,24 +104,24 @@ impl Intake {
     }
 
     /// Notes a guild that the cache may not know yet.
-    pub(super) fn note_guild(&self, guild: u64, event: &Event) {
+    pub(super) fn note_guild(&self, guild: u64, event: &ShardEvent) {
         // Discord sends these also for guilds that the bot is not in: users bring an app there, and guilds buy it.
-        let is_of_members = event.name() != "INTERACTION_CREATE" && !event.name().starts_with("ENTITLEMENT_");
+        let is_of_members = &*event.name != "INTERACTION_CREATE" && !event.name.starts_with("ENTITLEMENT_");
         if is_of_members && !self.is_foreign(guild) {
-            self.shard.cache().note_guild(guild, event.position().sequence);
+            self.shard.cache().note_guild(guild, event.position.sequence);
         }
     }
 
     /// Whether a guild belongs to another shard.
     fn is_foreign(&self, guild: u64) -> bool {
-        shard_of_guild(guild, self.shard.total()) != Some(self.shard.number())
+        !self.shard.key().has_guild(guild)
     }
 
     fn count_foreign(&mut self, count: usize) {
         (0..count).for_each(|_| self.metrics.count_foreign());
         if let Some(count) = self.warnings.due("foreign", Part::Guild, count) {
             tracing::warn!(
-                shard.id = %self.shard.number(), count,
+                shard.id = %self.shard.key(), count,
                 "guilds of other shards ignored; check the shard total"
             );
         }
@@ -134,7 +138,7 @@ impl Intake {
         self.metrics.count_unreadable(part, count);
         if let Some(count) = self.warnings.due("unreadable", part, count) {
             tracing::warn!(
-                shard.id = %self.shard.number(), event, guild, part = part.as_str(), count,
+                shard.id = %self.shard.key(), event, guild, part = part.as_str(), count,
                 "unreadable parts of an event left out or replaced by defaults"
             );
         }

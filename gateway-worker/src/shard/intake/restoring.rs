@@ -1,14 +1,14 @@
-//! Dispatches that arrive while the checkpoint is still read wait here, within bounds, and are taken after it.
+//! Events that arrive while the checkpoint is still read wait here, within bounds, and are taken after it.
 //!
 //! A checkpoint that cannot be read costs only its own session. Readable unfinished events are handled anyway.
 
-use fleet_model::Position;
+use fleet_model::{Position, ShardEvent};
 use std::{collections::VecDeque, sync::Arc};
 
 use checkpoint::{Head, Session};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Dispatch, DispatchOutcome, Intake, held::HeldDispatches};
+use super::{DispatchOutcome, Intake, held::HeldEvents};
 use crate::{
     checkpoints::{
         older,
@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct Restoring {
     load: AbortOnDropHandle<Result<Restored, NotRestored>>,
     /// Came meanwhile.
-    held: HeldDispatches,
+    held: HeldEvents,
     exact: bool,
     session: Arc<Session>,
     /// How far it was read, and when that came.
@@ -32,9 +32,9 @@ pub(super) struct Restoring {
 }
 
 impl Restoring {
-    /// Lets a dispatch wait.
-    pub(super) fn hold(&mut self, dispatch: Dispatch) -> DispatchOutcome {
-        self.held.hold(dispatch)
+    /// Lets an event wait.
+    pub(super) fn hold(&mut self, event: ShardEvent) -> DispatchOutcome {
+        self.held.hold(event)
     }
 }
 
@@ -59,7 +59,7 @@ impl Intake {
         let load = async move { checkpoints.restore(what, &head, shard.cache()).await };
         self.restoring = Some(Restoring {
             load: AbortOnDropHandle::new(tokio::spawn(load)),
-            held: HeldDispatches::default(),
+            held: HeldEvents::default(),
             exact,
             session,
             read,
@@ -96,7 +96,7 @@ impl Intake {
     pub(in crate::shard) fn install(
         &mut self,
         restored: Result<Restored, NotRestored>,
-    ) -> Result<VecDeque<Dispatch>, String> {
+    ) -> Result<VecDeque<ShardEvent>, String> {
         let Some(restoring) = self.restoring.take() else { return Ok(VecDeque::new()) };
         let ordinal = restoring.session.ordinal;
         let same_session = self.shard.progress().is_some_and(|it| it.session.ordinal == ordinal);
@@ -113,15 +113,11 @@ impl Intake {
                 self.write(None);
                 self.check_suspects();
                 // A session that has begun meanwhile does not need it.
-                return if same_session {
-                    Err(why.to_string())
-                } else {
-                    Ok(restoring.held.into_dispatches())
-                };
+                return if same_session { Err(why.to_string()) } else { Ok(restoring.held.into_events()) };
             }
         };
         let Restored { guilds, pending, format } = restored;
-        let positions = pending.iter().map(|event| Position::new(event.session, event.sequence)).collect();
+        let positions = pending.iter().map(|event| event.position).collect();
         self.queue_all_pending(pending, restoring.exact);
         if same_session {
             self.shard.cache().adopt(guilds);
@@ -129,18 +125,18 @@ impl Intake {
         self.report_unread(&restoring.session, restoring.read);
         self.write(Some(Stored { session: ordinal, pending: positions, format }));
         self.check_suspects();
-        Ok(restoring.held.into_dispatches())
+        Ok(restoring.held.into_events())
     }
 
     fn metrics_refused(&self, why: &str) {
         self.checkpoints.metrics.count_refused();
-        tracing::warn!(shard.id = %self.shard.number(), why, "cannot use the checkpoint; identifying");
+        tracing::warn!(shard.id = %self.shard.key(), why, "cannot use the checkpoint; identifying");
     }
 
     /// The connection is over and the next one resumes from `read`: what waits will come again.
     pub(in crate::shard) fn forget_held(&mut self) {
         if let Some(restoring) = &mut self.restoring {
-            restoring.held = HeldDispatches::default();
+            restoring.held = HeldEvents::default();
         }
     }
 

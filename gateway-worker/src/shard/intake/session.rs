@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use checkpoint::Session;
-use fleet_model::Position;
+use fleet_model::{Position, ShardEvent};
 
-use super::{Dispatch, DispatchOutcome, Intake};
+use super::{DispatchOutcome, Intake};
 use crate::{
     checkpoints::{Keep, LostSession},
     clock::{dispatch_clock, unix_ms},
-    event::{Mark, queued::Queued},
+    event::Mark,
     reading::SessionStart,
     shard::protocol::TRANSPORT,
     shard_state::Progress,
@@ -30,36 +30,38 @@ impl Intake {
 
     /// Begins a session with READY. It may exceed the queue's bound, up to a limit: refusing it would cost another
     /// session and a gap. Nothing changes before there is room.
-    pub(super) fn take_ready(&mut self, dispatch: Dispatch) -> DispatchOutcome {
-        if !self.event_queue.has_room_for_session(dispatch.text.len()) {
+    pub(super) fn take_ready(&mut self, mut ready: ShardEvent) -> DispatchOutcome {
+        if !self.event_queue.has_room_for_session(ready.text.len()) {
             return self.overflowed(dispatch_clock());
         }
-        let start = match self.read_ready(&dispatch) {
+        let start = match self.read_ready(&ready) {
             Ok(start) => start,
             Err(refused) => {
                 self.metrics.count_garbled();
-                tracing::error!(shard.id = %self.shard.number(), ?refused, "READY refused");
+                tracing::error!(shard.id = %self.shard.key(), ?refused, "READY refused");
                 return refused;
             }
         };
         let early = std::mem::take(&mut self.early);
-        // Waiting dispatches belong to the session before.
+        // Waiting events belong to the session before.
         self.forget_held();
-        self.begin_session(&dispatch, start);
-        let (sequence, received_at) = (dispatch.sequence, unix_ms());
+        let (sequence, received_at) = (ready.position.sequence, unix_ms());
+        self.begin_session(sequence, start);
         let mut queued = true;
         let mut before = 0;
-        for early in early.into_dispatches() {
+        for mut early in early.into_events() {
             // Positions must be unique and grow.
-            if !(before + 1..sequence).contains(&early.sequence) {
+            if !(before + 1..sequence).contains(&early.position.sequence) {
                 self.not_taken(Some(&early.name), &early.text);
                 continue;
             }
-            before = early.sequence;
+            before = early.position.sequence;
+            self.complete(&mut early, received_at);
             self.apply(&early);
-            queued &= self.queue(early, received_at);
+            queued &= self.queue(early);
         }
-        queued &= self.queue(dispatch, received_at);
+        self.complete(&mut ready, received_at);
+        queued &= self.queue(ready);
         if !queued {
             // A shut queue: the shard ends, and no checkpoint may hold a session whose READY was not queued.
             self.shard.set_progress(None);
@@ -69,13 +71,13 @@ impl Intake {
         DispatchOutcome::Applied
     }
 
-    /// Queues a dispatch if bot code wants it. Returns false if the queue is shut.
-    fn queue(&self, dispatch: Dispatch, received_at: u64) -> bool {
-        !self.event_queue.wants(&dispatch.name)
-            || self.event_queue.push(Queued::Event(self.event(dispatch, received_at)))
+    /// Queues an event if bot code wants it. Returns false if the queue is shut.
+    fn queue(&self, event: ShardEvent) -> bool {
+        !self.event_queue.wants(&event.name) || self.event_queue.push(event)
     }
 
-    fn begin_session(&mut self, dispatch: &Dispatch, start: SessionStart) {
+    /// Begins a session. `ready`: the sequence of its READY.
+    fn begin_session(&mut self, ready: u64, start: SessionStart) {
         self.lost_session("Discord began another session");
         self.ordinal = next_ordinal(self.ordinal, self.event_queue.relayed_session(), unix_ms());
         let now = unix_ms();
@@ -85,8 +87,8 @@ impl Intake {
             id: start.session_id,
             resume_url: start.resume_url,
             ordinal: self.ordinal,
-            shard: Some(self.shard.number()),
-            total: self.shard.total(),
+            shard: Some(self.shard.key().slot()),
+            total: self.shard.key().total(),
             intents: self.intents,
             transport: TRANSPORT.to_owned(),
             resources: self.resources.clone(),
@@ -94,7 +96,7 @@ impl Intake {
         };
         self.shard.set_progress(Some(Progress {
             session: Arc::new(session),
-            began_at: dispatch.sequence,
+            began_at: ready,
             read: 0,
             read_at_unix_ms: now,
         }));

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointMemoryStore, Claim, FORMAT_MAX, Head, HeadWrite, PendingEvent, Record, RecordKey, Session,
-    WriteStep, decode_head, encode_head, encode_record,
+    CheckpointMemoryStore, ClaimAnswer, FORMAT_MAX, Head, HeadWrite, PendingEvent, Record, RecordKey,
+    Session, WriteStep, decode_head, encode_head, encode_record,
 };
 use fleet_model::Epoch;
 
@@ -12,6 +12,7 @@ use super::*;
 use crate::{
     bot::KnownPending,
     cache,
+    event::{Event, arrived},
     handler::{Context, EventHandler},
     testing::{self, EPOCH, SHARD, TOTAL},
 };
@@ -48,16 +49,16 @@ pub(super) async fn intake(room: usize) -> Intake {
     Intake::begin(parts(room, testing::memory()), || true).await.unwrap()
 }
 
-fn ready(session: &str, sequence: u64) -> Dispatch {
+fn ready(session: &str, sequence: u64) -> ShardEvent {
     let text = format!(
         r#"{{"op":0,"t":"READY","s":{sequence},"d":{{"session_id":"{session}","resume_gateway_url":"ws://x"}}}}"#
     );
-    Dispatch { name: "READY".to_owned(), sequence, text }
+    arrived("READY", sequence, text)
 }
 
-fn message(sequence: u64) -> Dispatch {
+fn message(sequence: u64) -> ShardEvent {
     let text = format!(r#"{{"op":0,"t":"MESSAGE_CREATE","s":{sequence},"d":{{"id":"1","guild_id":"5"}}}}"#);
-    Dispatch { name: "MESSAGE_CREATE".to_owned(), sequence, text }
+    arrived("MESSAGE_CREATE", sequence, text)
 }
 
 #[tokio::test]
@@ -130,7 +131,7 @@ async fn other_event_with_the_same_sequence_is_not_a_repeat() {
     intake.take(ready("first", 1));
     intake.take(message(2));
     let mut other = message(2);
-    other.text = other.text.replace(r#""id":"1""#, r#""id":"7""#);
+    other.text = other.text.replace(r#""id":"1""#, r#""id":"7""#).into();
     assert_eq!(intake.take(message(2)), DispatchOutcome::Repeated);
     assert_eq!(intake.take(other), DispatchOutcome::Hopeless(OUT_OF_ORDER));
 }
@@ -217,8 +218,7 @@ fn head() -> Head {
 
 fn pending(sequence: u64) -> PendingEvent {
     PendingEvent {
-        session: SESSION,
-        sequence,
+        position: Position::new(SESSION, sequence),
         started: false,
         handled: false,
         received_at_unix_ms: 1,
@@ -227,7 +227,7 @@ fn pending(sequence: u64) -> PendingEvent {
 }
 
 fn record(event: PendingEvent) -> (RecordKey, Bytes) {
-    let key = RecordKey::Pending(event.session, event.sequence);
+    let key = RecordKey::Pending(event.position);
     (key, encode_record(&Record::Pending(event), FORMAT_MAX).unwrap())
 }
 
@@ -268,7 +268,7 @@ async fn pending_events_survive_a_lost_session() {
     let roles =
         broken((RecordKey::Roles(5), encode_record(&Record::Roles("[]".into()), FORMAT_MAX).unwrap()));
     let unreadable = vec![broken(record(pending(38))), record(pending(40))];
-    let garbled = PendingEvent { text: "{".to_owned(), ..pending(38) };
+    let garbled = PendingEvent { text: "{".into(), ..pending(38) };
     let with_roles = |records: Vec<_>| records.into_iter().chain([roles.clone()]).collect::<Vec<_>>();
     let rows: Vec<Row<'_>> = vec![
         ("other INTENTS", Some(other_intents.clone()), good(), Keep::Full, &[], &[38, 40], 40),
@@ -352,7 +352,7 @@ async fn last_checkpoint_is_exact_only_without_repeats() {
             Some("READY") => assert_eq!(intake.take(ready("new", 1)), DispatchOutcome::Applied),
             Some(name) => {
                 let text = message(41).text.replace("MESSAGE_CREATE", name);
-                intake.take(Dispatch { name: name.to_owned(), sequence: 41, text });
+                intake.take(arrived(name, 41, text));
                 intake.resumed();
             }
             None => {}
@@ -362,7 +362,9 @@ async fn last_checkpoint_is_exact_only_without_repeats() {
         let copy = copy_slot.begin(&shard).unwrap();
         intake.finish(Duration::from_millis(1), &copy_slot).await;
         let copied = decode_head(&copy.last.await.unwrap().head).unwrap();
-        let Claim::Yours(stored) = store.claim(SHARD, Epoch(EPOCH.0 + 1)).await.unwrap() else { panic!() };
+        let ClaimAnswer::Yours(stored) = store.claim(SHARD, Epoch(EPOCH.0 + 1)).await.unwrap() else {
+            panic!()
+        };
         let written = decode_head(&stored.head.unwrap().bytes).unwrap();
         assert_eq!((copied.exact, written.exact), (exact, exact), "{found} {came:?}");
 

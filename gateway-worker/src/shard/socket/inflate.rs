@@ -41,6 +41,8 @@ impl Inflate {
                 return Err("a message is larger than 32 MiB");
             }
             if input.pos == input.src.len() && !is_full {
+                // The buffer of a long message has grown: an event must not hold the spare part.
+                text.shrink_to_fit();
                 return String::from_utf8(text).map_err(|_| "a message is not UTF-8");
             }
         }
@@ -78,6 +80,9 @@ mod tests {
         assert_eq!(Inflate::new().unwrap().message(&bomb), Err("a message is larger than 32 MiB"));
         let large = compressed(&vec![b' '; super::super::LARGEST]);
         assert_eq!(Inflate::new().unwrap().message(&large).map(|text| text.len()), Ok(super::super::LARGEST));
+        let two_steps = compressed(&vec![b' '; STEP + 1]);
+        let text = Inflate::new().unwrap().message(&two_steps).unwrap();
+        assert_eq!((text.len(), text.capacity()), (STEP + 1, STEP + 1));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::{
     json,
     screen::{SafeText, Screen},
     table,
+    value_text::set_aside_id,
 };
 
 #[derive(Debug, Subcommand)]
@@ -66,12 +67,12 @@ pub(super) async fn answer(
         }
         SetAsideCommand::Drop(SetAsideArgs { id }) => {
             server.connect().await?.drop_set_aside(id).await?;
-            let id = table::set_aside_id(Some(id));
+            let id = set_aside_id(Some(id));
             server.show(|_| format!("{id}: dropped"), || json!({ "id": id, "dropped": true }));
         }
         SetAsideCommand::Replay(SetAsideArgs { id }) => {
             let worker = server.connect().await?.replay_set_aside(id).await?;
-            let id = table::set_aside_id(Some(id));
+            let id = set_aside_id(Some(id));
             server.show(
                 |_| format!("{id}: queued for its handler on {worker}"),
                 || json!({ "id": id, "worker_id": worker }),
@@ -99,7 +100,7 @@ mod tests {
     #[test]
     fn ids_parse_as_shown() {
         let id = v1::SetAsideId { shard_id: 3, session: 1_760_000_000_000, sequence: 42 };
-        assert_eq!(parse_id(&table::set_aside_id(Some(id))), Ok(id));
+        assert_eq!(parse_id(&set_aside_id(Some(id))), Ok(id));
         for wrong in ["", "3", "3/1", "3/1/", "3/1/2/4", "-3/1/2", "a/1/2", "3//2"] {
             assert!(parse_id(wrong).is_err(), "{wrong}");
         }

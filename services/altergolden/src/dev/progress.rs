@@ -9,7 +9,7 @@ use std::{
 use altergolden_proto::v1;
 use shard_bridge::BridgeClient;
 
-use crate::{status_line::StatusLine, table};
+use crate::{status_line::StatusLine, value_text};
 
 /// The longest wait for the first latencies once all shards are ready.
 const LATENCIES: Duration = Duration::from_secs(2);
@@ -62,7 +62,9 @@ fn counts(shards: &[v1::Shard]) -> String {
         *by_status.entry(shard.status).or_default() += 1;
     }
     let ready = by_status.remove(&v1::ShardStatus::Ready.into()).unwrap_or(0);
-    let others: Vec<String> =
-        by_status.into_iter().map(|(status, count)| format!(", {count} {}", table::status(status))).collect();
+    let others: Vec<String> = by_status
+        .into_iter()
+        .map(|(status, count)| format!(", {count} {}", value_text::status(status)))
+        .collect();
     format!("{ready} of {} shards ready{}", shards.len(), others.concat())
 }

@@ -88,7 +88,7 @@ async fn commands_answer_as_tables_and_as_json() {
     let health = altergolden(url, &["health", &worker.health]);
     assert!(health.code == 0 && health.out.contains(r#""worker":"solo""#), "without a path: {}", health.out);
     let missing = altergolden(url, &["health", &format!("{}/nothing", worker.health)]);
-    assert_eq!(missing.code, 1);
+    assert_eq!((missing.code, missing.out.as_str()), (1, ""), "an empty body is no line");
 
     // A worker answers lookups too, and refers to the coordinator for the rest.
     assert_eq!(altergolden(&worker.address, &["status"]).code, 0);
@@ -124,6 +124,22 @@ fn global_flags_go_before_and_after_the_subcommand(url: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_start_of_many_shards_is_one_log_line() {
+    let deployment = Deployment::start(sim_config(20)).await;
+    let mut coordinator = deployment.coordinator(8).await;
+    let mut worker = deployment.worker("solo", &coordinator).await;
+    coordinator.until_balanced(&[&worker]).await;
+    assert_eq!(coordinator.process.logged("shards assigned", "shards").await, "0-7");
+    assert_eq!(worker.process.logged("all shards ready", "worker.id").await, "solo");
+    assert_eq!(worker.process.stop().await, 0);
+    assert_eq!(coordinator.process.stop().await, 0);
+    let logs = [coordinator.process.output(), worker.process.output()].concat();
+    let of_one_shard = |line: &&str| line.contains(r#""level":"INFO""#) && line.contains(r#""shard.id":"#);
+    assert_eq!(logs.lines().filter(of_one_shard).collect::<Vec<_>>(), Vec::<&str>::new());
+    deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fleets_without_workers_give_a_reason_and_a_hint() {
     let deployment = Deployment::start(sim_config(2)).await;
     let coordinator = deployment.coordinator(2).await;
@@ -148,6 +164,7 @@ fn mistakes_are_one_line_that_names_the_fix() {
         (&["find-guild", "-1"], 2, "'-1' for '<GUILD_ID>': expected a Discord id"),
         (&["get", "guild", "-1"], 2, "'-1' for '<GUILD_ID>': expected a Discord id"),
         (&["statuss"], 2, "'status'"),
+        (&["setasid"], 2, "subcommands exist: 'status', 'set-aside'"),
         (&["broadcast", "x", "{broken"], 2, "JSON"),
         (&["send-to-shard", "-1", "x"], 2, "'-1' for '<SHARD>': expected the number of a shard"),
         (&["send-to-shard", "abc", "hello"], 2, "'abc' for '<SHARD>': expected the number of a shard"),
@@ -155,7 +172,7 @@ fn mistakes_are_one_line_that_names_the_fix() {
         (&["send-to-shard", "0", "x", "{broken"], 2, "JSON"),
         (&["send-to-manager", "x", "--shard", "lots"], 2, "--shard"),
         (&["request", "x", "--shard", "lots"], 2, "--shard"),
-        (&["request", "x"], 3, "can't reach"),
+        (&["request", "x"], 3, "cannot reach"),
         (&["subscribe", "--recipient", "unknown"], 2, "--recipient"),
         (&["status", "--deadline", "2"], 2, "unit"),
         (&["health", "nonsense"], 2, "URL"),
@@ -169,12 +186,12 @@ fn mistakes_are_one_line_that_names_the_fix() {
         (&["--json", "dev"], 2, "--json has no effect on `dev`"),
         (&["dev", "--url", "http://127.0.0.1:1"], 2, "--url has no effect on `dev`"),
         (&["set-aside", "show", "3/1"], 2, "set-aside list"),
-        (&["set-aside", "list"], 3, "can't reach"),
+        (&["set-aside", "list"], 3, "cannot reach"),
         (&["dev", "--workers", "0"], 2, "1..=64"),
         (&["dev", "--shards", "lots"], 2, "--shards"),
         (&["dev", "--guilds", "-1"], 2, "--guilds"),
         (&["status", "--url", "nonsense"], 2, "http://127.0.0.1:50051"),
-        (&["status"], 3, "can't reach"),
+        (&["status"], 3, "cannot reach"),
     ] {
         // Nothing listens on port 1.
         let answer = altergolden("http://127.0.0.1:1", words);

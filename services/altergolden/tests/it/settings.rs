@@ -84,7 +84,7 @@ async fn workers_wait_until_the_name_of_the_coordinator_resolves() {
     let health = format!("http://{}", worker.logged("health endpoints listening", "address").await);
     until("its health to name what is missing", async || {
         let (_, said) = http::request(&format!("{health}/health"), None).await.ok()?;
-        said.contains("coordinator.invalid can't be looked up").then_some(())
+        said.contains("cannot resolve coordinator.invalid: ").then_some(())
     })
     .await;
     assert_eq!(http::request(&format!("{health}/live"), None).await.unwrap().0, 200);

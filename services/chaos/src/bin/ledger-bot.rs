@@ -95,7 +95,7 @@ impl LedgerBot {
 }
 
 fn write(mut file: &File, line: &Line) {
-    file.write_all(line.text().as_bytes()).expect("a ledger that can't be written proves nothing");
+    file.write_all(line.text().as_bytes()).expect("a ledger that cannot be written proves nothing");
 }
 
 /// The process aborts at its `times`-th arrival at a failpoint.
@@ -122,7 +122,7 @@ impl Drop for Ending<'_> {
 impl EventHandler for LedgerBot {
     async fn handle(&self, context: &Context, event: &Event) {
         let Position { session, sequence } = event.position();
-        let place = Place { shard: context.shard().0, epoch: context.epoch().0, session, sequence };
+        let place = Place { shard: context.shard().slot().0, epoch: context.epoch().0, session, sequence };
         // Other events have none of these fields.
         let body = match event.name() {
             "READY" | "RESUMED" | "MESSAGE_CREATE" => serde_json::from_str::<Payload<'_>>(event.raw()).ok(),
@@ -159,7 +159,7 @@ impl EventHandler for LedgerBot {
     async fn gap(&self, context: &Context, gap: &fleet_model::Gap) {
         self.write(&Line::Gap(Gap {
             at_us: now_us(),
-            shard: context.shard().0,
+            shard: context.shard().slot().0,
             epoch: context.epoch().0,
             last_sequence: gap.last_sequence,
             since_ms: gap.since_unix_ms,

@@ -59,7 +59,7 @@ pub(super) async fn relay_has_all(fleet: &Fleet) -> Option<String> {
         let book = match fleet.relayed().await {
             Ok(None) => return None,
             Ok(Some(book)) => book,
-            Err(error) => return Some(format!("the relay's streams can't be read: {error}")),
+            Err(error) => return Some(format!("the relay's streams cannot be read: {error}")),
         };
         let report = fleet.control().ledger();
         let now_us = (report.started_unix_ms + report.now_ms) * 1_000;

@@ -129,13 +129,13 @@ pub(super) fn open<M: Message + Default>(bytes: &[u8]) -> Result<M, FormatError>
     }
     let message = match bytes[4] {
         PLAIN => Bytes::copy_from_slice(payload),
-        ZSTD => decompress(payload, size, format).ok_or(FormatError::Damaged("it can't be decompressed"))?,
+        ZSTD => decompress(payload, size, format).ok_or(FormatError::Damaged("it cannot be decompressed"))?,
         _ => return Err(FormatError::Damaged("its compression is unknown")),
     };
     if message.len() != size {
         return Err(FormatError::Damaged("its size differs"));
     }
-    M::decode(message).map_err(|_| FormatError::Damaged("its fields can't be read"))
+    M::decode(message).map_err(|_| FormatError::Damaged("its fields cannot be read"))
 }
 
 /// The format that is named in front.

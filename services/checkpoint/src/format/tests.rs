@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use fleet_model::Position;
+
 use crate::{Extras, GuildCore, Members, PendingEvent, Session};
 
 fn bytes() -> impl Strategy<Value = Bytes> {
@@ -21,7 +23,7 @@ fn session() -> impl Strategy<Value = Session> {
         id: texts.0,
         resume_url: texts.1,
         ordinal: numbers[0],
-        shard: total.is_multiple_of(2).then_some(fleet_model::ShardNumber(total)),
+        shard: total.is_multiple_of(2).then_some(fleet_model::ShardSlot(total)),
         total,
         intents: numbers[1],
         transport: texts.2,
@@ -72,12 +74,11 @@ fn record() -> impl Strategy<Value = (RecordKey, Record)> {
     let pending =
         (any::<u64>(), any::<bool>(), any::<u64>(), ".{0,400}").prop_map(|(sequence, started, at, text)| {
             Record::Pending(PendingEvent {
-                session: at,
-                sequence,
+                position: Position::new(at, sequence),
                 started,
                 handled: false,
                 received_at_unix_ms: at,
-                text,
+                text: text.into(),
             })
         });
     let any_record = prop_oneof![
@@ -95,7 +96,7 @@ fn record() -> impl Strategy<Value = (RecordKey, Record)> {
             Record::Roles(_) => RecordKey::Roles(guild),
             Record::Extras(_) => RecordKey::Extras(guild),
             Record::Members(_) => RecordKey::Members(guild, block),
-            Record::Pending(event) => RecordKey::Pending(event.session, event.sequence),
+            Record::Pending(event) => RecordKey::Pending(event.position),
         };
         (key, record)
     })
@@ -191,28 +192,31 @@ fn format_1_is_what_it_was() {
     assert_eq!(plain[..], envelope(0, 4, &[0x22, 2, b'[', b']'])[..]);
     assert_eq!(plain[13..17], [0x5c, 0x22, 0x03, 0x0e], "{plain:02x?}");
     let event = PendingEvent {
-        session: 0,
-        sequence: 300,
+        position: Position::new(0, 300),
         started: true,
         handled: false,
         received_at_unix_ms: 1,
-        text: "{}".to_owned(),
+        text: "{}".into(),
     };
     let payload = [0x3a, 11, 0x08, 0xac, 0x02, 0x10, 1, 0x18, 1, 0x22, 2, b'{', b'}'];
-    let read = decode_record(RecordKey::Pending(0, 300), &envelope(0, 13, &payload)).unwrap();
-    assert_eq!(read, Record::Pending(event));
+    let read = decode_record(RecordKey::Pending(Position::new(0, 300)), &envelope(0, 13, &payload)).unwrap();
+    let event = Record::Pending(event);
+    assert_eq!(encode_record(&event, 1).unwrap(), envelope(0, 13, &payload));
+    assert_eq!(read, event);
+    let not_text = [0x3a, 7, 0x08, 0xac, 0x02, 0x22, 2, b'{', 0xff];
+    let read = decode_record(RecordKey::Pending(Position::new(0, 300)), &envelope(0, 9, &not_text));
+    assert_eq!(read, Err(FormatError::Damaged("its fields cannot be read")));
 }
 
 /// A small record of the kind that there are most of.
 fn message() -> Record {
     let text = r#"{"t":"MESSAGE_CREATE","s":7,"op":0,"d":{"type":0,"tts":false,"timestamp":"2026-01-02T03:04:05.678000+00:00","pinned":false,"mentions":[],"mention_roles":[],"mention_everyone":false,"id":"1456082228613119728","flags":0,"embeds":[],"content":"hello","channel_id":"277769961243174409"}}"#;
     Record::Pending(PendingEvent {
-        session: 1,
-        sequence: 7,
+        position: Position::new(1, 7),
         started: false,
         handled: false,
         received_at_unix_ms: 1,
-        text: text.to_owned(),
+        text: text.into(),
     })
 }
 
@@ -241,8 +245,8 @@ fn format_2_is_what_it_was() {
     checksum.update(&as_format_1[..13]);
     checksum.update(&as_format_1[17..]);
     as_format_1[13..17].copy_from_slice(&checksum.finalize().to_le_bytes());
-    let misread = decode_record(RecordKey::Pending(1, 7), &as_format_1).unwrap_err();
-    assert_eq!(misread, FormatError::Damaged("it can't be decompressed"));
+    let misread = decode_record(RecordKey::Pending(Position::new(1, 7)), &as_format_1).unwrap_err();
+    assert_eq!(misread, FormatError::Damaged("it cannot be decompressed"));
 }
 
 #[test]
@@ -284,15 +288,14 @@ fn a_record_is_only_what_its_key_says() {
     assert_eq!(decode_record(RecordKey::Roles(1), &sealed), Err(FormatError::Misplaced));
     assert_eq!(decode_record(RecordKey::Members(1, 0), &sealed), Err(FormatError::Misplaced));
     let event = PendingEvent {
-        session: 9,
-        sequence: 3,
+        position: Position::new(9, 3),
         started: false,
         handled: false,
         received_at_unix_ms: 1,
-        text: String::new(),
+        text: "".into(),
     };
     let sealed = encode_record(&Record::Pending(event), 1).unwrap();
-    assert_eq!(decode_record(RecordKey::Pending(9, 4), &sealed), Err(FormatError::Misplaced));
+    assert_eq!(decode_record(RecordKey::Pending(Position::new(9, 4)), &sealed), Err(FormatError::Misplaced));
 }
 
 #[test]
@@ -317,7 +320,7 @@ fn what_would_be_too_large_is_not_decompressed() {
     assert_eq!(decode_head(&envelope(1, size, b"x")), Err(FormatError::TooLarge { bytes: size as usize }));
     let zeros = zstd::bulk::compress(&vec![0; 1_000_000], 1).unwrap();
     let more = decode_head(&envelope(1, 999_999, &zeros)).unwrap_err();
-    assert_eq!(more, FormatError::Damaged("it can't be decompressed"), "more than the header says");
+    assert_eq!(more, FormatError::Damaged("it cannot be decompressed"), "more than the header says");
     let less = decode_head(&envelope(1, 1_000_001, &zeros)).unwrap_err();
     assert_eq!(less, FormatError::Damaged("its size differs"));
     assert_eq!(
@@ -334,7 +337,7 @@ fn a_record_without_content_is_refused() {
     assert_eq!(decode_head(&envelope(0, 2, &[0x0a, 0])), Err(FormatError::Damaged("it has no session")));
     assert_eq!(
         decode_head(&envelope(0, 2, &[0x0a, 9])),
-        Err(FormatError::Damaged("its fields can't be read"))
+        Err(FormatError::Damaged("its fields cannot be read"))
     );
     assert_eq!(decode_head(&envelope(7, 0, &[])), Err(FormatError::Damaged("its compression is unknown")));
 }

@@ -3,7 +3,7 @@
 //! A tag is never used again for something else. Ids of Discord are `fixed64`: their varint is longer.
 
 use bytes::Bytes;
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{ByteString, Epoch, Position, ShardSlot};
 use prost::{Message, Oneof};
 
 use super::FormatError;
@@ -127,8 +127,9 @@ struct WirePending {
     started: bool,
     #[prost(uint64, tag = "3")]
     received_at_unix_ms: u64,
-    #[prost(string, tag = "4")]
-    text: String,
+    /// Text: `bytes` looks the same, and is not copied.
+    #[prost(bytes = "bytes", tag = "4")]
+    text: Bytes,
     #[prost(uint64, tag = "5")]
     session: u64,
     /// Who does not know it goes by `started`.
@@ -171,7 +172,7 @@ pub(super) fn to_head(stored: WireStored) -> Result<Head, FormatError> {
             id: session.id,
             resume_url: session.resume_url,
             ordinal: session.ordinal,
-            shard: session.shard.map(ShardNumber),
+            shard: session.shard.map(ShardSlot),
             total: session.total,
             intents: session.intents,
             transport: session.transport,
@@ -214,12 +215,12 @@ pub(super) fn from_record(record: &Record) -> WireStored {
             WireValue::Members(WireMembers { stamp: members.stamp, list: members.list })
         }
         Record::Pending(event) => WireValue::Pending(WirePending {
-            session: event.session,
-            sequence: event.sequence,
+            session: event.position.session,
+            sequence: event.position.sequence,
             started: event.started || event.handled,
             handled: event.handled,
             received_at_unix_ms: event.received_at_unix_ms,
-            text: event.text,
+            text: event.text.into_bytes(),
         }),
     };
     WireStored { what: Some(what) }
@@ -249,16 +250,16 @@ pub(super) fn to_record(key: RecordKey, stored: WireStored) -> Result<Record, Fo
         (RecordKey::Members(..), Some(WireValue::Members(members))) => {
             Record::Members(Members { stamp: members.stamp, list: members.list })
         }
-        (RecordKey::Pending(session, sequence), Some(WireValue::Pending(event)))
-            if (event.session, event.sequence) == (session, sequence) =>
+        (RecordKey::Pending(position), Some(WireValue::Pending(event)))
+            if Position::new(event.session, event.sequence) == position =>
         {
             Record::Pending(PendingEvent {
-                session,
-                sequence,
+                position,
                 started: event.started,
                 handled: event.handled,
                 received_at_unix_ms: event.received_at_unix_ms,
-                text: event.text,
+                text: ByteString::try_from(event.text)
+                    .map_err(|_| FormatError::Damaged("its fields cannot be read"))?,
             })
         }
         _ => return Err(FormatError::Misplaced),

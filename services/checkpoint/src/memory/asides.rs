@@ -4,16 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, ShardSlot};
 use tokio::time::Instant;
 
-use crate::{KEPT, MOST_SET_ASIDE, Noted, Position, SET_ASIDE_KEPT, SetAside, SetAsideSummary};
+use crate::{KEPT, MOST_SET_ASIDE, NoteAnswer, Position, SET_ASIDE_KEPT, SetAside, SetAsideSummary};
 
 /// Everything that is kept.
 #[derive(Debug, Default)]
 pub(super) struct MemorySetAsides {
-    notes: HashMap<ShardNumber, Notes>,
-    aside: HashMap<ShardNumber, BTreeMap<Position, KeptEvent>>,
+    notes: HashMap<ShardSlot, Notes>,
+    aside: HashMap<ShardSlot, BTreeMap<Position, KeptEvent>>,
 }
 
 #[derive(Debug)]
@@ -32,41 +32,41 @@ struct KeptEvent {
 impl MemorySetAsides {
     pub(super) fn note(
         &mut self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         epoch: Epoch,
         at: Position,
         below: u32,
         now: Instant,
-    ) -> Noted {
+    ) -> NoteAnswer {
         self.notes.retain(|_, notes| notes.expires_at > now);
         let owners = self.notes.get(&shard).and_then(|notes| notes.owners.get(&at));
         let others = owners.into_iter().flatten().filter(|owner| **owner != epoch);
         let before = others.count() as u32;
         if before >= below {
-            return Noted::No { before };
+            return NoteAnswer::No { before };
         }
         let notes =
             self.notes.entry(shard).or_insert_with(|| Notes { owners: BTreeMap::new(), expires_at: now });
         notes.owners.entry(at).or_default().insert(epoch);
         notes.expires_at = now + KEPT;
-        Noted::Yes { before }
+        NoteAnswer::Yes { before }
     }
 
-    pub(super) fn void_notes(&mut self, shard: ShardNumber, at: Option<Position>, owners: &[Epoch]) {
+    pub(super) fn void_notes(&mut self, shard: ShardSlot, at: Option<Position>, owners: &[Epoch]) {
         let Some(notes) = self.notes.get_mut(&shard) else { return };
         for (_, noted_by) in notes.owners.iter_mut().filter(|(event, _)| at.is_none_or(|at| at == **event)) {
             noted_by.retain(|owner| !owners.contains(owner));
         }
     }
 
-    pub(super) fn take_back(&mut self, shard: ShardNumber, at: Position) {
+    pub(super) fn take_back(&mut self, shard: ShardSlot, at: Position) {
         if let Some(notes) = self.notes.get_mut(&shard) {
             notes.owners.remove(&at);
         }
     }
 
     /// How many went to make room.
-    pub(super) fn set_aside(&mut self, shard: ShardNumber, event: &SetAside, now: Instant) -> u32 {
+    pub(super) fn set_aside(&mut self, shard: ShardSlot, event: &SetAside, now: Instant) -> u32 {
         let aside = self.live(shard, now);
         let at = event.summary.at;
         aside.insert(at, KeptEvent { event: event.clone(), since: now });
@@ -82,19 +82,19 @@ impl MemorySetAsides {
         forgotten
     }
 
-    pub(super) fn list_aside(&mut self, shard: ShardNumber, now: Instant) -> Vec<SetAsideSummary> {
+    pub(super) fn list_aside(&mut self, shard: ShardSlot, now: Instant) -> Vec<SetAsideSummary> {
         self.live(shard, now).values().map(|kept| kept.event.summary.clone()).collect()
     }
 
-    pub(super) fn get_aside(&mut self, shard: ShardNumber, at: Position, now: Instant) -> Option<SetAside> {
+    pub(super) fn get_aside(&mut self, shard: ShardSlot, at: Position, now: Instant) -> Option<SetAside> {
         self.live(shard, now).get(&at).map(|kept| kept.event.clone())
     }
 
-    pub(super) fn drop_aside(&mut self, shard: ShardNumber, at: Position, now: Instant) -> bool {
+    pub(super) fn drop_aside(&mut self, shard: ShardSlot, at: Position, now: Instant) -> bool {
         self.live(shard, now).remove(&at).is_some()
     }
 
-    fn live(&mut self, shard: ShardNumber, now: Instant) -> &mut BTreeMap<Position, KeptEvent> {
+    fn live(&mut self, shard: ShardSlot, now: Instant) -> &mut BTreeMap<Position, KeptEvent> {
         let aside = self.aside.entry(shard).or_default();
         aside.retain(|_, kept| now - kept.since < SET_ASIDE_KEPT);
         aside

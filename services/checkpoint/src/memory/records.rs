@@ -6,18 +6,18 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, ShardKey};
 use tokio::time::Instant;
 
 use crate::{
-    Claim, Cursor, Freshness, KEPT, Page, PageRead, RecordKey, StoredCheckpoint, StoredHead, WriteStep,
-    Written, page::PAGE, store::SERIALS,
+    ClaimAnswer, Cursor, Freshness, KEPT, Page, PageRead, RecordKey, StepAnswer, StoredCheckpoint,
+    StoredHead, WriteStep, page::PAGE, store::SERIALS,
 };
 
 /// Everything that is kept.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    shards: HashMap<ShardNumber, Checkpoint>,
+    shards: HashMap<ShardKey, Checkpoint>,
 }
 
 #[derive(Debug)]
@@ -39,11 +39,11 @@ struct Head {
 }
 
 impl Records {
-    pub(super) fn claim(&mut self, shard: ShardNumber, epoch: Epoch, now: Instant) -> Claim {
+    pub(super) fn claim(&mut self, shard: ShardKey, epoch: Epoch, now: Instant) -> ClaimAnswer {
         self.shards.retain(|_, checkpoint| checkpoint.expires_at > now);
         let checkpoint = self.shards.entry(shard).or_insert_with(|| Checkpoint::new(epoch, now));
         if checkpoint.epoch > epoch {
-            return Claim::Outranked(checkpoint.epoch);
+            return ClaimAnswer::Outranked(checkpoint.epoch);
         }
         // A repeated claim, whose first answer was lost, gets that answer again.
         if checkpoint.epoch != epoch {
@@ -52,7 +52,7 @@ impl Records {
         checkpoint.epoch = epoch;
         checkpoint.expires_at = now + KEPT;
         let head = checkpoint.head.as_ref();
-        Claim::Yours(StoredCheckpoint {
+        ClaimAnswer::Yours(StoredCheckpoint {
             serial: checkpoint.serial,
             records: checkpoint.records.len() as u64,
             head: head.map(|head| StoredHead { bytes: head.bytes.clone(), age: now - head.written_at }),
@@ -62,17 +62,17 @@ impl Records {
 
     pub(super) fn write(
         &mut self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
         now: Instant,
-    ) -> Written {
+    ) -> StepAnswer {
         let live = self.live(shard, now);
         let (stored_epoch, stored_serial) =
             live.map_or((Epoch(0), 0), |checkpoint| (checkpoint.epoch, checkpoint.serial));
         if stored_epoch > epoch {
-            return Written::Outranked(stored_epoch);
+            return StepAnswer::Outranked(stored_epoch);
         }
         let known = match live {
             _ if step.fresh => stored_serial <= serial,
@@ -80,7 +80,7 @@ impl Records {
             None => false,
         };
         if !known || serial >= SERIALS {
-            return Written::Lost { serial: stored_serial };
+            return StepAnswer::Lost { serial: stored_serial };
         }
         let before = live.filter(|live| live.epoch == epoch).and_then(|live| live.before);
         if step.fresh {
@@ -97,12 +97,12 @@ impl Records {
             checkpoint.head = Some(Head { bytes: head.bytes.clone(), total: head.total, written_at: now });
         }
         checkpoint.expires_at = now + KEPT;
-        Written::Yes { serial: checkpoint.serial }
+        StepAnswer::Yes { serial: checkpoint.serial }
     }
 
     pub(super) fn read(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
@@ -131,7 +131,7 @@ impl Records {
         PageRead::Page(page)
     }
 
-    pub(super) fn freshness(&self, shard: ShardNumber, now: Instant) -> Option<Freshness> {
+    pub(super) fn freshness(&self, shard: ShardKey, now: Instant) -> Option<Freshness> {
         let checkpoint = self.live(shard, now)?;
         let head = checkpoint.head.as_ref()?;
         Some(Freshness {
@@ -143,11 +143,11 @@ impl Records {
     }
 
     /// The epoch that outranks this one, if one does.
-    pub(super) fn above(&self, shard: ShardNumber, epoch: Epoch, now: Instant) -> Option<Epoch> {
+    pub(super) fn above(&self, shard: ShardKey, epoch: Epoch, now: Instant) -> Option<Epoch> {
         self.live(shard, now).map(|checkpoint| checkpoint.epoch).filter(|known| *known > epoch)
     }
 
-    fn live(&self, shard: ShardNumber, now: Instant) -> Option<&Checkpoint> {
+    fn live(&self, shard: ShardKey, now: Instant) -> Option<&Checkpoint> {
         self.shards.get(&shard).filter(|checkpoint| checkpoint.expires_at > now)
     }
 }

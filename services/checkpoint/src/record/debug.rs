@@ -57,8 +57,7 @@ impl Debug for Head {
 impl Debug for PendingEvent {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         f.debug_struct("PendingEvent")
-            .field("session", &self.session)
-            .field("sequence", &self.sequence)
+            .field("position", &self.position)
             .field("started", &self.started)
             .field("handled", &self.handled)
             .field("received_at_unix_ms", &self.received_at_unix_ms)
@@ -145,12 +144,11 @@ mod tests {
     fn no_content_is_shown() {
         let secret = "what somebody wrote";
         let pending = PendingEvent {
-            session: 1,
-            sequence: 7,
+            position: fleet_model::Position::new(1, 7),
             started: true,
             handled: false,
             received_at_unix_ms: 8,
-            text: secret.to_owned(),
+            text: secret.into(),
         };
         let head = Head {
             session: session("0123456789abcdef"),

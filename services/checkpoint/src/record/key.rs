@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use fleet_model::Position;
+
 /// What a record is about.
 ///
 /// As text a letter and numbers in decimal: `c:81384788765712384`, `m:81384788765712384:2`, `p:1795401774221:4711`.
@@ -17,8 +19,8 @@ pub enum RecordKey {
     Extras(u64),
     /// A block of a guild's members: the guild, and the number of the block.
     Members(u64, u32),
-    /// A pending event: the ordinal of its session, and its sequence there.
-    Pending(u64, u64),
+    /// A pending event.
+    Pending(Position),
 }
 
 /// A text that names no record of ours.
@@ -40,7 +42,7 @@ impl RecordKey {
             | Self::Roles(guild)
             | Self::Extras(guild)
             | Self::Members(guild, _) => Some(guild),
-            Self::Pending(..) => None,
+            Self::Pending(_) => None,
         }
     }
 }
@@ -53,7 +55,7 @@ impl fmt::Display for RecordKey {
             Self::Roles(guild) => write!(f, "r:{guild}"),
             Self::Extras(guild) => write!(f, "x:{guild}"),
             Self::Members(guild, block) => write!(f, "m:{guild}:{block}"),
-            Self::Pending(session, sequence) => write!(f, "p:{session}:{sequence}"),
+            Self::Pending(Position { session, sequence }) => write!(f, "p:{session}:{sequence}"),
         }
     }
 }
@@ -79,7 +81,7 @@ fn parse(text: &str) -> Option<RecordKey> {
         }
         "p" => {
             let (session, sequence) = number.split_once(':')?;
-            Some(RecordKey::Pending(decimal(session)?, decimal(sequence)?))
+            Some(RecordKey::Pending(Position::new(decimal(session)?, decimal(sequence)?)))
         }
         _ => None,
     }
@@ -105,7 +107,7 @@ mod tests {
             (RecordKey::Roles(2), "r:2"),
             (RecordKey::Extras(3), "x:3"),
             (RecordKey::Members(u64::MAX, u32::MAX), "m:18446744073709551615:4294967295"),
-            (RecordKey::Pending(4, 5), "p:4:5"),
+            (RecordKey::Pending(Position::new(4, 5)), "p:4:5"),
         ];
         for (key, text) in texts {
             assert_eq!(key.to_string(), text);

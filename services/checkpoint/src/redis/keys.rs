@@ -1,6 +1,6 @@
 //! Where a checkpoint is.
 
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use redis_link::KeyPrefix;
 
 /// The keys of a shard, in one slot of a cluster: the tag is the owner's whole key.
@@ -24,7 +24,7 @@ pub(super) struct ShardKeys {
 }
 
 impl ShardKeys {
-    pub(super) fn new(prefix: &KeyPrefix, shard: ShardNumber) -> Self {
+    pub(super) fn new(prefix: &KeyPrefix, shard: ShardSlot) -> Self {
         let owner = format!("{{{prefix}:shard:{shard}}}");
         let checkpoint = format!("{owner}:checkpoint");
         let claim = format!("{checkpoint}:claim");
@@ -32,5 +32,24 @@ impl ShardKeys {
         let aside = format!("{owner}:aside");
         let payloads = format!("{aside}:payloads");
         Self { owner, checkpoint, claim, notes, aside, payloads }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet_model::ShardKey;
+
+    use super::*;
+
+    #[test]
+    fn keys_of_a_shard_have_its_slot() {
+        let keys = ShardKeys::new(&"bot".parse().unwrap(), ShardKey::new(3, 8).slot());
+        assert_eq!(keys.owner, "{bot:shard:3}");
+        assert_eq!(
+            [keys.checkpoint, keys.claim],
+            ["{bot:shard:3}:checkpoint", "{bot:shard:3}:checkpoint:claim"]
+        );
+        assert_eq!(keys.notes, "{bot:shard:3}:notes");
+        assert_eq!([keys.aside, keys.payloads], ["{bot:shard:3}:aside", "{bot:shard:3}:aside:payloads"]);
     }
 }

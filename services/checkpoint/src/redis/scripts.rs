@@ -18,39 +18,23 @@ const PAGE: usize = 4 * LARGEST + MIB;
 const ASIDE: usize = LARGEST + MIB;
 
 macro_rules! script {
-    ($name:ident, $file:literal, $largest:ident) => {
+    ($name:ident, $largest:ident, $($file:literal),+) => {
         pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            let code =
-                concat!(include_str!("scripts/stored.lua"), "\n", include_str!(concat!("scripts/", $file)));
-            Script::with_largest_answer(code, $largest)
+            let parts = [include_str!("scripts/stored.lua"), $(include_str!(concat!("scripts/", $file))),+];
+            Script::over_record(&parts, Some($largest))
         });
     };
 }
 
-macro_rules! aside_script {
-    ($name:ident, $file:literal) => {
-        pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            let code = concat!(
-                include_str!("scripts/stored.lua"),
-                "\n",
-                include_str!("scripts/aside.lua"),
-                "\n",
-                include_str!(concat!("scripts/", $file))
-            );
-            Script::with_largest_answer(code, ASIDE)
-        });
-    };
-}
+script!(CLAIM, CHECKPOINT, "claim.lua");
+script!(WRITE, CHECKPOINT, "write.lua");
+script!(READ, PAGE, "read.lua");
+script!(FRESHNESS, CHECKPOINT, "freshness.lua");
 
-script!(CLAIM, "claim.lua", CHECKPOINT);
-script!(WRITE, "write.lua", CHECKPOINT);
-script!(READ, "read.lua", PAGE);
-script!(FRESHNESS, "freshness.lua", CHECKPOINT);
-
-aside_script!(NOTE, "note.lua");
-aside_script!(VOID_NOTES, "void_notes.lua");
-aside_script!(TAKE_BACK, "take_back.lua");
-aside_script!(SET_ASIDE, "set_aside.lua");
-aside_script!(LIST_ASIDE, "list_aside.lua");
-aside_script!(GET_ASIDE, "get_aside.lua");
-aside_script!(DROP_ASIDE, "drop_aside.lua");
+script!(NOTE, ASIDE, "aside.lua", "note.lua");
+script!(VOID_NOTES, ASIDE, "aside.lua", "void_notes.lua");
+script!(TAKE_BACK, ASIDE, "aside.lua", "take_back.lua");
+script!(SET_ASIDE, ASIDE, "aside.lua", "set_aside.lua");
+script!(LIST_ASIDE, ASIDE, "aside.lua", "list_aside.lua");
+script!(GET_ASIDE, ASIDE, "aside.lua", "get_aside.lua");
+script!(DROP_ASIDE, ASIDE, "aside.lua", "drop_aside.lua");

@@ -2,18 +2,14 @@
 //! every worker reads; all else about it is a line of text, so that a list need not read payloads.
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardNumber};
-use redis_link::Script;
+use fleet_model::{Epoch, ShardKey, ShardSlot};
+use redis_link::{Script, ScriptAnswer};
 
-use super::{
-    CheckpointRedisStore,
-    answer::{Answer, failed},
-    keys::ShardKeys,
-    millis, scripts,
-};
+use super::{CheckpointRedisStore, keys::ShardKeys, millis, scripts};
 use crate::{
-    CheckpointStoreError, FORMAT_MIN, Fenced, KEPT, MOST_SET_ASIDE, Noted, PendingEvent, Position, Record,
-    RecordKey, SET_ASIDE_KEPT, SetAside, SetAsideStore, SetAsideSummary, decode_record, encode_record,
+    CheckpointStoreError, FORMAT_MIN, Fenced, KEPT, MOST_SET_ASIDE, NoteAnswer, PendingEvent, Position,
+    Record, RecordKey, SET_ASIDE_KEPT, SetAside, SetAsideStore, SetAsideSummary, decode_record,
+    encode_record,
 };
 
 impl CheckpointRedisStore {
@@ -22,11 +18,10 @@ impl CheckpointRedisStore {
         script: &Script,
         keys: &'a ShardKeys,
         args: &[&[u8]],
-    ) -> Result<Answer<'a>, CheckpointStoreError> {
+    ) -> Result<ScriptAnswer<'a>, CheckpointStoreError> {
         let ShardKeys { owner, checkpoint, claim: _, notes, aside, payloads } = keys;
         let all = [owner.as_str(), checkpoint, notes, aside, payloads];
-        let words = self.link.script(script, &all, args).await.map_err(|error| failed(aside, error))?;
-        Ok(Answer::new(aside, words))
+        Ok(self.link.record_script(script, aside, &all, args).await?)
     }
 }
 
@@ -54,10 +49,10 @@ fn summary(field: &str, line: &[u8]) -> Option<SetAsideSummary> {
     })
 }
 
-fn fenced(answer: &Answer<'_>) -> Result<Fenced, CheckpointStoreError> {
+fn fenced(answer: &ScriptAnswer<'_>) -> Result<Fenced, CheckpointStoreError> {
     match answer.verdict() {
-        "DONE" => Ok(Fenced::Done { forgotten: answer.number(1)? }),
-        "OUTRANKED" => Ok(Fenced::Outranked(answer.epoch(1)?)),
+        "DONE" => Ok(Fenced::Done { forgotten: answer.parse(1)? }),
+        "OUTRANKED" => Ok(Fenced::Outranked(Epoch(answer.parse(1)?))),
         _ => Err(answer.unexpected()),
     }
 }
@@ -66,25 +61,25 @@ fn fenced(answer: &Answer<'_>) -> Result<Fenced, CheckpointStoreError> {
 impl SetAsideStore for CheckpointRedisStore {
     async fn note(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         at: Position,
         below: u32,
-    ) -> Result<Noted, CheckpointStoreError> {
+    ) -> Result<NoteAnswer, CheckpointStoreError> {
         let keys = self.keys(shard);
         let args = [epoch.to_string(), field(at), below.to_string(), millis(KEPT)];
         let answer = self.run_aside(&scripts::NOTE, &keys, &args.each_ref().map(String::as_bytes)).await?;
         match answer.verdict() {
-            "YES" => Ok(Noted::Yes { before: answer.number(1)? }),
-            "NO" => Ok(Noted::No { before: answer.number(1)? }),
-            "OUTRANKED" => Ok(Noted::Outranked(answer.epoch(1)?)),
+            "YES" => Ok(NoteAnswer::Yes { before: answer.parse(1)? }),
+            "NO" => Ok(NoteAnswer::No { before: answer.parse(1)? }),
+            "OUTRANKED" => Ok(NoteAnswer::Outranked(Epoch(answer.parse(1)?))),
             _ => Err(answer.unexpected()),
         }
     }
 
     async fn void_notes(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         at: Option<Position>,
         owners: &[Epoch],
@@ -98,7 +93,7 @@ impl SetAsideStore for CheckpointRedisStore {
 
     async fn take_back(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         at: Position,
     ) -> Result<Fenced, CheckpointStoreError> {
@@ -110,15 +105,14 @@ impl SetAsideStore for CheckpointRedisStore {
 
     async fn set_aside(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         event: &SetAside,
     ) -> Result<Fenced, CheckpointStoreError> {
         let keys = self.keys(shard);
         let SetAside { summary, text } = event;
         let pending = PendingEvent {
-            session: summary.at.session,
-            sequence: summary.at.sequence,
+            position: summary.at,
             started: true,
             handled: false,
             received_at_unix_ms: summary.received_at_unix_ms,
@@ -138,14 +132,14 @@ impl SetAsideStore for CheckpointRedisStore {
         fenced(&self.run_aside(&scripts::SET_ASIDE, &keys, &args).await?)
     }
 
-    async fn list_aside(&self, shard: ShardNumber) -> Result<Vec<SetAsideSummary>, CheckpointStoreError> {
+    async fn list_aside(&self, shard: ShardSlot) -> Result<Vec<SetAsideSummary>, CheckpointStoreError> {
         let keys = self.keys(shard);
         let kept = millis(SET_ASIDE_KEPT);
         let answer = self.run_aside(&scripts::LIST_ASIDE, &keys, &[kept.as_bytes()]).await?;
         if answer.verdict() != "LIST" {
             return Err(answer.unexpected());
         }
-        let unexpected = answer.unexpected();
+        let unexpected: CheckpointStoreError = answer.unexpected();
         let lines = answer.pairs(1).into_iter().map(|(field, line)| summary(&field, &line));
         let mut list: Vec<_> = lines.collect::<Option<_>>().ok_or(unexpected)?;
         list.sort_by_key(|summary: &SetAsideSummary| summary.at);
@@ -154,7 +148,7 @@ impl SetAsideStore for CheckpointRedisStore {
 
     async fn get_aside(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         at: Position,
     ) -> Result<Option<SetAside>, CheckpointStoreError> {
         let keys = self.keys(shard);
@@ -164,10 +158,10 @@ impl SetAsideStore for CheckpointRedisStore {
         match answer.verdict() {
             "NONE" => Ok(None),
             "EVENT" => {
-                let (line, payload) = (answer.bytes(1), answer.bytes(2));
+                let (line, payload) = (answer.take_bytes(1), answer.take_bytes(2));
                 let read = line.zip(payload).and_then(|(line, payload)| {
                     let summary = summary(&field(at), &line)?;
-                    let key = RecordKey::Pending(at.session, at.sequence);
+                    let key = RecordKey::Pending(at);
                     match decode_record(key, &payload) {
                         Ok(Record::Pending(PendingEvent { text, .. })) => Some(SetAside { summary, text }),
                         _ => None,
@@ -179,12 +173,12 @@ impl SetAsideStore for CheckpointRedisStore {
         }
     }
 
-    async fn drop_aside(&self, shard: ShardNumber, at: Position) -> Result<bool, CheckpointStoreError> {
+    async fn drop_aside(&self, shard: ShardSlot, at: Position) -> Result<bool, CheckpointStoreError> {
         let keys = self.keys(shard);
         let at = field(at);
         let answer = self.run_aside(&scripts::DROP_ASIDE, &keys, &[at.as_bytes()]).await?;
         match answer.verdict() {
-            "DROPPED" => Ok(answer.number::<u32>(1)? > 0),
+            "DROPPED" => Ok(answer.parse::<u32>(1)? > 0),
             _ => Err(answer.unexpected()),
         }
     }

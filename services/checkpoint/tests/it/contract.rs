@@ -13,17 +13,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointRedisStore, CheckpointStore, Claim, Cursor, HeadWrite, PageRead, RecordKey, StoredCheckpoint,
-    WriteStep, Written,
+    CheckpointRedisStore, CheckpointStore, ClaimAnswer, Cursor, HeadWrite, PageRead, RecordKey, StepAnswer,
+    StoredCheckpoint, WriteStep,
 };
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, ShardKey};
 use redis_link::{LinkOptions, RedisLink};
 
 /// The store under test.
 type Store = Arc<dyn CheckpointStore>;
 
 /// The shard of most tests, and the epoch of its owner.
-const SHARD: ShardNumber = ShardNumber(3);
+const SHARD: ShardKey = ShardKey::new(3, 8);
 const MINE: Epoch = Epoch(1_760_000_000_000);
 const LOWER: Epoch = Epoch(MINE.0 - 1);
 const HIGHER: Epoch = Epoch(MINE.0 + 1);
@@ -55,15 +55,15 @@ fn with_head(step: WriteStep, text: &'static str) -> WriteStep {
 
 async fn claim(store: &Store, epoch: Epoch) -> StoredCheckpoint {
     match store.claim(SHARD, epoch).await.unwrap() {
-        Claim::Yours(stored) => stored,
-        Claim::Outranked(by) => panic!("outranked by {by}"),
+        ClaimAnswer::Yours(stored) => stored,
+        ClaimAnswer::Outranked(by) => panic!("outranked by {by}"),
     }
 }
 
 /// Writes a step that must be written; the next serial.
 async fn write(store: &Store, serial: u64, step: WriteStep) -> u64 {
     match store.write(SHARD, MINE, serial, &step).await.unwrap() {
-        Written::Yes { serial } => serial,
+        StepAnswer::Yes { serial } => serial,
         refused => panic!("{refused:?} for {step:?}"),
     }
 }

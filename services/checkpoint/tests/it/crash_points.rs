@@ -10,8 +10,8 @@ mod pack;
 mod reader;
 mod writer;
 
-use checkpoint::{CheckpointMemoryStore, CheckpointStore, Written};
-use fleet_model::{Epoch, ShardNumber};
+use checkpoint::{CheckpointMemoryStore, CheckpointStore, StepAnswer};
+use fleet_model::{Epoch, ShardKey};
 use model::{Event, Log};
 use proptest::{
     prelude::*,
@@ -21,7 +21,7 @@ use proptest::{
 use reader::{Harm, restore};
 use writer::{Fault, Writer};
 
-const SHARD: ShardNumber = ShardNumber(0);
+const SHARD: ShardKey = ShardKey::new(0, 1);
 
 /// One write of a checkpoint, and what happens around it.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ async fn run(script: &[Pass], max_bytes: usize, cut: usize, fault: Fault) -> Res
     restored.compare(&log)?;
     if let Some(step) = unsent {
         let late = store.write(SHARD, Epoch(1), first.serial(), &step).await.unwrap();
-        assert_eq!(late, Written::Outranked(Epoch(2)), "the first owner is not dead, only late");
+        assert_eq!(late, StepAnswer::Outranked(Epoch(2)), "the first owner is not dead, only late");
     }
     let mut second = Writer::resume(store.clone(), Epoch(2), fault, max_bytes, restored, &log);
     let mut endless = usize::MAX;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use discord_rest::{
-    BucketHeaders, Budget, BudgetState, Caller, PermitAnswer, PermitReport, PermitRequest, RateLimit, Scope,
+    BucketHeaders, Budget, BudgetAnswer, BudgetReport, BudgetRequest, BudgetState, Caller, RateLimit, Scope,
     StopReason, WaitReason,
 };
 use http::HeaderValue;
@@ -25,8 +25,8 @@ fn token(token: &'static str) -> Caller {
     Caller::of(Some(&HeaderValue::from_static(token)))
 }
 
-fn ask_for(pattern: &str, major: &str) -> PermitRequest {
-    PermitRequest {
+fn ask_for(pattern: &str, major: &str) -> BudgetRequest {
+    BudgetRequest {
         permit: PERMITS.fetch_add(1, Ordering::Relaxed),
         caller: token("Bot t"),
         per_second: Some(50),
@@ -36,7 +36,7 @@ fn ask_for(pattern: &str, major: &str) -> PermitRequest {
     }
 }
 
-fn ask() -> PermitRequest {
+fn ask() -> BudgetRequest {
     ask_for(MESSAGES, "7")
 }
 
@@ -50,24 +50,24 @@ fn seen(remaining: u32, reset_after_ms: u64, reset: u64) -> BucketHeaders {
     }
 }
 
-fn answered(ask: &PermitRequest, seen: Option<BucketHeaders>) -> PermitReport {
-    PermitReport { ask: ask.clone(), status: Some(200), seen, limited: None, judges_token: true }
+fn answered(ask: &BudgetRequest, seen: Option<BucketHeaders>) -> BudgetReport {
+    BudgetReport { ask: ask.clone(), status: Some(200), seen, limited: None, judges_token: true }
 }
 
-fn refused(ask: &PermitRequest, status: u16, limited: Option<(Scope, u64)>) -> PermitReport {
+fn refused(ask: &BudgetRequest, status: u16, limited: Option<(Scope, u64)>) -> BudgetReport {
     let limited =
         limited.map(|(scope, after)| RateLimit { scope, retry_after: Duration::from_millis(after) });
-    PermitReport { ask: ask.clone(), status: Some(status), seen: None, limited, judges_token: true }
+    BudgetReport { ask: ask.clone(), status: Some(status), seen: None, limited, judges_token: true }
 }
 
-async fn goes(budget: &Arc<dyn Budget>, ask: &PermitRequest) {
-    assert_eq!(budget.ask(ask).await.unwrap(), PermitAnswer::Go(Duration::ZERO), "{ask:?}");
+async fn goes(budget: &Arc<dyn Budget>, ask: &BudgetRequest) {
+    assert_eq!(budget.ask(ask).await.unwrap(), BudgetAnswer::Go(Duration::ZERO), "{ask:?}");
 }
 
 /// It waits for this reason; for how long.
-async fn waits(budget: &Arc<dyn Budget>, ask: &PermitRequest, why: WaitReason) -> Duration {
+async fn waits(budget: &Arc<dyn Budget>, ask: &BudgetRequest, why: WaitReason) -> Duration {
     match budget.ask(ask).await.unwrap() {
-        PermitAnswer::Wait(wait, reason) if reason == why => wait,
+        BudgetAnswer::Wait(wait, reason) if reason == why => wait,
         other => panic!("it should wait for {why:?}: {other:?}"),
     }
 }
@@ -103,7 +103,7 @@ pub(crate) async fn two_never_send_more_than_the_global_limit(pair: Pair) {
         for number in 0..60 {
             let before = Instant::now();
             // Routes of their own: nothing but the global limit holds them up.
-            let PermitAnswer::Go(after) = budget.ask(&ask_for(&format!("GET /{number}"), "")).await.unwrap()
+            let BudgetAnswer::Go(after) = budget.ask(&ask_for(&format!("GET /{number}"), "")).await.unwrap()
             else {
                 // The other's of the same number is the first of its route.
                 continue;
@@ -125,16 +125,16 @@ pub(crate) async fn two_never_send_more_than_the_global_limit(pair: Pair) {
 }
 
 pub(crate) async fn another_token_and_the_exempt_are_not_held_up([one, two]: Pair) {
-    let small = |pattern: &str| PermitRequest { per_second: Some(2), ..ask_for(pattern, "") };
+    let small = |pattern: &str| BudgetRequest { per_second: Some(2), ..ask_for(pattern, "") };
     for number in 0..2 {
         goes(&one, &small(&format!("GET /{number}"))).await;
     }
-    let hurried = PermitRequest { patience: Duration::from_millis(20), ..small("GET /2") };
+    let hurried = BudgetRequest { patience: Duration::from_millis(20), ..small("GET /2") };
     let wait = waits(&two, &hurried, WaitReason::Global).await;
     assert!(wait > Duration::from_millis(20) && wait <= Duration::from_millis(1_050), "{wait:?}");
-    goes(&two, &PermitRequest { caller: token("Bot u"), ..small("GET /2") }).await;
-    goes(&two, &PermitRequest { caller: Caller::open(), per_second: None, ..small("GET /3") }).await;
-    let PermitAnswer::Go(after) = two.ask(&small("GET /4")).await.unwrap() else { panic!("it can wait") };
+    goes(&two, &BudgetRequest { caller: token("Bot u"), ..small("GET /2") }).await;
+    goes(&two, &BudgetRequest { caller: Caller::open(), per_second: None, ..small("GET /3") }).await;
+    let BudgetAnswer::Go(after) = two.ask(&small("GET /4")).await.unwrap() else { panic!("it can wait") };
     assert!(!after.is_zero() && after <= Duration::from_millis(1_050), "{after:?}");
 }
 
@@ -241,14 +241,14 @@ pub(crate) async fn a_global_429_stops_all_but_the_exempt(pair: Pair) {
     let limited = ask();
     goes(one, &limited).await;
     one.report(&refused(&limited, 429, Some((Scope::Global, 5_000)))).await.unwrap();
-    let PermitAnswer::Go(after) = two.ask(&ask_for("GET /guilds/:id", "1")).await.unwrap() else {
+    let BudgetAnswer::Go(after) = two.ask(&ask_for("GET /guilds/:id", "1")).await.unwrap() else {
         panic!("it can wait that long")
     };
     assert!(after > Duration::from_secs(2) && after <= Duration::from_secs(5), "{after:?}");
-    let hurried = PermitRequest { patience: Duration::from_millis(100), ..ask() };
+    let hurried = BudgetRequest { patience: Duration::from_millis(100), ..ask() };
     waits(two, &hurried, WaitReason::Global).await;
-    goes(two, &PermitRequest { caller: Caller::open(), per_second: None, ..ask() }).await;
-    goes(two, &PermitRequest { caller: token("Bot u"), ..ask() }).await;
+    goes(two, &BudgetRequest { caller: Caller::open(), per_second: None, ..ask() }).await;
+    goes(two, &BudgetRequest { caller: token("Bot u"), ..ask() }).await;
 }
 
 pub(crate) async fn a_limit_within_the_bucket_stops_nothing(pair: Pair) {
@@ -275,10 +275,10 @@ pub(crate) async fn the_breaker_opens_for_all([one, two]: Pair) {
     let (open, why) = told.breaker.unwrap();
     assert_eq!(why, StopReason::Breaker);
     assert!(open > Duration::from_secs(590) && open <= Duration::from_secs(620), "{open:?}");
-    for other in [ask, PermitRequest { caller: Caller::open(), per_second: None, ..ask_for("POST /x", "") }] {
+    for other in [ask, BudgetRequest { caller: Caller::open(), per_second: None, ..ask_for("POST /x", "") }] {
         let answer = one.ask(&other).await.unwrap();
         assert!(
-            matches!(answer, PermitAnswer::Stop(left, StopReason::Breaker) if left <= open),
+            matches!(answer, BudgetAnswer::Stop(left, StopReason::Breaker) if left <= open),
             "{answer:?}"
         );
     }
@@ -290,7 +290,7 @@ pub(crate) async fn a_ban_by_address_opens_the_breaker([one, two]: Pair) {
         told.breaker.is_some_and(|(left, why)| left > Duration::from_secs(890) && why == StopReason::Blocked)
     );
     for budget in [&one, &two] {
-        assert!(matches!(budget.ask(&ask()).await.unwrap(), PermitAnswer::Stop(_, StopReason::Blocked)));
+        assert!(matches!(budget.ask(&ask()).await.unwrap(), BudgetAnswer::Stop(_, StopReason::Blocked)));
         let open = budget.breaker().await.unwrap();
         assert!(
             open.is_some_and(|(left, why)| left > Duration::from_secs(890) && why == StopReason::Blocked)
@@ -302,10 +302,10 @@ pub(crate) async fn a_refused_token_is_refused_everywhere([one, two]: Pair) {
     one.report(&refused(&ask(), 401, None)).await.unwrap();
     let answer = two.ask(&ask()).await.unwrap();
     assert!(
-        matches!(answer, PermitAnswer::Stop(left, StopReason::Token) if left <= Duration::from_mins(1)),
+        matches!(answer, BudgetAnswer::Stop(left, StopReason::Token) if left <= Duration::from_mins(1)),
         "{answer:?}"
     );
-    goes(&two, &PermitRequest { caller: token("Bot u"), ..ask() }).await;
+    goes(&two, &BudgetRequest { caller: token("Bot u"), ..ask() }).await;
 }
 
 pub(crate) async fn a_good_token_has_two_mistakes_free([one, two]: Pair) {
@@ -316,10 +316,10 @@ pub(crate) async fn a_good_token_has_two_mistakes_free([one, two]: Pair) {
         budget.report(&refusal).await.unwrap();
         goes(budget, &ask).await;
     }
-    one.report(&PermitReport { judges_token: false, ..refusal.clone() }).await.unwrap();
+    one.report(&BudgetReport { judges_token: false, ..refusal.clone() }).await.unwrap();
     goes(&one, &ask).await;
     one.report(&refusal).await.unwrap();
-    assert!(matches!(two.ask(&ask).await.unwrap(), PermitAnswer::Stop(_, StopReason::Token)));
+    assert!(matches!(two.ask(&ask).await.unwrap(), BudgetAnswer::Stop(_, StopReason::Token)));
 }
 
 pub(crate) async fn a_route_without_headers_is_not_waited_for([one, two]: Pair) {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use discord_rest::{
-    Budget, Caller, FleetShare, LimitRules, PermitAnswer, PermitReport, PermitRequest, RedisBudget,
+    Budget, BudgetAnswer, BudgetReport, BudgetRequest, Caller, FleetShare, LimitRules, RedisBudget,
     RestMetrics, RestStatus, SharedBudget, StopReason,
 };
 use futures_util::future::join_all;
@@ -27,8 +27,8 @@ fn fleet(workers: u32) -> Vec<Arc<SharedBudget>> {
         .collect()
 }
 
-fn ask(number: u64) -> PermitRequest {
-    PermitRequest {
+fn ask(number: u64) -> BudgetRequest {
+    BudgetRequest {
         permit: number,
         caller: Caller::of(Some(&HeaderValue::from_static("Bot t"))),
         per_second: Some(50),
@@ -43,11 +43,11 @@ async fn sends(budget: &SharedBudget, until: Instant) -> Vec<Instant> {
     let mut turns = Vec::new();
     loop {
         match budget.ask(&ask(turns.len() as u64)).await.unwrap() {
-            PermitAnswer::Go(after) if Instant::now() + after < until => {
+            BudgetAnswer::Go(after) if Instant::now() + after < until => {
                 turns.push(Instant::now() + after);
                 sleep(after).await;
             }
-            PermitAnswer::Go(_) => return turns,
+            BudgetAnswer::Go(_) => return turns,
             other => panic!("no turn: {other:?}"),
         }
     }
@@ -78,7 +78,7 @@ async fn invalid_requests_of_all_workers_stay_below_the_ban() {
         for budget in fleet(workers) {
             let ask = ask(0);
             let refused =
-                PermitReport { ask, status: Some(403), seen: None, limited: None, judges_token: true };
+                BudgetReport { ask, status: Some(403), seen: None, limited: None, judges_token: true };
             loop {
                 sum += 1;
                 if budget.report(&refused).await.unwrap().breaker.is_some() {

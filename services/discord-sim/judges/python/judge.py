@@ -19,7 +19,7 @@ async def connect(bot):
 
 
 async def complete(sim, messages):
-    """Ends the stream of messages: all of them came, once, those of a shard in order."""
+    """Ends the stream of messages: all of them came once, and each shard's in order."""
     await sim.fault("event_rate", per_second=0)
     total = (await sim.ask("/sim/ledger"))["messages"]
     await messages.at_least(total)
@@ -27,7 +27,7 @@ async def complete(sim, messages):
     assert sorted(number for _, number in numbers) == list(range(1, total + 1)), "each once"
     for shard in range(SHARDS):
         own = [number for owner, number in numbers if owner == shard]
-        assert own == sorted(own), f"those of shard {shard} in order"
+        assert own == sorted(own), f"messages of shard {shard} in order"
     saw(total, "messages, each once")
 
 

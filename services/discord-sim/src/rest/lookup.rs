@@ -123,6 +123,13 @@ impl Rest {
         let user = world.find_user(direct_channel_id(id)).ok_or(RestError::UNKNOWN_CHANNEL)?;
         Ok(ChannelRef::Direct { id, user })
     }
+
+    /// Finds a channel in which messages can be written.
+    pub(crate) fn text_place(&self, channel: &str) -> Result<ChannelRef, RestError> {
+        let place = self.place(parse_id("channel_id", channel)?)?;
+        let category = matches!(&place, ChannelRef::Guild { channel, .. } if channel["type"] == 4);
+        if category { Err(RestError::NOT_A_TEXT_CHANNEL) } else { Ok(place) }
+    }
 }
 
 #[cfg(test)]

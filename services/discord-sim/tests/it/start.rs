@@ -113,7 +113,7 @@ async fn port_in_use_is_an_error_with_the_address() {
     let sim = start(quick()).await;
     let error = Sim::start(SimConfig { listen: sim.addr(), ..quick() }).await.unwrap_err();
     assert!(matches!(error, StartError::Listen { .. }));
-    assert_eq!(error.to_string(), format!("can't listen on {}", sim.addr()));
+    assert_eq!(error.to_string(), format!("cannot bind {}", sim.addr()));
     sim.shutdown().await;
 }
 

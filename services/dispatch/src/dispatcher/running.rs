@@ -29,7 +29,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
         let Started { ticket, item, alone } = started;
         let span = tracing::info_span!(
             "handle_event",
-            kind = item.kind.as_str(),
+            kind = &*item.kind,
             sequence = item.sequence,
             shard = shared.shard,
             epoch = shared.epoch
@@ -154,7 +154,7 @@ impl<T, H: ?Sized> Shared<T, H> {
 
 fn tell<T>(panic: &Panic, event: &Delivery<T>) {
     tracing::error!(
-        kind = event.kind().as_str(),
+        kind = event.kind(),
         sequence = event.sequence(),
         lane = event.lane(),
         panic = panic.message,

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
-use Told::{Began, Ended};
+use HandlerEvent::{Began, Ended};
 
 mod careful;
 
@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What the handler of a test does with an event.
 #[derive(Clone, Debug)]
-enum Act {
+enum Step {
     /// Ends at once.
     Nothing,
     /// Waits until the gate lets one through.
@@ -30,36 +30,36 @@ enum Act {
 
 /// Tells of each start and end, and does what the event says.
 struct Scripted {
-    told: mpsc::UnboundedSender<Told>,
+    seen: mpsc::UnboundedSender<HandlerEvent>,
     gate: Semaphore,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+enum HandlerEvent {
     Began(u64),
     Ended(u64),
 }
 
 #[async_trait]
-impl Handler<Act> for Scripted {
-    async fn handle(&self, event: &Delivery<Act>) {
-        let _ = self.told.send(Began(event.sequence()));
+impl Handler<Step> for Scripted {
+    async fn handle(&self, event: &Delivery<Step>) {
+        let _ = self.seen.send(Began(event.sequence()));
         match event.payload() {
-            Act::Nothing => {}
-            Act::Wait => self.gate.acquire().await.unwrap().forget(),
-            Act::Panic => {
+            Step::Nothing => {}
+            Step::Wait => self.gate.acquire().await.unwrap().forget(),
+            Step::Panic => {
                 tokio::task::yield_now().await;
                 panic!("sequence {}", event.sequence());
             }
         }
-        let _ = self.told.send(Ended(event.sequence()));
+        let _ = self.seen.send(Ended(event.sequence()));
     }
 }
 
 struct World {
-    dispatcher: Dispatcher<Act, Scripted>,
+    dispatcher: Dispatcher<Step, Scripted>,
     handler: Arc<Scripted>,
-    told: mpsc::UnboundedReceiver<Told>,
+    seen: mpsc::UnboundedReceiver<HandlerEvent>,
     metrics: DispatchMetrics,
     stragglers: TaskTracker,
     now: Arc<AtomicU64>,
@@ -67,8 +67,8 @@ struct World {
 
 impl World {
     fn new(limits: Limits) -> Self {
-        let (tell, told) = mpsc::unbounded_channel();
-        let handler = Arc::new(Scripted { told: tell, gate: Semaphore::new(0) });
+        let (sender, seen) = mpsc::unbounded_channel();
+        let handler = Arc::new(Scripted { seen: sender, gate: Semaphore::new(0) });
         let now = Arc::new(AtomicU64::new(0));
         let clock = now.clone();
         let setup = Setup {
@@ -80,16 +80,16 @@ impl World {
             metrics: DispatchMetrics::default(),
         };
         let (metrics, stragglers) = (setup.metrics.clone(), setup.stragglers.clone());
-        Self { dispatcher: Dispatcher::start(setup, 3, 70), handler, told, metrics, stragglers, now }
+        Self { dispatcher: Dispatcher::start(setup, 3, 70), handler, seen, metrics, stragglers, now }
     }
 
-    fn push(&self, sequence: u64, lane: u64, payload: Act) {
+    fn push(&self, sequence: u64, lane: u64, payload: Step) {
         self.dispatcher.push(item(sequence, Some(lane), payload)).unwrap();
     }
 
-    async fn expect(&mut self, told: impl IntoIterator<Item = Told>) {
-        for told in told {
-            assert_eq!(self.told.recv().await, Some(told));
+    async fn expect(&mut self, seen: impl IntoIterator<Item = HandlerEvent>) {
+        for seen in seen {
+            assert_eq!(self.seen.recv().await, Some(seen));
         }
     }
 
@@ -114,9 +114,9 @@ fn item<T>(sequence: u64, lane: Option<u64>, payload: T) -> Item<T> {
 #[tokio::test]
 async fn in_order_in_a_lane_and_lanes_side_by_side() {
     let mut world = World::new(Limits::default());
-    world.push(1, 1, Act::Wait);
-    world.push(2, 1, Act::Nothing);
-    world.push(3, 2, Act::Nothing);
+    world.push(1, 1, Step::Wait);
+    world.push(2, 1, Step::Nothing);
+    world.push(3, 2, Step::Nothing);
     // Sequence 3 passes 1, which waits; 2 does not.
     world.expect([Began(1), Began(3), Ended(3)]).await;
     assert_eq!(world.pending(), [(1, true), (2, false)]);
@@ -127,11 +127,11 @@ async fn in_order_in_a_lane_and_lanes_side_by_side() {
 #[tokio::test]
 async fn full_gives_back_and_does_not_wait() {
     let mut world = World::new(Limits { items: 2, ..Limits::default() });
-    world.push(1, 1, Act::Wait);
-    world.push(2, 2, Act::Wait);
+    world.push(1, 1, Step::Wait);
+    world.push(2, 2, Step::Wait);
     assert!(!world.dispatcher.has_room(0));
     assert!(world.dispatcher.fill_with(0) > 1.0);
-    let refused = world.dispatcher.push(item(3, None, Act::Nothing)).unwrap_err();
+    let refused = world.dispatcher.push(item(3, None, Step::Nothing)).unwrap_err();
     assert!(matches!(refused, Refused::Full(_)));
     assert_eq!(refused.into_item().sequence, 3);
     world.expect([Began(1), Began(2)]).await;
@@ -141,18 +141,18 @@ async fn full_gives_back_and_does_not_wait() {
 async fn bounds_count_items_and_bytes_and_end_with_the_shut() {
     let world = World::new(Limits { items: 8, bytes: 40, ..Limits::default() });
     assert!(world.dispatcher.has_room(40) && world.dispatcher.at_most_half());
-    world.push(1, 1, Act::Wait);
-    world.push(2, 2, Act::Wait);
+    world.push(1, 1, Step::Wait);
+    world.push(2, 2, Step::Wait);
     assert!(world.dispatcher.at_most_half(), "20 of 40 bytes");
-    world.push(3, 3, Act::Wait);
+    world.push(3, 3, Step::Wait);
     assert!(!world.dispatcher.at_most_half() && !world.dispatcher.has_room(11), "30 of 40 bytes");
-    world.dispatcher.push_over_bound(Item { bytes: 100, ..item(4, Some(4), Act::Wait) }).unwrap();
+    world.dispatcher.push_over_bound(Item { bytes: 100, ..item(4, Some(4), Step::Wait) }).unwrap();
     assert_eq!(world.pending().len(), 4);
 
     assert!(!world.dispatcher.is_shut());
     world.dispatcher.shut();
     assert!(world.dispatcher.is_shut());
-    let refused = world.dispatcher.push_over_bound(item(5, Some(5), Act::Nothing)).unwrap_err();
+    let refused = world.dispatcher.push_over_bound(item(5, Some(5), Step::Nothing)).unwrap_err();
     assert!(matches!(refused, Refused::Closed(item) if item.sequence == 5));
 }
 
@@ -160,7 +160,7 @@ async fn bounds_count_items_and_bytes_and_end_with_the_shut() {
 async fn drained_to_half_wakes_at_half() {
     let mut world = World::new(Limits { items: 4, ..Limits::default() });
     for sequence in 1..=4 {
-        world.push(sequence, sequence, Act::Wait);
+        world.push(sequence, sequence, Step::Wait);
     }
     let dispatcher = world.dispatcher.clone();
     let drained = tokio::spawn(async move { dispatcher.drained_to_half().await });
@@ -179,8 +179,8 @@ async fn drained_to_half_wakes_at_half() {
 #[tokio::test]
 async fn a_panic_is_counted_and_its_lane_goes_on() {
     let mut world = World::new(Limits::default());
-    world.push(1, 1, Act::Panic);
-    world.push(2, 1, Act::Nothing);
+    world.push(1, 1, Step::Panic);
+    world.push(2, 1, Step::Nothing);
     world.expect([Began(1), Began(2), Ended(2)]).await;
     let closed = world.dispatcher.close(Duration::from_secs(1)).await;
     assert!(closed.unstarted.is_empty() && closed.still_running == 0);
@@ -196,7 +196,7 @@ async fn a_panic_is_counted_and_its_lane_goes_on() {
 async fn closing_waits_no_longer_than_its_patience() {
     let mut world = World::new(Limits { at_once: 2, ..Limits::default() });
     for sequence in 1..=4 {
-        world.push(sequence, sequence, Act::Wait);
+        world.push(sequence, sequence, Step::Wait);
     }
     world.expect([Began(1), Began(2)]).await;
     let from = tokio::time::Instant::now();
@@ -205,7 +205,7 @@ async fn closing_waits_no_longer_than_its_patience() {
     assert_eq!(closed.unstarted.iter().map(|item| item.sequence).collect::<Vec<_>>(), [3, 4]);
     assert_eq!(closed.still_running, 2);
     assert_eq!(world.pending(), [(1, true), (2, true)]);
-    let refused = world.dispatcher.push(item(5, None, Act::Nothing)).unwrap_err();
+    let refused = world.dispatcher.push(item(5, None, Step::Nothing)).unwrap_err();
     assert!(matches!(refused, Refused::Closed(_)) && !world.dispatcher.has_room(0));
     // The slow ones go on to their end, and the owner of the process can wait for them.
     world.stragglers.close();
@@ -214,32 +214,32 @@ async fn closing_waits_no_longer_than_its_patience() {
     world.stragglers.wait().await;
     world.expect([Ended(1), Ended(2)]).await;
     assert_eq!(world.pending(), []);
-    assert_eq!(world.told.try_recv(), Err(mpsc::error::TryRecvError::Empty));
+    assert_eq!(world.seen.try_recv(), Err(mpsc::error::TryRecvError::Empty));
 }
 
 /// Waits before each event until the test releases it.
 struct Hesitant {
-    told: mpsc::UnboundedSender<Told>,
+    seen: mpsc::UnboundedSender<HandlerEvent>,
     gate: Semaphore,
 }
 
 #[async_trait]
 impl Handler<()> for Hesitant {
     async fn admit(&self, event: &Delivery<()>) -> Admission {
-        let _ = self.told.send(Began(event.sequence()));
+        let _ = self.seen.send(Began(event.sequence()));
         self.gate.acquire().await.unwrap().forget();
         Admission::Handle
     }
 
     async fn handle(&self, event: &Delivery<()>) {
-        let _ = self.told.send(Ended(event.sequence()));
+        let _ = self.seen.send(Ended(event.sequence()));
     }
 }
 
 #[tokio::test]
 async fn shut_dispatcher_calls_no_handler_even_for_started_events() {
-    let (told, mut words) = mpsc::unbounded_channel();
-    let handler = Arc::new(Hesitant { told, gate: Semaphore::new(0) });
+    let (seen, mut words) = mpsc::unbounded_channel();
+    let handler = Arc::new(Hesitant { seen, gate: Semaphore::new(0) });
     let setup = Setup {
         handler: handler.clone(),
         limits: Limits::default(),
@@ -267,8 +267,8 @@ async fn shut_dispatcher_calls_no_handler_even_for_started_events() {
 #[tokio::test(start_paused = true)]
 async fn closing_returns_as_soon_as_nothing_runs() {
     let mut world = World::new(Limits { at_once: 1, ..Limits::default() });
-    world.push(1, 1, Act::Wait);
-    world.push(2, 2, Act::Wait);
+    world.push(1, 1, Step::Wait);
+    world.push(2, 2, Step::Wait);
     world.expect([Began(1)]).await;
     let closing = tokio::spawn({
         let dispatcher = world.dispatcher.clone();
@@ -290,8 +290,8 @@ async fn closing_returns_as_soon_as_nothing_runs() {
 #[tokio::test(start_paused = true)]
 async fn a_close_that_is_dropped_loses_nothing() {
     let mut world = World::new(Limits { at_once: 1, ..Limits::default() });
-    world.push(1, 1, Act::Wait);
-    world.push(2, 1, Act::Wait);
+    world.push(1, 1, Step::Wait);
+    world.push(2, 1, Step::Wait);
     world.expect([Began(1)]).await;
     let dropped = tokio::time::timeout(Duration::from_secs(1), world.dispatcher.close(Duration::MAX)).await;
     assert!(dropped.is_err());
@@ -310,14 +310,14 @@ async fn figures_and_the_wait_are_by_the_owners_clock() {
         }
     }
     let world = World::new(Limits::default());
-    world.push(1, 1, Act::Wait);
+    world.push(1, 1, Step::Wait);
     world.now.store(7, Ordering::Relaxed);
     let figures = world.dispatcher.figures();
     assert_eq!((figures.len, figures.bytes, figures.oldest), (1, 10, Some(Duration::from_secs(7))));
 
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (sender, mut seen) = mpsc::unbounded_channel();
     let setup = Setup {
-        handler: Arc::new(Waited(tell)) as Arc<dyn Handler<()>>,
+        handler: Arc::new(Waited(sender)) as Arc<dyn Handler<()>>,
         limits: Limits::default(),
         runtime: runtime::Handle::current(),
         stragglers: TaskTracker::new(),
@@ -326,17 +326,17 @@ async fn figures_and_the_wait_are_by_the_owners_clock() {
     };
     // A handler that is chosen at run time will do.
     Dispatcher::start(setup, 0, 1).push(item(1, None, ())).unwrap();
-    assert_eq!(told.recv().await, Some(Duration::from_secs(7)));
+    assert_eq!(seen.recv().await, Some(Duration::from_secs(7)));
 }
 
 #[tokio::test]
 async fn a_panic_while_looking_at_what_is_pending_stops_nothing() {
     let mut world = World::new(Limits::default());
-    world.push(1, 1, Act::Nothing);
+    world.push(1, 1, Step::Nothing);
     let dispatcher = world.dispatcher.clone();
     let looked = tokio::spawn(async move { dispatcher.pending(|_| panic!("while it looks")) });
     assert!(looked.await.is_err());
-    world.push(2, 1, Act::Nothing);
+    world.push(2, 1, Step::Nothing);
     world.expect([Began(1), Ended(1), Began(2), Ended(2)]).await;
 }
 
@@ -355,9 +355,9 @@ impl Handler<()> for Blocks {
 async fn a_handler_that_blocks_its_thread_blocks_handlers_at_most() {
     let handlers = runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let (release, blocked) = blocking::channel();
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (sender, mut seen) = mpsc::unbounded_channel();
     let setup = Setup {
-        handler: Arc::new(Blocks(Mutex::new(blocked), tell)),
+        handler: Arc::new(Blocks(Mutex::new(blocked), sender)),
         limits: Limits { items: 4, ..Limits::default() },
         runtime: handlers.handle().clone(),
         stragglers: TaskTracker::new(),
@@ -366,7 +366,7 @@ async fn a_handler_that_blocks_its_thread_blocks_handlers_at_most() {
     };
     let dispatcher = Dispatcher::start(setup, 0, 1);
     dispatcher.push(item(1, Some(1), ())).unwrap();
-    told.recv().await.unwrap();
+    seen.recv().await.unwrap();
     // The only thread of the handlers' runtime is blocked now; this one is not.
     for sequence in 2..=4 {
         dispatcher.push(item(sequence, Some(sequence), ())).unwrap();
@@ -392,8 +392,8 @@ async fn what_its_runtime_dropped_stays_pending() {
     let mut world = World::new(Limits::default());
     let setup = Setup { runtime: handlers.handle().clone(), ..world.dispatcher.0.setup.clone() };
     world.dispatcher = Dispatcher::start(setup, 3, 71);
-    world.push(1, 1, Act::Wait);
-    world.push(2, 1, Act::Wait);
+    world.push(1, 1, Step::Wait);
+    world.push(2, 1, Step::Wait);
     world.expect([Began(1)]).await;
     world.stragglers.close();
     handlers.shutdown_background();

@@ -2,8 +2,6 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use crate::item::Kind;
-
 /// Discord drops an interaction's token when it was not answered for so long
 /// ([Interaction Callback](https://discord.com/developers/docs/interactions/receiving-and-responding#interaction-callback)).
 pub const INTERACTION_LIFE: Duration = Duration::from_secs(3);
@@ -88,8 +86,7 @@ impl Default for ShedOrder {
 impl ShedOrder {
     /// Whether an event is to be left out. `age` is the time since it happened: an interaction's counts from the moment in its
     /// id, not from when it was received, which a resume makes later. `fill` is the fill of the queue with the event in it.
-    pub fn sheds(&self, kind: &Kind, age: Duration, fill: f64) -> bool {
-        let kind = kind.as_str();
+    pub fn sheds(&self, kind: &str, age: Duration, fill: f64) -> bool {
         if kind == INTERACTION {
             return fill >= REST_AT && age >= INTERACTION_LIFE;
         }

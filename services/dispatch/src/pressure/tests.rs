@@ -124,8 +124,7 @@ fn an_overflow_while_it_sheds_is_not_calm() {
 
 /// At which fill, in hundredths, a kind of this age begins to be left out.
 fn begins(order: &ShedOrder, kind: &str, age: Duration) -> Option<u32> {
-    let kind = kind.into();
-    let sheds = |fill: u32| order.sheds(&kind, age, f64::from(fill) / 100.0 + 1e-9);
+    let sheds = |fill: u32| order.sheds(kind, age, f64::from(fill) / 100.0 + 1e-9);
     let first = (0..=200).find(|fill| sheds(*fill));
     assert!(first.is_none_or(|first| (first..=200).all(sheds)), "the fuller, the more is left out");
     first

@@ -1,8 +1,8 @@
--- KEYS: the stream, its state, the mark that this very message was sent. ARGV: channel, message, a generation to set if the stream
+-- KEYS: the stream, its state, the mark that this message was sent. ARGV: channel, message, a generation to set if the stream
 -- has no generation, longest length of the stream, its largest size in bytes.
--- A cluster client sends a script again when the connection broke before the answer: the mark makes the second do nothing.
--- The state tells where the stream is, so a subscriber finds out with one cheap read whether it has everything. A Redis
--- that lost its keys starts a new generation, which cannot be taken for the old one going on.
+-- A cluster client sends a script again when the connection broke before the answer: because of the mark the second call does nothing.
+-- The state names the stream's end, so a subscriber sees with one cheap read whether it has everything. A Redis
+-- that lost its keys starts a new generation, so that subscribers don't mistake it for the old one.
 -- Each entry has the total bytes written up to its end, so that the first entry gives the stream's size.
 local sent = redis.call('GET', KEYS[3])
 if sent then return sent end

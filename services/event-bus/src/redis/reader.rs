@@ -175,7 +175,7 @@ impl Reader {
     fn deliver(&self, stamp: &Stamp, message: &str) {
         let delivery = match wire::decode(&stamp.id.to_string(), message) {
             Some(message) => Delivery::Message(message),
-            None => Delivery::Missed { count: Some(1), reason: "the broadcast can't be read".to_owned() },
+            None => Delivery::Missed { count: Some(1), reason: "the broadcast cannot be read".to_owned() },
         };
         self.shared.outlets.deliver(stamp, &delivery);
     }

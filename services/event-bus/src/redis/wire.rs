@@ -4,7 +4,7 @@
 
 use std::{str::FromStr, sync::Arc};
 
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use redis_link::KeyPrefix;
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +78,7 @@ struct Json {
     manager: Option<String>,
     /// The shard for which its sender speaks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    shard: Option<ShardNumber>,
+    shard: Option<ShardSlot>,
     body: String,
     sender: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,7 +162,7 @@ mod tests {
         struct Before {
             kind: String,
         }
-        for from in [None, Some(ShardNumber(7))] {
+        for from in [None, Some(ShardSlot(7))] {
             let message = NewMessage {
                 kind: "k".into(),
                 body: "1".into(),

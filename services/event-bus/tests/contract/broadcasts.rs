@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use event_bus::{BusError, BusStatus, MAX_BODY, NewMessage, Recipient};
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use tokio::time::timeout;
 
 use crate::{End, PATIENCE, message, next_bodies, next_message, next_missed, publish};
@@ -25,7 +25,7 @@ pub(crate) async fn everyone_gets_a_message((one, two): (End, End)) {
 pub(crate) async fn a_message_arrives_as_it_was_sent((one, two): (End, End)) {
     let mut subscription = two.subscribe().await.unwrap();
     for recipient in
-        [Recipient::All, Recipient::Manager { from: None }, Recipient::Manager { from: Some(ShardNumber(7)) }]
+        [Recipient::All, Recipient::Manager { from: None }, Recipient::Manager { from: Some(ShardSlot(7)) }]
     {
         let sent = NewMessage {
             kind: "cacheInvalidate".into(),

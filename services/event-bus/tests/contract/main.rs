@@ -10,7 +10,9 @@ mod rules;
 
 use std::{sync::Arc, time::Duration};
 
-use event_bus::{BusStatus, Delivery, EventBus, Message, NewMessage, Recipient, RedisBus, Subscription};
+use event_bus::{
+    BusStatus, Delivery, EventBus, MemoryBus, Message, NewMessage, Recipient, RedisBus, Subscription,
+};
 use redis_link::{LinkOptions, RedisLink};
 use tokio::time::timeout;
 
@@ -23,6 +25,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn redis_bus(url: &str, prefix: &str) -> RedisBus {
     let link = RedisLink::new(url.parse().unwrap(), LinkOptions::default());
     RedisBus::start(link, prefix.parse().unwrap())
+}
+
+fn memory_ends() -> (End, End) {
+    let bus = MemoryBus::new();
+    (Arc::new(bus.clone()), Arc::new(bus))
 }
 
 fn redis_ends(url: &str, prefix: &str) -> (End, End) {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use fleet_model::{Epoch, Incarnation, ShardNumber, Term, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardKey, Term, WorkerId};
 use tokio::time::Instant;
 
 use crate::{
@@ -31,9 +31,9 @@ pub(super) struct Records {
     /// The highest term that wrote one of these.
     fleet_term: Term,
     leases: HashMap<WorkerId, Lease>,
-    owners: HashMap<ShardNumber, OwnerRecord>,
+    owners: HashMap<ShardKey, OwnerRecord>,
     /// The highest term that wrote about a shard, or fenced it.
-    owner_terms: HashMap<ShardNumber, Term>,
+    owner_terms: HashMap<ShardKey, Term>,
 }
 
 #[derive(Debug)]
@@ -126,7 +126,7 @@ impl Records {
     }
 
     pub(super) fn load(&self, now: Instant) -> FleetRecord {
-        let below = |shard: ShardNumber| self.shard_total.is_some_and(|total| shard.0 < total);
+        let below = |shard: ShardKey| self.shard_total.is_some_and(|total| shard.slot().0 < total);
         let owners = self.owners.iter().filter(|(shard, _)| below(**shard));
         FleetRecord {
             term: self.term,
@@ -166,7 +166,7 @@ impl Records {
     }
 
     pub(super) fn fence(&mut self, term: Term) -> TermWrite {
-        let shards = (0..self.shard_total.unwrap_or(0)).map(ShardNumber);
+        let shards = ShardKey::all(self.shard_total.unwrap_or(0));
         let newer = |written_by: Option<&Term>| written_by.is_some_and(|written_by| *written_by > term);
         if shards.clone().any(|shard| newer(self.owner_terms.get(&shard))) {
             return TermWrite::StaleTerm;

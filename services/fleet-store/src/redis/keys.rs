@@ -1,6 +1,6 @@
 //! Where each record is. Every key has its hash tag, so a cluster spreads workers and shards over its nodes.
 
-use fleet_model::{ShardNumber, WorkerId};
+use fleet_model::{ShardKey, WorkerId};
 use redis_link::KeyPrefix;
 
 /// The keys under one prefix.
@@ -35,7 +35,18 @@ impl Keys {
     }
 
     /// Hash: a shard's owner.
-    pub(super) fn shard(&self, shard: ShardNumber) -> String {
+    pub(super) fn shard(&self, shard: ShardKey) -> String {
         format!("{{{}:shard:{shard}}}", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owner_of_a_shard_is_under_its_slot() {
+        let keys = Keys::new("bot".parse().unwrap());
+        assert_eq!(keys.shard(ShardKey::new(3, 8)), "{bot:shard:3}");
     }
 }

@@ -1,16 +1,13 @@
 //! Reading everything that is written down: many small commands at once over one connection, as a cluster needs it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, str::FromStr};
 
-use fleet_model::{Epoch, MAX_SHARDS, ShardNumber, Term, WorkerId};
+use fleet_model::{Epoch, MAX_SHARDS, ShardKey, Term, WorkerId};
 use futures_util::{StreamExt, stream};
 use redis::{FromRedisValue, cmd};
+use redis_link::RecordError;
 
-use super::{
-    FleetRedisStore,
-    answer::{failed, field},
-    scripts,
-};
+use super::{FleetRedisStore, scripts, unix_ms};
 use crate::{BudgetRecord, FleetRecord, FleetStoreError, LeaseRecord, OwnerRecord, WorkerRecord};
 
 /// Commands on their way at once.
@@ -36,6 +33,11 @@ pub(super) fn readable<T>(
     }
 }
 
+/// Parses a field of the hash at a key: a number or a name.
+fn field<T: FromStr>(key: &str, value: &str) -> Result<T, FleetStoreError> {
+    value.parse().map_err(|_| FleetStoreError::InvalidRecord(key.to_owned()))
+}
+
 /// What is written of the fleet as a whole.
 pub(super) struct FleetFields {
     pub(super) shard_total: Option<u32>,
@@ -50,7 +52,7 @@ impl FleetRedisStore {
         let (term, fleet, workers) =
             tokio::try_join!(self.load_term(), self.load_fleet(), self.load_workers(&mut invalid))?;
         let FleetFields { shard_total, budget, last_ran_unix_ms, intent } = fleet;
-        let shards = (0..shard_total.unwrap_or(0)).map(|shard| self.load_owner(ShardNumber(shard)));
+        let shards = ShardKey::all(shard_total.unwrap_or(0)).map(|shard| self.load_owner(shard));
         let mut loading = stream::iter(shards).buffer_unordered(AT_ONCE);
         let mut owners = BTreeMap::new();
         while let Some(owner) = loading.next().await {
@@ -61,7 +63,10 @@ impl FleetRedisStore {
     }
 
     async fn fields<T: FromRedisValue>(&self, key: &str, fields: &[&str]) -> Result<T, FleetStoreError> {
-        self.answer(&scripts::FIELDS, key, fields).await
+        let clock = unix_ms();
+        let args = [fields, &[clock.as_str()]].concat();
+        let answer = self.link.script(&scripts::FIELDS, &[key], &args).await;
+        answer.map_err(|error| RecordError::of(key, error).into())
     }
 
     pub(super) async fn load_term(&self) -> Result<Term, FleetStoreError> {
@@ -105,8 +110,11 @@ impl FleetRedisStore {
         invalid: &mut Vec<String>,
     ) -> Result<BTreeMap<WorkerId, LeaseRecord>, FleetStoreError> {
         let key = self.keys.workers();
-        let names: Vec<String> =
-            self.link.command(cmd("SMEMBERS").arg(&key)).await.map_err(|error| failed(&key, error))?;
+        let names: Vec<String> = self
+            .link
+            .command(cmd("SMEMBERS").arg(&key))
+            .await
+            .map_err(|error| RecordError::of(&key, error))?;
         let mut valid: Vec<WorkerId> = Vec::new();
         for name in names {
             valid.extend(readable(field(&key, &name), invalid)?);
@@ -140,11 +148,11 @@ impl FleetRedisStore {
                     revoked,
                 }))
             }
-            _ => Err(answer.alien()),
+            _ => Err(answer.unexpected()),
         }
     }
 
-    async fn load_owner(&self, shard: ShardNumber) -> Result<Option<OwnerRecord>, FleetStoreError> {
+    async fn load_owner(&self, shard: ShardKey) -> Result<Option<OwnerRecord>, FleetStoreError> {
         let key = self.keys.shard(shard);
         let fields: [Option<String>; 3] = self.fields(&key, &["worker", "incarnation", "epoch"]).await?;
         match fields {

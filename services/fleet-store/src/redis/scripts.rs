@@ -10,7 +10,7 @@ macro_rules! script {
     ($(#[$doc:meta])* $name:ident, $file:literal) => {
         $(#[$doc])*
         pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!(include_str!("scripts/record.lua"), "\n", include_str!(concat!("scripts/", $file))))
+            Script::over_record(&[include_str!("scripts/fence.lua"), include_str!(concat!("scripts/", $file))], None)
         });
     };
 }

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fleet_model::{Epoch, ShardNumber, Term};
+use fleet_model::{Epoch, ShardSlot, Term};
 use fleet_store::{OwnerWrite, TermWrite};
 use proptest::{
     prelude::*,
@@ -95,7 +95,7 @@ pub(crate) async fn highest_epoch_wins_in_any_order(store: Store) {
             }
             let owners = store.load().await.unwrap().owners;
             for number in 0..3 {
-                let epoch = owners.get(&ShardNumber(shard(number))).map_or(0, |owner| owner.epoch.0);
+                let epoch = owners.get(&ShardSlot(shard(number))).map_or(0, |owner| owner.epoch.0);
                 assert_eq!(epoch, highest[number as usize], "shard {number} after {at_once:?} of {writes:?}");
             }
         }

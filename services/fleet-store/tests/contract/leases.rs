@@ -115,7 +115,7 @@ pub(crate) async fn a_live_lease_is_revoked_only_on_evidence(store: Store) {
 
 pub(crate) async fn a_lapsed_or_missing_lease_is_revoked(store: Store) {
     assert_eq!(revoke(&store, "1", false).await, Revocation::Revoked);
-    assert_eq!(renew(&store, "1", true).await, LeaseRenewal::Refused, "so that it can't be written again");
+    assert_eq!(renew(&store, "1", true).await, LeaseRenewal::Refused, "so that it cannot be written again");
     assert_eq!(grant(&store, "1").await, LeaseGrant::Revoked);
     assert_eq!(store.grant_lease(TERM, &worker("w", "2"), SHORT).await.unwrap(), LeaseGrant::Granted);
     lapse().await;

@@ -13,7 +13,7 @@ mod whole;
 
 use std::{sync::Arc, time::Duration};
 
-use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
+use fleet_model::{Epoch, Incarnation, MAX_SHARDS, ShardKey, WorkerId};
 use fleet_store::{FleetRedisStore, FleetStore, OwnerRecord, WorkerRecord};
 use redis_link::{LinkOptions, RedisLink};
 
@@ -54,7 +54,7 @@ fn worker(worker: &str, life: &str) -> WorkerRecord {
 
 fn owner(shard: u32, worker: &str, life: &str, epoch: u64) -> OwnerRecord {
     OwnerRecord {
-        shard: ShardNumber(shard),
+        shard: ShardKey::new(shard, MAX_SHARDS),
         worker: name(worker),
         incarnation: incarnation(life),
         epoch: Epoch(epoch),

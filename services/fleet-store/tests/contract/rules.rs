@@ -3,41 +3,12 @@
 use std::sync::Arc;
 
 use fleet_store::FleetMemoryStore;
-use redis_fixture::{RedisCluster, RedisSentinel, RedisServer};
 
-use crate::{Store, assignments, leases, redis_store, terms, whole};
+use crate::{assignments, leases, redis_store, terms, whole};
 
-macro_rules! rules {
-    ($($module:ident::$rule:ident),* $(,)?) => {
-        mod memory {
-            use super::*;
-            $(#[tokio::test(start_paused = true)]
-            async fn $rule() {
-                $module::$rule(Arc::new(FleetMemoryStore::new())).await;
-            })*
-        }
-
-        mod redis {
-            use super::*;
-            $(#[tokio::test]
-            async fn $rule() {
-                let server = RedisServer::start().await;
-                $module::$rule(Arc::new(redis_store(&server.url(), "test"))).await;
-            })*
-        }
-
-        /// All rules one after the other, each under a prefix of its own.
-        async fn all(url: &str) {
-            $(
-                eprintln!("rule {}", stringify!($rule));
-                let store: Store = Arc::new(redis_store(url, stringify!($rule)));
-                $module::$rule(store).await;
-            )*
-        }
-    };
-}
-
-rules! {
+redis_fixture::contract! {
+    memory(start_paused = true) => Arc::new(FleetMemoryStore::new()),
+    redis(url, prefix) => Arc::new(redis_store(url, prefix)),
     terms::a_free_term_goes_to_the_first_that_asks,
     terms::a_new_holder_gets_a_higher_term,
     terms::a_new_term_is_at_least_what_is_asked_for,
@@ -75,16 +46,4 @@ rules! {
     whole::an_old_term_writes_nothing_of_the_fleet,
     whole::the_identity_stays,
     whole::many_shards_are_loaded_at_once,
-}
-
-#[tokio::test]
-async fn over_a_cluster() {
-    let cluster = RedisCluster::start().await;
-    all(&cluster.url()).await;
-}
-
-#[tokio::test]
-async fn over_a_sentinel() {
-    let sentinel = RedisSentinel::start().await;
-    all(&sentinel.url()).await;
 }

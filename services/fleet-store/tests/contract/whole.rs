@@ -1,6 +1,6 @@
 //! The record as a whole.
 
-use fleet_model::{ShardNumber, Term, WorkerId};
+use fleet_model::{ShardKey, Term, WorkerId};
 use fleet_store::{BudgetRecord, FleetRecord, OwnerWrite, TermWrite};
 
 use crate::{LONG, Store, incarnation, owner, worker};
@@ -27,7 +27,7 @@ pub(crate) async fn what_is_written_is_loaded(store: Store) {
     assert_eq!(record.intent.as_deref(), Some(r#"{"pins":{}}"#));
     assert_eq!(store.leases().await.unwrap().len(), 2);
     assert_eq!(record.workers.keys().map(WorkerId::as_str).collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!(record.owners.into_iter().collect::<Vec<_>>(), [(ShardNumber(1), owner(1, "b", "1", 7))]);
+    assert_eq!(record.owners.into_iter().collect::<Vec<_>>(), [(ShardKey::new(1, 2), owner(1, "b", "1", 7))]);
 }
 
 pub(crate) async fn an_old_term_writes_nothing_of_the_fleet(store: Store) {

@@ -12,7 +12,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use fleet_model::{ShardNumber, WorkerId};
+use fleet_model::{ShardKey, WorkerId};
 
 /// How long a death counts.
 pub(super) const REMEMBERED: Duration = Duration::from_mins(10);
@@ -36,7 +36,7 @@ const CLOSE: Duration = Duration::from_mins(1);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct DeathBreaker {
     pub(super) workers: BTreeMap<WorkerId, Deaths>,
-    pub(super) shards: BTreeMap<ShardNumber, Deaths>,
+    pub(super) shards: BTreeMap<ShardKey, Deaths>,
 }
 
 /// When something died, at most [`STOPPED_AT`] times, the newest last.
@@ -104,7 +104,7 @@ impl DeathBreaker {
     }
 
     /// Notes that a shard's owner died, which had the shard for `had_for`.
-    pub(super) fn owner_died(&mut self, shard: ShardNumber, had_for: Duration, now: Duration) {
+    pub(super) fn owner_died(&mut self, shard: ShardKey, had_for: Duration, now: Duration) {
         let deaths = self.shards.entry(shard).or_default();
         if deaths.at.is_empty() || had_for < SOON {
             deaths.add(now);
@@ -135,26 +135,26 @@ impl DeathBreaker {
 
     /// Returns whether a shard's next owner must be careful: any two remembered deaths of its owners were close to each other.
     /// Not only the last two, as the waits above grow longer than [`CLOSE`].
-    pub(super) fn needs_care(&self, shard: ShardNumber) -> bool {
+    pub(super) fn needs_care(&self, shard: ShardKey) -> bool {
         let close = |pair: &[Duration]| pair[1].saturating_sub(pair[0]) <= CLOSE;
         self.shards.get(&shard).is_some_and(|deaths| deaths.at.windows(2).any(close))
     }
 
     /// Returns whether the owner of a shard has just died, so that its suspects are handled with care for a short time.
-    pub(super) fn suspects(&self, shard: ShardNumber, now: Duration) -> bool {
+    pub(super) fn suspects(&self, shard: ShardKey, now: Duration) -> bool {
         let last = self.shards.get(&shard).and_then(|deaths| deaths.at.last());
         last.is_some_and(|last| now.saturating_sub(*last) <= CLOSE)
     }
 
     /// Forgets a death of a shard: its owner that died at `died_at` was killed from outside.
-    pub(super) fn forgive(&mut self, shard: ShardNumber, died_at: Duration) {
+    pub(super) fn forgive(&mut self, shard: ShardKey, died_at: Duration) {
         if let Some(deaths) = self.shards.get_mut(&shard).filter(|deaths| !deaths.stopped) {
             deaths.at.retain(|at| *at != died_at);
         }
     }
 
     /// Returns how long a shard is held back, if it is.
-    pub(super) fn shard(&self, shard: ShardNumber, now: Duration) -> Option<HoldBack> {
+    pub(super) fn shard(&self, shard: ShardKey, now: Duration) -> Option<HoldBack> {
         self.shards.get(&shard)?.held(now)
     }
 }
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn owner_that_had_a_shard_for_long_does_not_count_against_it() {
         let mut breaker = DeathBreaker::default();
-        let shard = ShardNumber(0);
+        let shard = ShardKey::new(0, 1);
         breaker.owner_died(shard, at(3_600), at(100));
         breaker.owner_died(shard, at(60), at(160));
         assert_eq!(breaker.shard(shard, at(160)), None);
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn two_close_deaths_need_care_until_they_are_forgotten() {
-        let shard = ShardNumber(0);
+        let shard = ShardKey::new(0, 1);
         let care = |times: &[u64]| {
             let breaker = DeathBreaker { shards: [(shard, dead(times))].into(), ..DeathBreaker::default() };
             breaker.needs_care(shard)

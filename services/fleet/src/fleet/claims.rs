@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{AHEAD_MS, Epoch, Problem, ProblemCode, ShardNumber, WorkerId};
+use fleet_model::{AHEAD_MS, ClaimedShards, Epoch, Problem, ProblemCode, ShardKey, WorkerId};
 
 use super::{
     Effect, Fleet, Now, Ownership, Phase, Registration, RegistrationRefused, Slot, losing::VERDICT_DUE,
@@ -56,14 +56,15 @@ impl Fleet {
     /// [`RegistrationRefused::Full`], [`RegistrationRefused::EpochAhead`], [`RegistrationRefused::TotalUnlikely`],
     /// [`RegistrationRefused::OwnerUnheard`].
     pub fn check_claims(&self, registration: &Registration, now: Now) -> Result<(), RegistrationRefused> {
-        let Registration { worker, running, running_total, .. } = registration;
+        let Registration { worker, running: ClaimedShards { shards: running, total: running_total }, .. } =
+            registration;
         if self.workers.len() >= MAX_WORKERS && !self.workers.contains_key(worker) {
             return Err(RegistrationRefused::Full { workers: self.workers.len() });
         }
         // The term is above every clock that has written to the store.
         let newest = Epoch(now.unix_ms.max(self.term.number.0).saturating_add(AHEAD_MS));
         let known =
-            |shard: ShardNumber| self.slots.get(shard.0 as usize).map_or(Epoch(0), |slot| slot.highest);
+            |shard: ShardKey| self.slots.get(shard.slot().0 as usize).map_or(Epoch(0), |slot| slot.highest);
         let ahead = running.iter().find(|(shard, epoch)| **epoch > newest.max(known(**shard)));
         if let Some((&shard, &epoch)) = ahead {
             return Err(RegistrationRefused::EpochAhead { worker: worker.clone(), shard, epoch, newest });
@@ -83,30 +84,30 @@ impl Fleet {
     fn unheard_owner(
         &self,
         claimant: &WorkerId,
-        running: &BTreeMap<ShardNumber, Epoch>,
+        running: &BTreeMap<ShardKey, Epoch>,
         now: Now,
-    ) -> Option<(ShardNumber, WorkerId)> {
+    ) -> Option<(ShardKey, WorkerId)> {
         if now.mono >= self.term.grace_until {
             return None;
         }
         let unheard =
             |owner: &ShardOwner| self.workers.get(&owner.worker).is_some_and(|known| !known.liveness.heard);
         running.iter().find_map(|(shard, epoch)| {
-            let slot = self.slots.get(shard.0 as usize).filter(|slot| *epoch > slot.highest)?;
+            let slot = self.slots.get(shard.slot().0 as usize).filter(|slot| *epoch > slot.highest)?;
             let owner = slot.owner.as_ref().filter(|owner| owner.worker != *claimant && unheard(owner))?;
             Some((*shard, owner.worker.clone()))
         })
     }
 
     /// Returns the owner of a claimed shard, if this coordinator has heard from it and it is another worker.
-    pub(super) fn contested_owner(slot: &Slot, shard: ShardNumber, claimant: &WorkerId) -> Option<Ownership> {
+    pub(super) fn contested_owner(slot: &Slot, claimant: &WorkerId) -> Option<Ownership> {
         let owner = slot.owner.as_ref().filter(|owner| slot.confirmed && owner.worker != *claimant)?;
-        Some(owner.ownership(shard))
+        Some(owner.ownership(slot.key))
     }
 
     /// Delays further writes of a shard's owner: the store has an unexpected record in its place.
-    pub fn record_is_invalid(&mut self, shard: ShardNumber, now: Now) {
-        if let Some(slot) = self.slots.get_mut(shard.0 as usize) {
+    pub fn record_is_invalid(&mut self, shard: ShardKey, now: Now) {
+        if let Some(slot) = self.slots.get_mut(shard.slot().0 as usize) {
             slot.refused = slot.refused.max(1);
             slot.write_was_refused(now);
         }
@@ -115,12 +116,12 @@ impl Fleet {
     /// Writes owners again whose record in the store was invalid while they ran their shards.
     pub(super) fn rewrite_invalid(&mut self, now: Now) {
         let mut due = Vec::new();
-        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+        for slot in &mut self.slots {
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.phase == Phase::Running) else {
                 continue;
             };
             if slot.refused > 0 && now.mono >= slot.assign_at {
-                due.push(owner.ownership(shard));
+                due.push(owner.ownership(slot.key));
                 slot.assign_at = now.mono + VERDICT_DUE;
             }
         }
@@ -136,8 +137,8 @@ impl Fleet {
 
     /// Problems of shards whose owner the store refuses.
     pub(super) fn refused_shards(&self) -> impl Iterator<Item = Problem> {
-        let slots = (0..).map(ShardNumber).zip(&self.slots);
-        slots.filter_map(|(shard, slot)| {
+        self.slots.iter().filter_map(|slot| {
+            let shard = slot.key;
             let why = if slot.highest == Epoch(u64::MAX) {
                 format!(
                     "the fleet store holds the highest possible epoch for shard {shard}: nothing can be written above it; \

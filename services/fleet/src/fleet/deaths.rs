@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardKey, WorkerId};
 
 use super::{breaker::DeathBreaker, kills::KillReports};
 
@@ -24,7 +24,7 @@ impl DeathRecords {
         &mut self,
         worker: &WorkerId,
         incarnation: &Incarnation,
-        had: Vec<(ShardNumber, Epoch)>,
+        had: Vec<(ShardKey, Epoch)>,
         now: Duration,
     ) {
         for shard in self.kills.record_loss(worker, incarnation, had, now) {

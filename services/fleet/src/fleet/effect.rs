@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use fleet_model::{Assignment, Epoch, Generation, Incarnation, ShardNumber, StartOutcome, WorkerId};
+use fleet_model::{Assignment, Epoch, Generation, Incarnation, ShardKey, StartOutcome, WorkerId};
 
 use super::{Finding, Intent, PlanState};
 
@@ -53,7 +53,7 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ownership {
     /// The shard.
-    pub shard: ShardNumber,
+    pub shard: ShardKey,
     /// The worker that must run it.
     pub worker: WorkerId,
     /// That worker's incarnation.
@@ -116,7 +116,7 @@ pub enum Note {
     /// A shard connected to Discord.
     Started {
         /// The shard.
-        shard: ShardNumber,
+        shard: ShardKey,
         /// Its owner.
         worker: WorkerId,
         /// How.
@@ -125,7 +125,7 @@ pub enum Note {
     /// A handoff began: the target copies the shard.
     Moving {
         /// The shard.
-        shard: ShardNumber,
+        shard: ShardKey,
         /// Its owner.
         from: WorkerId,
         /// The target.
@@ -134,7 +134,7 @@ pub enum Note {
     /// An owner was told to release a shard.
     Releasing {
         /// The shard.
-        shard: ShardNumber,
+        shard: ShardKey,
         /// Its owner.
         from: WorkerId,
         /// The target has its copy.
@@ -165,7 +165,7 @@ pub enum Note {
     /// The store refused an owner: it holds a higher epoch.
     Outranked {
         /// The shard.
-        shard: ShardNumber,
+        shard: ShardKey,
         /// The epoch that the store holds.
         by: Epoch,
     },

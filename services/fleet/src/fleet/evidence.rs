@@ -111,14 +111,14 @@ pub enum ExitRefused {
     },
     /// The worker does not answer at its address, but was heard after the report.
     #[error(
-        "worker {worker} can't be reached at its address, but was heard after the exit report: its lease decides"
+        "worker {worker} cannot be reached at its address, but was heard after the exit report: its lease decides"
     )]
     StillHeard {
         /// The worker.
         worker: WorkerId,
     },
     /// The store is away, or was within the last TTL, or could not say.
-    #[error("the fleet store can't be trusted now: the lease of {worker} decides")]
+    #[error("the fleet store cannot be trusted now: the lease of {worker} decides")]
     StoreUntrusted {
         /// The worker.
         worker: WorkerId,

@@ -13,22 +13,6 @@ const FIRST: u16 = 1;
 /// Tells a worker to keep its format.
 const AS_BEFORE: u16 = 0;
 
-/// The checkpoint formats that a worker reads, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Formats {
-    /// The oldest format.
-    pub oldest: u16,
-    /// The newest format.
-    pub newest: u16,
-}
-
-impl Default for Formats {
-    /// The formats of a worker that reports none.
-    fn default() -> Self {
-        Self { oldest: FIRST, newest: FIRST }
-    }
-}
-
 impl Fleet {
     /// Returns the format that every worker is told to write. A worker that reads only newer formats must IDENTIFY.
     pub(super) fn checkpoint_format(&self) -> u16 {

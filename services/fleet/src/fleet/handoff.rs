@@ -15,9 +15,12 @@
 
 use std::time::Duration;
 
-use fleet_model::{Epoch, Incarnation, ShardNumber, ShardStatus, WorkerId};
+use fleet_model::{Epoch, ShardSlot, ShardStatus, WorkerId};
 
-use super::{Fleet, KnownWorker, Note, Now, Phase, Slot, slot::Observed};
+use super::{
+    Fleet, KnownWorker, Note, Now, Phase, Slot,
+    slot::{Handoff, Observed, PreviousOwner},
+};
 use crate::placement::Placement;
 
 /// An owner whose shard is not ready after this long no longer delays other moves.
@@ -28,29 +31,6 @@ const COPY_WAIT: Duration = Duration::from_secs(10);
 
 /// How long the previous owner answers for a shard that is not ready on its new owner.
 const ANSWERS_FOR: Duration = Duration::from_secs(10);
-
-/// A shard's way to another worker, while its owner still runs it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Handoff {
-    pub(super) to: WorkerId,
-    pub(super) incarnation: Incarnation,
-    pub(super) since: Duration,
-    /// The target has reported a complete copy.
-    pub(super) copied: bool,
-    /// The target can't resume the session.
-    pub(super) must_identify: bool,
-}
-
-/// The worker that released a shard in order. No worker has run it since.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct PreviousOwner {
-    pub(super) worker: WorkerId,
-    pub(super) incarnation: Incarnation,
-    pub(super) epoch: Epoch,
-    /// Its URL, which identifies it for workers that have copied the shard, even if it is gone.
-    pub(super) url: String,
-    pub(super) at: Duration,
-}
 
 /// How many more shards may start to move.
 struct HandoffQuota {
@@ -80,9 +60,9 @@ impl Fleet {
         let mut quota = self.handoff_quota(now);
         let mut notes = Vec::new();
         for number in 0..self.slots.len() {
-            let shard = ShardNumber(number as u32);
-            let Some(wanted) = target.get(&shard) else { continue };
             let slot = &self.slots[number];
+            let shard = slot.key;
+            let Some(wanted) = target.get(&shard) else { continue };
             let Some(owner) = &slot.owner else { continue };
             if owner.phase != Phase::Running || *wanted == owner.worker {
                 continue;
@@ -147,7 +127,7 @@ impl Fleet {
 
     /// Cancels handoffs whose target owns the shard, is gone, or is no longer the wanted one.
     fn cancel_stale_handoffs(&mut self, target: &Placement) {
-        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+        for slot in &mut self.slots {
             let owner = slot.owner.as_ref();
             let there = owner.is_some_and(|owner| {
                 owner.phase == Phase::Running && slot.handoff.as_ref().is_some_and(|it| it.to == owner.worker)
@@ -155,7 +135,7 @@ impl Fleet {
             let elsewhere = slot.handoff.as_ref().is_some_and(|handoff| {
                 let alive =
                     self.workers.get(&handoff.to).is_some_and(|to| to.incarnation == handoff.incarnation);
-                !alive || target.get(&shard).is_some_and(|wanted| *wanted != handoff.to)
+                !alive || target.get(&slot.key).is_some_and(|wanted| *wanted != handoff.to)
             });
             if there || elsewhere {
                 slot.handoff = None;
@@ -181,7 +161,7 @@ impl Fleet {
     }
 
     /// Notes that the target has copied a shard at this epoch.
-    pub(super) fn mark_copied(&mut self, worker: &WorkerId, shard: ShardNumber, epoch: Epoch) {
+    pub(super) fn mark_copied(&mut self, worker: &WorkerId, shard: ShardSlot, epoch: Epoch) {
         let Some(slot) = self.slots.get_mut(shard.0 as usize) else { return };
         if slot.owner.as_ref().is_some_and(|owner| owner.epoch == epoch)
             && let Some(handoff) = slot.handoff.as_mut().filter(|handoff| handoff.to == *worker)

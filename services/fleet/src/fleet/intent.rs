@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Generation, Incarnation, Problem, ProblemCode, ShardNumber, WorkerId};
+use fleet_model::{Generation, Incarnation, Problem, ProblemCode, ShardSlot, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, Fleet, KnownWorker, Note, Now, plan::Plan};
@@ -18,7 +18,7 @@ pub struct Intent {
     /// The active generation: the first worker's, until another one is promoted.
     pub(super) generation: Option<Generation>,
     /// Shards that were moved by hand, each with the worker where it stays.
-    pub(super) pins: BTreeMap<ShardNumber, WorkerId>,
+    pub(super) pins: BTreeMap<ShardSlot, WorkerId>,
     /// The running plan, or the last one.
     pub(super) plan: Option<Plan>,
 }

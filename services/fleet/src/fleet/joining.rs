@@ -2,42 +2,28 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use fleet_model::{Assignment, Epoch, Generation, Incarnation, SessionNeeds, ShardNumber, WorkerId};
+use fleet_model::{Assignment, ClaimedShards, Epoch, Incarnation, ShardKey, WorkerId, WorkerProfile};
 
 use super::{
-    Effect, Fleet, Formats, KnownWorker, Note, Now, Phase,
-    evidence::WorkerAddresses,
-    slot::ShardOwner,
-    worker::{Liveness, WorkerProfile},
+    Effect, Fleet, KnownWorker, Note, Now, Phase, evidence::WorkerAddresses, slot::ShardOwner,
+    worker::Liveness,
 };
 
-/// What a worker says of itself when it registers.
+/// A worker that registers.
 #[derive(Clone, Debug)]
 pub struct Registration {
     /// Its name.
     pub worker: WorkerId,
     /// Its incarnation.
     pub incarnation: Incarnation,
-    /// Its advertised URL.
-    pub url: String,
-    /// The address at which it answered when that URL was checked.
-    pub found_at: Option<SocketAddr>,
-    /// Version of the program.
-    pub version: String,
-    /// How many shards it takes at most; `None` means no cap.
-    pub capacity: Option<u32>,
-    /// The checkpoint formats that it reads.
-    pub formats: Formats,
+    /// Its description of itself.
+    pub profile: WorkerProfile,
     /// The shards that it runs already.
-    pub running: BTreeMap<ShardNumber, Epoch>,
-    /// The total that it runs them with; 0 if none.
-    pub running_total: u32,
+    pub running: ClaimedShards,
     /// It drains: it takes no shards.
     pub draining: bool,
-    /// Its generation.
-    pub generation: Generation,
-    /// What it opens sessions with; `None` from older versions.
-    pub needs: Option<SessionNeeds>,
+    /// The address at which it answered when its advertised URL was checked.
+    pub found_at: Option<SocketAddr>,
     /// The store has granted its lease; `false` when the store is away.
     pub granted: bool,
 }
@@ -73,7 +59,7 @@ pub enum RegistrationRefused {
         /// The worker.
         worker: WorkerId,
         /// The shard.
-        shard: ShardNumber,
+        shard: ShardKey,
         /// The claimed epoch.
         epoch: Epoch,
         /// The highest epoch that is believed.
@@ -101,7 +87,7 @@ pub enum RegistrationRefused {
         /// The worker.
         worker: WorkerId,
         /// The shard.
-        shard: ShardNumber,
+        shard: ShardKey,
         /// The owner in the store.
         owner: WorkerId,
     },
@@ -140,25 +126,14 @@ impl Fleet {
         self.may_join(&registration.worker, &registration.incarnation)?;
         self.check_claims(&registration, now)?;
         let known = self.workers.get(&registration.worker);
-        let in_doubt = known.map_or(!registration.running.is_empty(), |known| self.has_lapsed(known, now));
+        let in_doubt =
+            known.map_or(!registration.running.shards.is_empty(), |known| self.has_lapsed(known, now));
         if in_doubt && !registration.granted {
             return Err(RegistrationRefused::StoreAway { worker: registration.worker });
         }
-        let Registration {
-            worker: name,
-            incarnation,
-            url,
-            found_at,
-            version,
-            capacity,
-            formats,
-            running,
-            running_total,
-            draining,
-            generation,
-            needs,
-            granted: _,
-        } = registration;
+        let Registration { worker: name, incarnation, profile, running, draining, found_at, granted: _ } =
+            registration;
+        let ClaimedShards { shards: running, total: running_total } = running;
 
         self.adopt_total(&running, running_total, now);
         let before = self.workers.get(&name);
@@ -171,18 +146,11 @@ impl Fleet {
         let drain_reason = same
             .and_then(|before| before.drain_reason.clone())
             .or_else(|| self.intent.drain_reason(&name, &incarnation));
-        let released_at = url.clone();
+        let (released_at, generation) = (profile.url.clone(), profile.generation.clone());
         let peer = before.and_then(|before| before.liveness.addresses.peer);
         let worker = KnownWorker {
             incarnation: incarnation.clone(),
-            profile: WorkerProfile {
-                url,
-                version,
-                capacity,
-                generation: Some(generation.clone()),
-                needs,
-                formats,
-            },
+            profile,
             liveness: Liveness::new(true, WorkerAddresses { found_at, peer }, now.mono),
             draining: draining || drain_reason.is_some(),
             drain_reason,
@@ -193,17 +161,17 @@ impl Fleet {
             calm_until,
         };
         self.workers.insert(name.clone(), worker);
-        self.set_first_generation(&generation);
+        self.set_first_generation(&generation.unwrap_or_default());
         self.note(Note::Joined { worker: name.clone(), running: running.len() });
         if self.total.settled() == Some(running_total) {
             self.adopt_running(&name, &incarnation, &running, now.mono);
         }
         // A release that the worker never heard of, or that it carried out before it lost its stream.
-        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+        for slot in &mut self.slots {
             if let Some(owner) = &slot.owner
                 && owner.worker == name
                 && matches!(owner.phase, Phase::Releasing { .. })
-                && !running.contains_key(&shard)
+                && !running.contains_key(&slot.key)
             {
                 slot.release(&released_at, now);
             }
@@ -213,7 +181,7 @@ impl Fleet {
     }
 
     /// Takes the total of a running fleet without records; otherwise a fleet that runs nothing waits for more workers.
-    fn adopt_total(&mut self, running: &BTreeMap<ShardNumber, Epoch>, running_total: u32, now: Now) {
+    fn adopt_total(&mut self, running: &BTreeMap<ShardKey, Epoch>, running_total: u32, now: Now) {
         if running_total == 0 || running.is_empty() {
             if self.runs_nothing() {
                 self.term.settle_until = now.mono + self.rules.settle;
@@ -239,12 +207,12 @@ impl Fleet {
         &mut self,
         worker: &WorkerId,
         incarnation: &Incarnation,
-        running: &BTreeMap<ShardNumber, Epoch>,
+        running: &BTreeMap<ShardKey, Epoch>,
         now: Duration,
     ) {
         let (mut unwritten, mut contested) = (Vec::new(), Vec::new());
         for (&shard, &epoch) in running {
-            let Some(slot) = self.slots.get_mut(shard.0 as usize) else { continue };
+            let Some(slot) = self.slots.get_mut(shard.slot().0 as usize) else { continue };
             let is_owner = slot.owner.as_ref().is_some_and(|owner| {
                 owner.worker == *worker && owner.incarnation == *incarnation && owner.epoch == epoch
             });
@@ -252,7 +220,7 @@ impl Fleet {
             if is_owner || epoch <= slot.highest && slot.owner.is_some() || epoch < slot.highest {
                 continue;
             }
-            if let Some(owner) = Self::contested_owner(slot, shard, worker) {
+            if let Some(owner) = Self::contested_owner(slot, worker) {
                 contested.push(owner);
                 continue;
             }
@@ -261,7 +229,7 @@ impl Fleet {
             slot.confirmed = true;
             slot.ran = true;
             let owner = ShardOwner::found(worker.clone(), incarnation.clone(), epoch, now);
-            unwritten.push(owner.ownership(shard));
+            unwritten.push(owner.ownership(slot.key));
             slot.owner = Some(owner);
             slot.previous_owner = None;
         }

@@ -4,7 +4,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use fleet_model::{Epoch, Incarnation, ShardNumber, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardKey, WorkerId};
 
 use super::{Fleet, Now, breaker::REMEMBERED};
 
@@ -22,7 +22,7 @@ struct EndedIncarnation {
     worker: WorkerId,
     incarnation: Incarnation,
     /// Its shards when it was given up; empty before.
-    had: Vec<(ShardNumber, Epoch)>,
+    had: Vec<(ShardKey, Epoch)>,
     killed: bool,
     at: Duration,
 }
@@ -58,9 +58,9 @@ impl KillReports {
         &mut self,
         worker: &WorkerId,
         incarnation: &Incarnation,
-        had: Vec<(ShardNumber, Epoch)>,
+        had: Vec<(ShardKey, Epoch)>,
         now: Duration,
-    ) -> Vec<ShardNumber> {
+    ) -> Vec<ShardKey> {
         let one = self.entry(worker, incarnation, now);
         (one.had, one.at) = (had, now);
         if one.killed { one.had.iter().map(|(shard, _)| *shard).collect() } else { Vec::new() }
@@ -72,7 +72,7 @@ impl KillReports {
         worker: &WorkerId,
         incarnation: &Incarnation,
         now: Duration,
-    ) -> (Vec<ShardNumber>, Duration) {
+    ) -> (Vec<ShardKey>, Duration) {
         let one = self.entry(worker, incarnation, now);
         one.killed = true;
         (one.had.iter().map(|(shard, _)| *shard).collect(), one.at)
@@ -88,7 +88,7 @@ impl KillReports {
     }
 
     /// Returns the epochs of a shard's owners that were killed.
-    pub(super) fn killed_epochs(&self, shard: ShardNumber) -> Vec<Epoch> {
+    pub(super) fn killed_epochs(&self, shard: ShardKey) -> Vec<Epoch> {
         let had = self.ended.iter().filter(|one| one.killed).flat_map(|one| &one.had);
         had.filter(|(had, _)| *had == shard).map(|(_, epoch)| *epoch).collect()
     }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use fleet_model::{Incarnation, ShardNumber, WorkerId};
+use fleet_model::{Incarnation, WorkerId};
 
 use super::{
-    ASK_AGAIN, Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, RevocationCause,
+    ASK_AGAIN, Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, RevocationCause, Slot,
     store_state::StoreTrust,
 };
 
@@ -32,9 +32,8 @@ impl Fleet {
         }
         self.store.trust = StoreTrust::Since(now.mono);
         // Owners that are being written as well: that write may have been done, and lost.
-        let owners = (0..).map(ShardNumber).zip(&self.slots);
-        let running: Vec<Ownership> =
-            owners.filter_map(|(shard, slot)| Some(slot.owner.as_ref()?.ownership(shard))).collect();
+        let owner = |slot: &Slot| Some(slot.owner.as_ref()?.ownership(slot.key));
+        let running: Vec<Ownership> = self.slots.iter().filter_map(owner).collect();
         self.effects.extend(self.shard_total().map(Effect::WriteTotal));
         if self.intent != Intent::default() {
             self.write_intent();
@@ -127,12 +126,12 @@ impl Fleet {
         self.cancel_handoffs_to(name);
         self.lost_in_plan(name, lost.profile.generation.as_ref(), now);
         let mut had = Vec::new();
-        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+        for slot in &mut self.slots {
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *name) else { continue };
-            had.push((shard, owner.epoch));
+            had.push((slot.key, owner.epoch));
             // A worker that was never told of a shard did not die of it.
             if died && owner.phase != Phase::Writing {
-                self.deaths.breaker.owner_died(shard, now.mono.saturating_sub(owner.since), now.mono);
+                self.deaths.breaker.owner_died(slot.key, now.mono.saturating_sub(owner.since), now.mono);
             }
             slot.lose_owner();
         }

@@ -1,14 +1,12 @@
 //! Assigns shards to workers.
 
-use std::collections::BTreeMap;
-
-use fleet_model::{Epoch, ShardNumber, WorkerId};
+use fleet_model::{Epoch, WorkerId};
 
 use super::{
     ASK_AGAIN, Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, Slot,
     slot::{ShardOwner, StartConditions},
 };
-use crate::placement::{self, PlacementProblem};
+use crate::placement::{self, Placement, PlacementProblem};
 
 impl Fleet {
     /// Applies the outcome of [`Effect::Write`]. A shard whose owner was not written has no owner again; its next epoch is
@@ -25,7 +23,7 @@ impl Fleet {
     }
 
     fn written_one(&mut self, ownership: &Ownership, outcome: Result<(), Option<Epoch>>, now: Now) {
-        let Some(slot) = self.slots.get_mut(ownership.shard.0 as usize) else { return };
+        let Some(slot) = self.slots.get_mut(ownership.shard.slot().0 as usize) else { return };
         let Some(owner) = slot.owner.as_mut() else { return };
         if owner.worker != ownership.worker || owner.epoch != ownership.epoch {
             return;
@@ -114,7 +112,8 @@ impl Fleet {
             let capacity = if held { Some(self.count_shards(name)) } else { worker.profile.capacity };
             problem.workers.insert(name.clone(), capacity);
         }
-        for (shard, slot) in (0..).map(ShardNumber).zip(&self.slots) {
+        for slot in &self.slots {
+            let shard = slot.key;
             let holder = match &slot.owner {
                 None if self.deaths.breaker.shard(shard, now.mono).is_some() => continue,
                 None => None,
@@ -129,7 +128,7 @@ impl Fleet {
                     }
                 },
             };
-            let pin = intent.pins.get(&shard).filter(|worker| problem.workers.contains_key(*worker));
+            let pin = intent.pins.get(&shard.slot()).filter(|worker| problem.workers.contains_key(*worker));
             if pin.is_some() {
                 problem.pinned.insert(shard);
             }
@@ -151,12 +150,13 @@ impl Fleet {
         owners.filter(|owner| owner.worker == *worker).count() as u32
     }
 
-    fn assign_free(&mut self, target: &BTreeMap<ShardNumber, WorkerId>, now: Now, none_unregistered: bool) {
+    fn assign_free(&mut self, target: &Placement, now: Now, none_unregistered: bool) {
         if !self.store.is_up() {
             return;
         }
         let mut unwritten = Vec::new();
-        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+        for slot in &mut self.slots {
+            let shard = slot.key;
             if slot.owner.is_some() || !slot.confirmed && !none_unregistered || !slot.may_be_written(now) {
                 continue;
             }

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use fleet_model::{Generation, Incarnation, ShardNumber, ShardStatus, WorkerId};
+use fleet_model::{Generation, Incarnation, ShardSlot, ShardStatus, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use super::{Fleet, Intent, Note, Now, Phase, handoff};
@@ -29,7 +29,7 @@ pub enum PlanKind {
     /// One shard moves to one worker, and stays there.
     Move {
         /// The shard.
-        shard: ShardNumber,
+        shard: ShardSlot,
         /// The worker.
         to: WorkerId,
     },
@@ -95,7 +95,7 @@ pub(super) struct Plan {
     pub(super) state: PlanState,
     /// Why, for people.
     pub(super) reason: String,
-    pub(super) steps: BTreeMap<ShardNumber, PlanStep>,
+    pub(super) steps: BTreeMap<ShardSlot, PlanStep>,
     /// Workers that must drain, with their incarnations: the next coordinator tells them again.
     #[serde(default)]
     pub(super) outgoing: BTreeMap<WorkerId, Incarnation>,
@@ -130,7 +130,7 @@ pub(super) struct PlanStep {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct PreviousIntent {
     pub(super) generation: Option<Generation>,
-    pub(super) pins: BTreeMap<ShardNumber, WorkerId>,
+    pub(super) pins: BTreeMap<ShardSlot, WorkerId>,
 }
 
 /// A plan for readers.
@@ -162,7 +162,7 @@ pub struct PlanView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanStepView {
     /// The shard.
-    pub shard: ShardNumber,
+    pub shard: ShardSlot,
     /// The previous owner.
     pub from: WorkerId,
     /// The target.
@@ -259,7 +259,7 @@ impl Fleet {
     }
 
     /// Returns whether a shard is ready on its target.
-    fn is_placed(&self, shard: ShardNumber, target: &Placement) -> bool {
+    fn is_placed(&self, shard: ShardSlot, target: &Placement) -> bool {
         // The total has changed since: the shard no longer exists.
         let Some(slot) = self.slots.get(shard.0 as usize) else { return true };
         let ready = slot.report.as_ref().is_some_and(|seen| seen.report.status == ShardStatus::Ready);

@@ -2,33 +2,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Epoch, Incarnation, ShardNumber, ShardReport, ShardStatus, StartOutcome, WorkerId};
+use fleet_model::{
+    Epoch, Incarnation, ShardReport, ShardSlot, ShardStatus, StartOutcome, WorkerId, WorkerReport,
+};
 
 use super::{Effect, Fleet, Note, Now, Phase, Slot, slot::Observed};
 
 /// How recent the last tick must be for a report to leave time-based decisions to the next one.
 const TICKED: Duration = Duration::from_millis(200);
-
-/// One report of one worker.
-#[derive(Clone, Debug, Default)]
-pub struct WorkerReport {
-    /// Revision of the last assignment that it has applied.
-    pub assignment_revision: u64,
-    /// All shards that it runs.
-    pub shards: Vec<ShardReport>,
-    /// Shards that it released on its own.
-    pub released: Vec<(ShardNumber, Epoch)>,
-    /// Shards that it has copied from their owners, with the owners' epochs.
-    pub arrived: Vec<(ShardNumber, Epoch)>,
-    /// Its resident memory.
-    pub rss_bytes: u64,
-    /// It drains: it hands off its shards.
-    pub draining: bool,
-    /// It runs no shards and exits.
-    pub leaving: bool,
-    /// The worker cannot reach the store.
-    pub store_away: bool,
-}
 
 /// Whether a report renews its worker's lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +57,11 @@ impl Fleet {
         }
 
         let url = known.profile.url.clone();
-        let running: BTreeMap<ShardNumber, Epoch> =
+        let running: BTreeMap<ShardSlot, Epoch> =
             report.shards.iter().map(|shard| (shard.shard, shard.epoch)).collect();
-        let released: BTreeMap<ShardNumber, Epoch> = report.released.into_iter().collect();
-        for (shard, slot) in (0..).map(ShardNumber).zip(&mut self.slots) {
+        let released: BTreeMap<ShardSlot, Epoch> = report.released.into_iter().collect();
+        for slot in &mut self.slots {
+            let shard = slot.key.slot();
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *worker) else { continue };
             let given_up = released.get(&shard) == Some(&owner.epoch);
             let stopped = match owner.phase {
@@ -105,7 +87,7 @@ impl Fleet {
             let Some(owner) = slot.owner.as_ref() else { continue };
             if owner.worker == *worker && owner.epoch == shard_report.epoch {
                 if let Some(outcome) = slot.new_outcome(&shard_report) {
-                    let (shard, worker) = (shard_report.shard, worker.clone());
+                    let (shard, worker) = (slot.key, worker.clone());
                     self.effects.push(Effect::Note(Note::Started { shard, worker, outcome }));
                 }
                 let status = slot.report.as_ref().map(|last| last.report.status);

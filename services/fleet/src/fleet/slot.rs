@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use fleet_model::{Epoch, Incarnation, ShardNumber, ShardReport, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardKey, ShardReport, WorkerId};
 
-use super::{
-    Ownership,
-    handoff::{Handoff, PreviousOwner},
-};
+use super::Ownership;
 
 /// One shard.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Slot {
+    pub(super) key: ShardKey,
     pub(super) owner: Option<ShardOwner>,
     /// The highest known epoch.
     pub(super) highest: Epoch,
@@ -28,6 +26,29 @@ pub(super) struct Slot {
     pub(super) ran: bool,
     /// No assignment before this moment: writing the owner failed.
     pub(super) assign_at: Duration,
+}
+
+impl Slot {
+    /// A shard without an owner.
+    pub(super) fn new(key: ShardKey, ran: bool) -> Self {
+        Self {
+            key,
+            owner: None,
+            highest: Epoch::default(),
+            report: None,
+            confirmed: false,
+            handoff: None,
+            previous_owner: None,
+            refused: 0,
+            ran,
+            assign_at: Duration::ZERO,
+        }
+    }
+
+    /// The shards of a total, none of which has an owner.
+    pub(super) fn all(total: u32, ran: bool) -> Vec<Self> {
+        ShardKey::all(total).map(|key| Self::new(key, ran)).collect()
+    }
 }
 
 /// The worker that is to run a shard.
@@ -61,6 +82,29 @@ pub(super) struct StartConditions {
     pub(super) killed: Vec<Epoch>,
     /// Another worker ran the shard before, or may have.
     pub(super) ran_before: bool,
+}
+
+/// A shard's way to another worker, while its owner still runs it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Handoff {
+    pub(super) to: WorkerId,
+    pub(super) incarnation: Incarnation,
+    pub(super) since: Duration,
+    /// The target has reported a complete copy.
+    pub(super) copied: bool,
+    /// The target can't resume the session.
+    pub(super) must_identify: bool,
+}
+
+/// The worker that released a shard in order. No worker has run it since.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PreviousOwner {
+    pub(super) worker: WorkerId,
+    pub(super) incarnation: Incarnation,
+    pub(super) epoch: Epoch,
+    /// Its URL, which identifies it for workers that have copied the shard, even if it is gone.
+    pub(super) url: String,
+    pub(super) at: Duration,
 }
 
 /// How far an assignment has got.
@@ -98,7 +142,7 @@ impl ShardOwner {
     }
 
     /// The record of this owner for the store.
-    pub(super) fn ownership(&self, shard: ShardNumber) -> Ownership {
+    pub(super) fn ownership(&self, shard: ShardKey) -> Ownership {
         Ownership {
             shard,
             worker: self.worker.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_model::{Epoch, Incarnation, ShardNumber, Term, WorkerId};
+use fleet_model::{Epoch, Incarnation, ShardKey, Term, WorkerId};
 
 use super::{
     DeathRecords, Fleet, FleetRules, Intent, KnownWorker, Now, ShardTotal, Slot, StoreState, TermState,
@@ -41,7 +41,7 @@ pub struct RecoveredWorker {
 #[derive(Clone, Debug)]
 pub struct RecoveredOwner {
     /// The shard.
-    pub shard: ShardNumber,
+    pub shard: ShardKey,
     /// Its owner.
     pub worker: WorkerId,
     /// That worker's incarnation.
@@ -83,10 +83,10 @@ impl Fleet {
         };
         let Some(total) = recovered.shard_total.filter(is_supported) else { return };
         let ran = self.total.ran;
-        self.slots.resize_with(total as usize, || Slot { ran, ..Slot::default() });
+        self.slots = Slot::all(total, ran);
         for RecoveredOwner { shard, worker, incarnation, epoch } in recovered.owners {
             let known = self.workers.get(&worker).is_some_and(|w| w.incarnation == incarnation);
-            let Some(slot) = self.slots.get_mut(shard.0 as usize) else { continue };
+            let Some(slot) = self.slots.get_mut(shard.slot().0 as usize) else { continue };
             slot.highest = slot.highest.max(epoch);
             slot.ran = true;
             // An owner without a worker's record left, or was revoked: its shards have no owner.

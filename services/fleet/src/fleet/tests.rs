@@ -13,7 +13,10 @@ mod world;
 
 use std::time::Duration;
 
-use fleet_model::{Generation, ProblemCode, SessionNeeds, ShardReport, ShardStatus, StartOutcome, Term};
+use fleet_model::{
+    ClaimedShards, Generation, ProblemCode, SessionNeeds, ShardReport, ShardStatus, StartOutcome, Term,
+    WorkerProfile, WorkerReport,
+};
 
 use super::{breaker::DeathBreaker, slot::ShardOwner, store_state::StoreTrust, total::LastRan, *};
 
@@ -46,18 +49,26 @@ fn registration(worker: &str, incarnation: &str) -> Registration {
     Registration {
         worker: id(worker),
         incarnation: life(incarnation),
-        url: format!("http://{worker}"),
-        found_at: None,
-        version: String::new(),
-        capacity: None,
-        formats: Formats::default(),
-        running: BTreeMap::new(),
-        running_total: 0,
+        profile: WorkerProfile {
+            url: format!("http://{worker}"),
+            generation: Some(Generation::default()),
+            needs: Some(SessionNeeds::default()),
+            ..WorkerProfile::default()
+        },
+        running: ClaimedShards::default(),
         draining: false,
-        generation: Generation::default(),
-        needs: Some(SessionNeeds::default()),
+        found_at: None,
         granted: true,
     }
+}
+
+fn with_profile(mut registration: Registration, change: impl FnOnce(&mut WorkerProfile)) -> Registration {
+    change(&mut registration.profile);
+    registration
+}
+
+fn claimed(shards: BTreeMap<ShardKey, Epoch>, total: u32) -> ClaimedShards {
+    ClaimedShards { shards, total }
 }
 
 fn fleet(total: u32) -> Fleet {
@@ -99,18 +110,17 @@ fn first_write(fleet: &mut Fleet, now: Now) -> Vec<Ownership> {
 }
 
 fn shards(fleet: &Fleet, worker: &str) -> Vec<u32> {
-    fleet.assignment(&id(worker)).unwrap().shards.keys().map(|shard| shard.0).collect()
+    fleet.assignment(&id(worker)).unwrap().shards.keys().map(|shard| shard.slot().0).collect()
 }
 
 /// A report of a worker that obeys its assignment, and has everything ready and copied.
 fn obedient(fleet: &Fleet, worker: &str) -> WorkerReport {
     let assignment = fleet.assignment(&id(worker)).unwrap();
-    let ready =
-        |(shard, epoch): (&ShardNumber, &Epoch)| ShardReport::bare(*shard, *epoch, ShardStatus::Ready);
+    let ready = |(shard, epoch): (&ShardKey, &Epoch)| ShardReport::bare(*shard, *epoch, ShardStatus::Ready);
     WorkerReport {
         assignment_revision: assignment.revision,
         shards: assignment.shards.iter().map(ready).collect(),
-        arrived: assignment.arriving.iter().map(|(shard, arriving)| (*shard, arriving.epoch)).collect(),
+        arrived: assignment.arriving.iter().map(|(shard, arriving)| (shard.slot(), arriving.epoch)).collect(),
         ..WorkerReport::default()
     }
 }
@@ -146,7 +156,7 @@ fn recovered() -> Recovered {
         url: format!("http://{name}"),
     };
     let owner = |shard: u32| RecoveredOwner {
-        shard: ShardNumber(shard),
+        shard: ShardKey::new(shard, 12),
         worker: id(if shard < 6 { "a" } else { "b" }),
         incarnation: life("1"),
         epoch: Epoch(10),

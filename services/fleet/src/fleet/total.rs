@@ -184,7 +184,7 @@ impl Fleet {
         self.total.written = Some(total);
         // A fleet that ran has lost events, under any total.
         let ran = self.total.ran || self.total.last_ran.at_unix_ms.is_some();
-        self.slots.resize_with(total as usize, || Slot { ran, ..Slot::default() });
+        self.slots = Slot::all(total, ran);
         self.effects.push(Effect::WriteTotal(total));
         self.note(Note::TotalSettled(total));
     }

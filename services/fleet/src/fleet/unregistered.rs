@@ -29,7 +29,7 @@ impl Fleet {
     /// Asks the store for unregistered workers when a shard that is not confirmed could be assigned.
     pub(super) fn find_unregistered(&mut self, target: &Placement, now: Now) {
         let free = target.keys().any(|shard| {
-            let slot = self.slots.get(shard.0 as usize);
+            let slot = self.slots.get(shard.slot().0 as usize);
             slot.is_some_and(|slot| slot.owner.is_none() && !slot.confirmed && slot.may_be_written(now))
         });
         let wanted = free || self.slots.iter().any(|slot| self.awaits_confirmation(slot));

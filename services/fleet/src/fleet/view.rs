@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use fleet_model::{
-    Epoch, Generation, Incarnation, Problem, ProblemCode, Route, Routes, ShardNumber, ShardReport,
-    ShardStatus, Term, WorkerId,
+    Epoch, Generation, Incarnation, Problem, ProblemCode, Route, Routes, ShardKey, ShardReport, ShardStatus,
+    Term, WorkerId,
 };
 
 use super::{Fleet, HoldBack, Now, Phase, PlanView, ShardTotal, Slot, WantedTotal};
@@ -16,7 +16,7 @@ pub struct FleetView {
     pub term: Term,
     /// How many shards the bot has; 0 before that is settled.
     pub shard_total: u32,
-    /// Every shard, by number.
+    /// Every shard, by slot.
     pub shards: Vec<ShardView>,
     /// Every worker.
     pub workers: BTreeMap<WorkerId, WorkerView>,
@@ -42,6 +42,8 @@ pub struct HeldBackCounts {
 /// One shard.
 #[derive(Clone, Debug)]
 pub struct ShardView {
+    /// The shard.
+    pub key: ShardKey,
     /// Its owner and epoch.
     pub owner: Option<(WorkerId, Epoch)>,
     /// The owner's last report of it; a bare report before the first.
@@ -67,7 +69,7 @@ pub struct WorkerView {
     /// Its generation, once it has registered here.
     pub generation: Option<Generation>,
     /// The shards that it must run, and released ones for which it still answers.
-    pub shards: BTreeMap<ShardNumber, Epoch>,
+    pub shards: BTreeMap<ShardKey, Epoch>,
     /// Its resident memory.
     pub rss_bytes: u64,
     /// Its heartbeat stream is open.
@@ -114,7 +116,8 @@ impl Fleet {
                 (name.clone(), view)
             })
             .collect();
-        let shards = (0..).map(ShardNumber).zip(&self.slots).map(|(shard, slot)| {
+        let shards = self.slots.iter().map(|slot| {
+            let shard = slot.key;
             if let Some(previous_owner) = self.answering_previous_owner(slot, now)
                 && let Some(worker) = workers.get_mut(&previous_owner.worker)
             {
@@ -125,7 +128,7 @@ impl Fleet {
                 if let Some(held) = self.deaths.breaker.shard(shard, now.mono) {
                     report.detail = format!("{held}: {} of its owners died", held.deaths);
                 }
-                return ShardView { owner: None, report, reported_at: None };
+                return ShardView { key: shard, owner: None, report, reported_at: None };
             };
             let answers = owner.phase != Phase::Writing && self.answering_previous_owner(slot, now).is_none();
             if answers && let Some(worker) = workers.get_mut(&owner.worker) {
@@ -142,6 +145,7 @@ impl Fleet {
                 report.detail = format!("no report for {} s", unheard.as_secs());
             }
             ShardView {
+                key: shard,
                 owner: Some((owner.worker.clone(), owner.epoch)),
                 report,
                 reported_at: slot.report.as_ref().map(|observed| observed.at),
@@ -185,14 +189,10 @@ impl Fleet {
             let why = "no worker has registered: the shard total is not settled";
             problems.push(Problem::new(ProblemCode::TotalUnsettled, why));
         }
-        let unplaced: Vec<String> = (0..)
-            .map(ShardNumber)
-            .zip(&self.slots)
-            .filter(|(shard, slot)| {
-                slot.owner.is_none() && self.deaths.breaker.shard(*shard, now.mono).is_none()
-            })
-            .map(|(shard, _)| shard.to_string())
-            .collect();
+        let is_unplaced =
+            |slot: &&Slot| slot.owner.is_none() && self.deaths.breaker.shard(slot.key, now.mono).is_none();
+        let unplaced: Vec<String> =
+            self.slots.iter().filter(is_unplaced).map(|slot| slot.key.to_string()).collect();
         if !unplaced.is_empty() && self.term.has_waited(now) {
             let mut takers = self.workers.iter().filter(|(_, worker)| worker.is_available());
             let waits = |shard: &Slot| shard.owner.is_none() && !shard.confirmed;
@@ -235,9 +235,9 @@ impl Fleet {
     }
 
     /// Returns the shards that would have an owner if the breaker allowed it.
-    fn held_shards(&self, now: Now) -> impl Iterator<Item = (ShardNumber, HoldBack)> {
-        let free = (0..).map(ShardNumber).zip(&self.slots).filter(|(_, slot)| slot.owner.is_none());
-        free.filter_map(move |(shard, _)| Some((shard, self.deaths.breaker.shard(shard, now.mono)?)))
+    fn held_shards(&self, now: Now) -> impl Iterator<Item = (ShardKey, HoldBack)> {
+        let free = self.slots.iter().filter(|slot| slot.owner.is_none());
+        free.filter_map(move |slot| Some((slot.key, self.deaths.breaker.shard(slot.key, now.mono)?)))
     }
 
     /// Returns the worker names that get no shards, even if no such worker is connected.

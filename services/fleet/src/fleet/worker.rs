@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use fleet_model::{Assignment, Generation, Incarnation, SessionNeeds};
+use fleet_model::{Assignment, Incarnation, WorkerProfile};
 
 use super::{
-    Formats,
     evidence::{BrokenStream, WorkerAddresses},
     excluded::TokenRecord,
 };
@@ -27,19 +26,6 @@ pub(super) struct KnownWorker {
     pub(super) assignment: Assignment,
     /// No shard moves to it before this moment: it died recently and must stay alive for a while first.
     pub(super) calm_until: Duration,
-}
-
-/// What a worker says of itself when it registers.
-#[derive(Clone, Debug, Default)]
-pub(super) struct WorkerProfile {
-    pub(super) url: String,
-    pub(super) version: String,
-    pub(super) capacity: Option<u32>,
-    /// `None` before it has registered here.
-    pub(super) generation: Option<Generation>,
-    /// What it opens sessions with; `None` from older versions.
-    pub(super) needs: Option<SessionNeeds>,
-    pub(super) formats: Formats,
 }
 
 /// Signs of life of a worker.

@@ -21,7 +21,7 @@ fn id(ticket: u64) -> TicketId {
 }
 
 fn request(shard: u32) -> PermitRequest {
-    PermitRequest { worker: "w".parse().unwrap(), shard: ShardNumber(shard), epoch: Epoch(1) }
+    PermitRequest { worker: "w".parse().unwrap(), shard: ShardKey::new(shard, 1_000), epoch: Epoch(1) }
 }
 
 fn granted(queue: &mut IdentifyQueue, now: Time) -> Vec<u32> {
@@ -29,7 +29,7 @@ fn granted(queue: &mut IdentifyQueue, now: Time) -> Vec<u32> {
     for grant in &grants {
         assert!(queue.mark_sent(grant.id, now));
     }
-    grants.iter().map(|grant| grant.request.shard.0).collect()
+    grants.iter().map(|grant| grant.request.shard.number()).collect()
 }
 
 #[test]
@@ -330,7 +330,7 @@ proptest! {
         let mut identified: Vec<(u32, Time)> = Vec::new();
         let mut sent = 0;
         let mut identify = |grant: &Grant, at: Time, older: &BTreeSet<TicketId>, max_concurrency: u32| {
-            let shard = grant.request.shard.0;
+            let shard = grant.request.shard.number();
             for (other, before) in &identified {
                 let same = other % max_concurrency == shard % max_concurrency;
                 let too_soon = same && at < *before + INTERVAL && !older.contains(&grant.id);
@@ -345,7 +345,7 @@ proptest! {
                     next_ticket += 1;
                     // A worker that requests again has dropped its permit for that shard; it may just have used it.
                     while let Some(n) = held.iter().position(|(grant, _)| {
-                        grant.id.stream == stream && grant.request.shard.0 == shard
+                        grant.id.stream == stream && grant.request.shard.number() == shard
                     }) {
                         let (grant, _) = held.remove(n);
                         identify(&grant, now, &older, max_concurrency)?;

@@ -17,7 +17,7 @@ fn problems() -> impl Strategy<Value = PlacementProblem> {
             let shards = holders
                 .into_iter()
                 .enumerate()
-                .map(|(n, holder)| (ShardNumber(n as u32), holder.map(worker)))
+                .map(|(n, holder)| (ShardKey::new(n as u32, 1_000), holder.map(worker)))
                 .collect();
             PlacementProblem { shards, workers, pinned: BTreeSet::new() }
         })
@@ -33,7 +33,7 @@ fn loads(problem: &PlacementProblem, target: &Placement) -> BTreeMap<WorkerId, u
 }
 
 fn moves(problem: &PlacementProblem, target: &Placement) -> usize {
-    let moved = |(shard, holder): (&ShardNumber, &Option<WorkerId>)| {
+    let moved = |(shard, holder): (&ShardKey, &Option<WorkerId>)| {
         holder
             .as_ref()
             .is_some_and(|holder| problem.workers.contains_key(holder) && target.get(shard) != Some(holder))
@@ -112,7 +112,7 @@ proptest! {
         mut problem in problems(),
         pinned in prop::collection::btree_set(0u32..40, 0..20),
     ) {
-        problem.pinned = pinned.into_iter().map(ShardNumber).collect();
+        problem.pinned = pinned.into_iter().map(|n| ShardKey::new(n, 1_000)).collect();
         let target = solve(&problem);
         let mut pins: BTreeMap<&WorkerId, usize> = BTreeMap::new();
         for shard in &problem.pinned {
@@ -147,20 +147,20 @@ proptest! {
 #[test]
 fn a_new_fleet_gets_ranges() {
     let problem = PlacementProblem {
-        shards: (0..12).map(|n| (ShardNumber(n), None)).collect(),
+        shards: (0..12).map(|n| (ShardKey::new(n, 12), None)).collect(),
         workers: (0..3).map(|n| (worker(n), None)).collect(),
         ..PlacementProblem::default()
     };
     let target = solve(&problem);
     for (shard, owner) in target {
-        assert_eq!(owner, worker(shard.0 as usize / 4));
+        assert_eq!(owner, worker(shard.number() as usize / 4));
     }
 }
 
 #[test]
 fn a_worker_that_joins_takes_only_its_share() {
     let problem = PlacementProblem {
-        shards: (0..12).map(|n| (ShardNumber(n), Some(worker(n as usize / 6)))).collect(),
+        shards: (0..12).map(|n| (ShardKey::new(n, 12), Some(worker(n as usize / 6)))).collect(),
         workers: (0..3).map(|n| (worker(n), None)).collect(),
         ..PlacementProblem::default()
     };
@@ -171,7 +171,9 @@ fn a_worker_that_joins_takes_only_its_share() {
 
 #[test]
 fn no_workers_means_no_placement() {
-    let problem =
-        PlacementProblem { shards: BTreeMap::from([(ShardNumber(0), None)]), ..PlacementProblem::default() };
+    let problem = PlacementProblem {
+        shards: BTreeMap::from([(ShardKey::new(0, 1), None)]),
+        ..PlacementProblem::default()
+    };
     assert_eq!(solve(&problem), Placement::new());
 }

@@ -77,7 +77,9 @@ impl FromStr for ApiOrigin {
             [] | ["api"] => {}
             ["api", last] if version(last) => {}
             _ => {
-                return Err("it takes an origin; a path other than /api or /api/v10 can't be used".to_owned());
+                return Err(
+                    "it takes an origin; a path other than /api or /api/v10 cannot be used".to_owned()
+                );
             }
         }
         let mut origin = url;

@@ -61,7 +61,7 @@ pub fn read_secret(name: &'static str, file_name: &'static str) -> Result<Option
     }
     let path = path.expose();
     let text = fs::read_to_string(path)
-        .map_err(|error| SettingsError::new(file_name, format!("can't read {path}: {error}")))?;
+        .map_err(|error| SettingsError::new(file_name, format!("cannot read {path}: {error}")))?;
     match text.trim() {
         "" => Err(SettingsError::new(file_name, format!("{path} is empty"))),
         secret => Ok(Some(Secret::new(secret))),

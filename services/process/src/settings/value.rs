@@ -38,8 +38,9 @@ pub fn random_incarnation() -> Incarnation {
 
 /// The default name of a worker: host name and a nonce, so that two workers on a host differ.
 pub fn default_worker_name() -> String {
-    let host = hostname::get().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-    let host: String = host
+    let host: String = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' })
         .take(40)

@@ -2,7 +2,7 @@
 //!
 //! What Discord, a worker or a client repeats must not fill a disk or hide other lines. Lines of our own crates from the same
 //! place in the code, about the same shard and worker, are counted together: in each [`WINDOW`] the first [`SHOWN`] are written,
-//! the rest become one line at its end. A bot's own lines are never folded.
+//! the rest become one line at its end. A bot's own lines are never folded. Events of a [batch](super::batch) become one line.
 
 use std::{
     collections::HashMap,
@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fleet_model::ShardSlot;
 use outside_text::printable_within;
 use tracing::{
     Event, Level, Subscriber,
@@ -21,7 +22,10 @@ use tracing::{
 };
 use tracing_subscriber::layer::{Context, Layer};
 
-use super::LONGEST_VALUE;
+use super::{
+    LONGEST_VALUE,
+    batch::{self, BatchGroup, Batches},
+};
 
 /// How long lines are counted together.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -29,8 +33,8 @@ const WINDOW: Duration = Duration::from_secs(10);
 const SHOWN: u32 = 5;
 /// The most kinds that are counted apart. Further ones differ only by their place in the code.
 const KINDS: usize = 4_096;
-/// How often ended windows are collected.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often ended windows and batches are collected.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Crates whose lines are folded: ours, and libraries that log what peers do.
 const FOLDED: &[&str] = &[
@@ -53,7 +57,13 @@ const FOLDED: &[&str] = &[
 
 /// A layer that passes a line or counts it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Folding(Arc<Mutex<Kinds>>);
+pub(crate) struct Folding(Arc<Mutex<Collected>>);
+
+#[derive(Debug, Default)]
+struct Collected {
+    kinds: Kinds,
+    batches: Batches,
+}
 
 type Kinds = HashMap<Kind, Window>;
 
@@ -83,11 +93,16 @@ struct Folded {
 impl Folding {
     /// Starts the thread that writes the folded counts. It ends with the last clone of this layer.
     pub(crate) fn write_in_background(&self) -> std::io::Result<()> {
-        let kinds = Arc::downgrade(&self.0);
+        let collected = Arc::downgrade(&self.0);
         thread::Builder::new()
             .name("log-folding".to_owned())
-            .spawn(move || write_until_gone(&kinds))
+            .spawn(move || write_until_gone(&collected))
             .map(drop)
+    }
+
+    /// Writes what ends within a batch's window: the process stops.
+    pub(crate) fn write_batches(&self) {
+        write_ended(&self.0, Instant::now() + batch::WINDOW);
     }
 
     /// Whether to write a line; otherwise counts it.
@@ -99,7 +114,13 @@ impl Folding {
         }
         let mut line = Line::default();
         event.record(&mut line);
-        let mut kinds = lock(&self.0);
+        let Collected { kinds, batches } = &mut *lock(&self.0);
+        if line.in_batch
+            && let Some(shard) = line.shard
+            && batches.add(metadata.callsite(), &line.group, shard, &line.message, now)
+        {
+            return false;
+        }
         let mut kind = Kind { place: metadata.callsite(), subject: line.subject.finish() };
         if kinds.len() >= KINDS && !kinds.contains_key(&kind) {
             kind.subject = 0;
@@ -120,13 +141,12 @@ impl Folding {
     }
 }
 
-fn lock(kinds: &Mutex<Kinds>) -> MutexGuard<'_, Kinds> {
-    kinds.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(collected: &Mutex<Collected>) -> MutexGuard<'_, Collected> {
+    collected.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Removes ended windows, and returns those with folded lines.
-fn take_ended(kinds: &Mutex<Kinds>, now: Instant) -> Vec<Folded> {
-    let mut kinds = lock(kinds);
+fn take_ended(kinds: &mut Kinds, now: Instant) -> Vec<Folded> {
     let ended = kinds.extract_if(|_, window| now.saturating_duration_since(window.began) >= WINDOW);
     ended
         .filter(|(_, window)| window.folded > 0)
@@ -134,23 +154,32 @@ fn take_ended(kinds: &Mutex<Kinds>, now: Instant) -> Vec<Folded> {
         .collect()
 }
 
-fn write_until_gone(kinds: &Weak<Mutex<Kinds>>) {
+fn write_until_gone(collected: &Weak<Mutex<Collected>>) {
     loop {
         thread::sleep(LOOK);
-        let Some(kinds) = kinds.upgrade() else { return };
-        for Folded { level, message, lines } in take_ended(&kinds, Instant::now()) {
-            let seconds = WINDOW.as_secs();
-            match level {
-                Level::ERROR => {
-                    tracing::error!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s");
-                }
-                Level::WARN => {
-                    tracing::warn!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s");
-                }
-                _ => {
-                    tracing::info!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s");
-                }
+        let Some(collected) = collected.upgrade() else { return };
+        write_ended(&collected, Instant::now());
+    }
+}
+
+fn write_ended(collected: &Mutex<Collected>, now: Instant) {
+    let (folded, batches) = {
+        let Collected { kinds, batches } = &mut *lock(collected);
+        (take_ended(kinds, now), batches.take_ended(now))
+    };
+    for batch in batches {
+        batch.write();
+    }
+    let seconds = WINDOW.as_secs();
+    for Folded { level, message, lines } in folded {
+        match level {
+            Level::ERROR => {
+                tracing::error!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s");
             }
+            Level::WARN => {
+                tracing::warn!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s");
+            }
+            _ => tracing::info!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s"),
         }
     }
 }
@@ -161,20 +190,35 @@ impl<S: Subscriber> Layer<S> for Folding {
     }
 }
 
-/// A line's subject and message.
+/// A line's subject and message, and what its batch has in common.
 #[derive(Default)]
 struct Line {
     subject: DefaultHasher,
     message: String,
+    in_batch: bool,
+    shard: Option<ShardSlot>,
+    group: BatchGroup,
 }
 
 impl Visit for Line {
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.in_batch |= value && field.name() == "batch";
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = || format!("{value:?}");
         match field.name() {
-            "message" => {
-                self.message = printable_within(&format!("{value:?}"), LONGEST_VALUE).to_string();
+            "message" => self.message = printable_within(&text(), LONGEST_VALUE).to_string(),
+            "shard.id" => {
+                text().hash(&mut self.subject);
+                self.shard = text().parse().ok().map(ShardSlot);
             }
-            "shard.id" | "worker.id" => format!("{value:?}").hash(&mut self.subject),
+            "worker.id" => {
+                text().hash(&mut self.subject);
+                self.group.worker = Some(text());
+            }
+            "to.id" => self.group.to = Some(text()),
+            "kind" => self.group.kind = Some(text()),
             _ => {}
         }
     }
@@ -184,7 +228,7 @@ impl Visit for Line {
 mod tests {
     use tracing_subscriber::{layer::SubscriberExt as _, registry};
 
-    use super::*;
+    use super::{super::subscriber::tests::Lines, *};
 
     /// Counts the lines that reach it.
     #[derive(Clone, Default)]
@@ -204,6 +248,10 @@ mod tests {
         (lines, folding)
     }
 
+    fn ended(folding: &Folding, now: Instant) -> Vec<Folded> {
+        take_ended(&mut lock(&folding.0).kinds, now)
+    }
+
     #[test]
     fn repeated_lines_are_folded_with_their_number() {
         let (lines, folding) = written(|| {
@@ -212,14 +260,14 @@ mod tests {
             }
         });
         assert_eq!(lines, u64::from(SHOWN));
-        assert!(take_ended(&folding.0, Instant::now()).is_empty(), "the window has not ended");
-        let ended = take_ended(&folding.0, Instant::now() + WINDOW);
-        assert_eq!(ended.len(), 1);
+        assert!(ended(&folding, Instant::now()).is_empty(), "the window has not ended");
+        let folded = ended(&folding, Instant::now() + WINDOW);
+        assert_eq!(folded.len(), 1);
         assert_eq!(
-            (ended[0].message.as_str(), ended[0].lines),
+            (folded[0].message.as_str(), folded[0].lines),
             ("malformed message", 61_000 - u64::from(SHOWN))
         );
-        assert!(take_ended(&folding.0, Instant::now() + WINDOW).is_empty(), "each window is reported once");
+        assert!(ended(&folding, Instant::now() + WINDOW).is_empty(), "each window is reported once");
     }
 
     #[test]
@@ -245,7 +293,51 @@ mod tests {
                 tracing::info!(worker.id = worker, "refused");
             }
         });
-        assert!(lock(&folding.0).len() <= KINDS + 1);
+        assert!(lock(&folding.0).kinds.len() <= KINDS + 1);
         assert!(lines <= KINDS as u64 + u64::from(SHOWN));
+    }
+
+    /// Writes what 64 shards of two workers do at a start.
+    fn start_64_shards() {
+        for shard in 0..64 {
+            let worker = if shard < 32 { "a" } else { "b" };
+            tracing::info!(target: "coordinator::driver", batch = true, shard.id = %ShardSlot(shard), worker.id = %worker, "shards assigned");
+            tracing::info!(target: "coordinator::driver", batch = true, shard.id = %ShardSlot(shard), kind = %"resumed", "shards started");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_one_line_for_each_worker() {
+        let lines = Lines::default();
+        let (folding, written) = (Folding::default(), lines.clone());
+        let people = tracing_subscriber::fmt::layer().without_time().with_ansi(false);
+        let subscriber = registry().with(folding.clone()).with(people.with_writer(move || written.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            start_64_shards();
+            write_ended(&folding.0, Instant::now());
+            assert_eq!(lines.text(), "", "the batches are still being collected");
+            folding.write_batches();
+            folding.write_batches();
+        });
+        let text = lines.text();
+        let mut said: Vec<&str> =
+            text.lines().filter_map(|line| line.split_once("log_batches: ")).map(|(_, said)| said).collect();
+        said.sort_unstable();
+        assert_eq!(
+            said,
+            [
+                r#"shards assigned worker.id="a" count=32 shards="0-31""#,
+                r#"shards assigned worker.id="b" count=32 shards="32-63""#,
+                r#"shards started kind="resumed" count=64 shards="0-63""#,
+            ]
+        );
+        assert_eq!(text.lines().count(), 3, "{text}");
+    }
+
+    #[test]
+    fn without_the_layer_each_event_of_a_batch_is_a_line() {
+        let written = Written::default();
+        tracing::subscriber::with_default(registry().with(written.clone()), start_64_shards);
+        assert_eq!(*written.0.lock().unwrap(), 128);
     }
 }

@@ -86,7 +86,7 @@ pub struct HealthServer {
 
 /// The port can't be had.
 #[derive(Debug, thiserror::Error)]
-#[error("can't listen on {address} for health checks ({setting}): {source}")]
+#[error("cannot bind {address} ({setting}): {source}")]
 pub struct BindError {
     address: SocketAddr,
     setting: &'static str,

@@ -6,8 +6,13 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use outside_text::{printable_within, without_secrets};
+use tracing::Subscriber;
 use tracing_subscriber::{
-    EnvFilter, field::MakeExt as _, fmt::format::debug_fn, layer::SubscriberExt as _,
+    EnvFilter, Layer,
+    field::MakeExt as _,
+    fmt::{MakeWriter, format::debug_fn, time::ChronoLocal},
+    layer::SubscriberExt as _,
+    registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
 
@@ -17,14 +22,18 @@ use super::{LONGEST_VALUE, fold::Folding, json_log::JsonLines};
 /// ([OpenTelemetry](https://opentelemetry.io/docs/specs/otel/protocol/exporter/)); without it no span leaves.
 const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
+/// The time of a line on a terminal, in the local time zone. JSON has UTC in RFC 3339.
+const LOCAL_TIME: &str = "%H:%M:%S%.3f";
+
 /// What a service logs when `RUST_LOG` says nothing.
 pub const SERVICE_FILTER: &str = "info,h2=warn,hyper=warn,tower=warn,opentelemetry=warn";
 
-/// Keeps the subscriber's exporter; [`Telemetry::shutdown`] sends what is still buffered.
+/// Keeps what the subscriber buffers; [`Telemetry::shutdown`] writes and sends it.
 #[derive(Debug)]
 #[must_use = "spans that are still buffered are lost unless it is shut down"]
 pub struct Telemetry {
     provider: Option<SdkTracerProvider>,
+    folding: Folding,
 }
 
 /// Telemetry could not be set up.
@@ -66,6 +75,29 @@ pub fn init(service: &'static str, default_filter: &str) -> Result<Telemetry, Te
     let tracer = provider.clone().unwrap_or_default().tracer(service);
     let spans = tracing_opentelemetry::layer().with_tracer(tracer);
     let terminal = io::stderr().is_terminal();
+    let people = terminal.then(|| people(|| WithoutSecrets(io::stderr())));
+    let folding = Folding::default();
+    folding.write_in_background()?;
+    let machines = (!terminal)
+        .then(|| tracing_subscriber::fmt::layer().event_format(JsonLines).with_ansi(false))
+        .map(|lines| lines.with_writer(|| WithoutSecrets(io::stderr())));
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(folding.clone())
+        .with(spans)
+        .with(people)
+        .with(machines)
+        .try_init()
+        .map_err(|_| TelemetryError::Twice)?;
+    Ok(Telemetry { provider, folding })
+}
+
+/// Lines for people in a terminal.
+fn people<S, W>(writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     // Values may be text from outside, which could forge lines on a terminal.
     let fields = debug_fn(|writer, field, value| {
         let text = format!("{value:?}");
@@ -76,27 +108,12 @@ pub fn init(service: &'static str, default_filter: &str) -> Result<Telemetry, Te
         }
     })
     .delimited(" ");
-    let people = terminal.then(|| {
-        tracing_subscriber::fmt::layer()
-            .compact()
-            .with_target(false)
-            .fmt_fields(fields)
-            .with_writer(|| WithoutSecrets(io::stderr()))
-    });
-    let folding = Folding::default();
-    folding.write_in_background()?;
-    let machines = (!terminal)
-        .then(|| tracing_subscriber::fmt::layer().event_format(JsonLines).with_ansi(false))
-        .map(|lines| lines.with_writer(|| WithoutSecrets(io::stderr())));
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(folding)
-        .with(spans)
-        .with(people)
-        .with(machines)
-        .try_init()
-        .map_err(|_| TelemetryError::Twice)?;
-    Ok(Telemetry { provider })
+    tracing_subscriber::fmt::layer()
+        .compact()
+        .with_timer(ChronoLocal::new(LOCAL_TIME.to_owned()))
+        .with_target(false)
+        .fmt_fields(fields)
+        .with_writer(writer)
 }
 
 /// Writes whole lines, with the process's secrets hidden in all fields of all crates.
@@ -125,6 +142,7 @@ fn exporting_provider(service: &'static str) -> Result<SdkTracerProvider, Teleme
 impl Telemetry {
     /// Sends the spans that are still buffered. Blocks for at most five seconds, off the runtime's threads.
     pub async fn shutdown(self) {
+        self.folding.write_batches();
         let Some(provider) = self.provider else { return };
         let flushed = tokio::task::spawn_blocking(move || provider.shutdown()).await;
         if let Ok(Err(error)) = flushed {
@@ -134,14 +152,20 @@ impl Telemetry {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
 
     /// A writer whose lines can be read.
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Lines {
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
 
     impl Write for Lines {
         fn write(&mut self, line: &[u8]) -> io::Result<usize> {
@@ -168,10 +192,42 @@ mod tests {
             tracing::warn!(target: "some_library", cause = ?Some(secret), "closed: {}é{secret}", &secret[..20]);
             tracing::debug!("POST https://x/interactions/7/aW50ZXJhY3Rpb24/callback");
         });
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let text = lines.text();
         assert_eq!(text.matches("[secret]").count(), 6, "{text}");
         assert!(!text.contains("registered") && !text.contains("aW50"), "{text}");
         let value: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(value["message"], "closed: [secret]é[secret]");
+    }
+
+    /// Set in a process that writes a line for people and one for machines to its standard output.
+    const WRITES_LINES: &str = "ALTERGOLDEN_TEST_WRITES_LINES";
+
+    /// Minutes since midnight of a text that begins with `HH:MM`.
+    fn minute_of_day(time: &str) -> i64 {
+        time[..2].parse::<i64>().unwrap() * 60 + time[3..5].parse::<i64>().unwrap()
+    }
+
+    #[test]
+    fn a_terminal_shows_local_time_and_json_shows_utc() {
+        if std::env::var_os(WRITES_LINES).is_some() {
+            let machines = tracing_subscriber::fmt::layer().event_format(JsonLines).with_writer(io::stdout);
+            let subscriber = tracing_subscriber::registry().with(people(io::stdout)).with(machines);
+            return tracing::subscriber::with_default(subscriber, || tracing::info!("a line"));
+        }
+        let name = "telemetry::subscriber::tests::a_terminal_shows_local_time_and_json_shows_utc";
+        let written = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .envs([(WRITES_LINES, "1"), ("TZ", "IST-5:30")])
+            .output()
+            .unwrap();
+        let written = String::from_utf8(written.stdout).unwrap();
+        let people = written.lines().find(|line| line.contains("INFO")).unwrap();
+        let people = people.trim_start_matches(|c: char| !c.is_ascii_digit()).trim_start_matches("2m");
+        let machines = written.lines().find_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let machines = machines.unwrap()["timestamp"].as_str().unwrap().to_owned();
+        assert_eq!(&people[8..9], ".", "{written}");
+        assert!(machines.ends_with('Z'), "{machines}");
+        let ahead = (minute_of_day(people) - minute_of_day(&machines[11..])).rem_euclid(24 * 60);
+        assert!((329..=331).contains(&ahead), "{written}");
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use serde_json::Value;
 
 use crate::EntryId;
@@ -47,13 +47,13 @@ impl LaneKind {
 }
 
 /// A lane's key.
-pub(super) type Key = (ShardNumber, LaneKind);
+pub(super) type Key = (ShardSlot, LaneKind);
 
 /// A command that was read from the stream.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct QueuedCommand {
     pub(super) id: EntryId,
-    pub(super) shard: ShardNumber,
+    pub(super) shard: ShardSlot,
     pub(super) payload: Value,
 }
 
@@ -196,7 +196,7 @@ mod tests {
     }
 
     fn taken(number: u64, shard: u32, payload: Value) -> QueuedCommand {
-        QueuedCommand { id: id(number), shard: ShardNumber(shard), payload }
+        QueuedCommand { id: id(number), shard: ShardSlot(shard), payload }
     }
 
     fn presence(number: u64, shard: u32) -> QueuedCommand {

@@ -1,8 +1,10 @@
 //! What the store has not taken: pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Bounds, OutgoingEvent};
+use fleet_model::ShardEvent;
+
+use super::Bounds;
 use crate::Position;
 
 /// Events of one batch, and their bytes.
@@ -13,7 +15,7 @@ const BATCH_BYTES: usize = 512 * 1024;
 #[derive(Debug)]
 pub(super) struct Queue {
     bounds: Bounds,
-    waiting: BTreeMap<Position, OutgoingEvent>,
+    waiting: BTreeMap<Position, Arc<ShardEvent>>,
     bytes: usize,
 }
 
@@ -24,7 +26,7 @@ impl Queue {
     }
 
     /// False when it is here already.
-    pub(super) fn push(&mut self, event: OutgoingEvent) -> bool {
+    pub(super) fn push(&mut self, event: Arc<ShardEvent>) -> bool {
         if self.waiting.contains_key(&event.position) {
             return false;
         }
@@ -40,10 +42,10 @@ impl Queue {
     }
 
     /// The first ones, as far as they are of one session.
-    pub(super) fn batch(&self) -> Vec<OutgoingEvent> {
+    pub(super) fn batch(&self) -> Vec<Arc<ShardEvent>> {
         let mut bytes = 0;
         let mut session = None;
-        let fits = |event: &&OutgoingEvent| {
+        let fits = |event: &&Arc<ShardEvent>| {
             let first = session.is_none();
             let same_session = *session.get_or_insert(event.position.session) == event.position.session;
             bytes += event.text.len();
@@ -52,7 +54,7 @@ impl Queue {
         self.waiting.values().take(BATCH).take_while(fits).cloned().collect()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &OutgoingEvent> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<ShardEvent>> {
         self.waiting.values()
     }
 

@@ -2,15 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fleet_model::{Epoch, Gap, ShardNumber};
+use fleet_model::{Epoch, Gap, ShardEvent, ShardKey};
 use outside_text::printable_within;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::{OutboxParts, OutgoingEvent, Shared, tail::Tail};
+use super::{OutboxParts, Shared, tail::Tail};
 use crate::{
     Appended, DataError, Mark, NewEntry, Position, RelayError, RelayMetrics, RelayStatus, RelayStore,
-    gap_payload, names::is_name,
+    entry::encode, gap_event, names::is_name,
 };
 
 /// How much of a name is shown.
@@ -27,7 +27,7 @@ pub(super) struct Sender {
     store: Arc<dyn RelayStore>,
     metrics: RelayMetrics,
     status: RelayStatus,
-    shard: ShardNumber,
+    shard: ShardKey,
     epoch: Epoch,
     shared: Arc<Shared>,
     tail: Tail,
@@ -95,7 +95,7 @@ impl Sender {
         }
     }
 
-    async fn send(&mut self, batch: &[OutgoingEvent]) -> Result<(), Outranked> {
+    async fn send(&mut self, batch: &[Arc<ShardEvent>]) -> Result<(), Outranked> {
         let traceparent: Option<Arc<str>> =
             process::telemetry::trace_context::current_traceparent().map(Into::into);
         let mut entries: Vec<NewEntry> =
@@ -110,51 +110,37 @@ impl Sender {
     }
 
     /// Encodes an event; one that can't be encoded, or whose name can't be a stream's, becomes a gap in its place.
-    fn entry(&self, event: &OutgoingEvent, traceparent: Option<Arc<str>>) -> NewEntry {
-        let encoded = if is_name(&event.name) { event.encode(self.shard) } else { Err(DataError::Name) };
-        let data = match encoded {
-            Ok(data) => data,
-            Err(error) => {
-                self.metrics.count_garbled();
-                tracing::warn!(
-                    shard.id = %self.shard, event = %printable_within(&event.name, NAME), sequence = event.position.sequence,
-                    %error, "cannot encode event; relaying a gap"
-                );
-                return self.gap_in_place_of(event, traceparent);
-            }
-        };
-        NewEntry {
+    fn entry(&self, event: &ShardEvent, traceparent: Option<Arc<str>>) -> NewEntry {
+        let encoded =
+            if is_name(&event.name) { encode(self.shard, &event.text) } else { Err(DataError::Name) };
+        let new = |event: &ShardEvent, mark, data| NewEntry {
             position: event.position,
             name: event.name.clone(),
             guild: event.guild,
             received_at_unix_ms: event.received_at_unix_ms,
-            mark: self.mark(event.position, event.mark),
+            mark,
             traceparent,
             data,
-        }
-    }
-
-    fn gap_in_place_of(&self, event: &OutgoingEvent, traceparent: Option<Arc<str>>) -> NewEntry {
+        };
+        let error = match encoded {
+            Ok(data) => return new(event, self.mark(event.position, event.mark), data),
+            Err(error) => error,
+        };
+        self.metrics.count_garbled();
+        let name = printable_within(&event.name, NAME);
+        tracing::warn!(
+            shard.id = %self.shard, event = %name, sequence = event.position.sequence,
+            %error, "cannot encode event; relaying a gap"
+        );
         let gap = Gap {
             since_unix_ms: event.received_at_unix_ms,
             until_unix_ms: event.received_at_unix_ms,
             last_sequence: event.position.sequence.saturating_sub(1),
-            reason: format!(
-                "the event {} could not be encoded for the relay",
-                printable_within(&event.name, NAME)
-            ),
+            reason: format!("the event {name} could not be encoded for the relay"),
         };
-        let text = gap_payload(&gap, event.position.sequence);
-        NewEntry {
-            position: event.position,
-            name: crate::GAP.into(),
-            guild: None,
-            received_at_unix_ms: event.received_at_unix_ms,
-            mark: event.mark,
-            traceparent,
-            // Our own text, without the payload, can always be encoded.
-            data: crate::entry::encode(self.shard, &text).unwrap_or_default(),
-        }
+        let gap = gap_event(&gap, event.position);
+        // Our own text, without the payload, can always be encoded.
+        new(&gap, event.mark, encode(self.shard, &gap.text).unwrap_or_default())
     }
 
     async fn append(&mut self, entries: &[NewEntry]) -> Result<StoreAnswer, Outranked> {
@@ -218,7 +204,7 @@ impl Sender {
                 Err(error) => {
                     self.metrics.count_failure();
                     if self.status.failed(self.shard, &error.to_string()) {
-                        tracing::warn!(shard.id = %self.shard, %error, "events can't be relayed; they wait");
+                        tracing::warn!(shard.id = %self.shard, %error, "events cannot be relayed; they wait");
                     }
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(AGAIN_AT_MOST);
@@ -272,9 +258,7 @@ impl Sender {
                     .map_or(0, |at| at.sequence),
                 reason: "the relay's Redis lost events that it had taken".to_owned(),
             };
-            let text = gap_payload(&gap, position.sequence);
-            let gap = OutgoingEvent::gap(gap.until_unix_ms, &text, position);
-            again.entries.insert(0, self.entry(&gap, None));
+            again.entries.insert(0, self.entry(&gap_event(&gap, position), None));
         }
         // If it loses writes once more meanwhile, the caller comes again.
         self.append(&again.entries).await.map(drop)

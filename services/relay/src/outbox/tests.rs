@@ -5,17 +5,17 @@ use fleet_model::Gap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Appended, Caps, EntryId, EventNames, MemoryRelay, NewEntry, Page, RelayError};
+use crate::{Appended, Caps, EntryId, EventNames, GAP, Mark, MemoryRelay, NewEntry, Page, RelayError};
 
-const SHARD: ShardNumber = ShardNumber(3);
+const SHARD: ShardKey = ShardKey::new(3, 8);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn at(session: u64, sequence: u64) -> Position {
     Position { session, sequence }
 }
 
-fn event(session: u64, sequence: u64) -> OutgoingEvent {
-    OutgoingEvent {
+fn event(session: u64, sequence: u64) -> ShardEvent {
+    ShardEvent {
         position: at(session, sequence),
         name: "MESSAGE_CREATE".into(),
         guild: Some(9),
@@ -69,7 +69,7 @@ impl FaultyStore {
 impl RelayStore for FaultyStore {
     async fn append(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         believed: Option<Position>,
         entries: &[NewEntry],
@@ -84,7 +84,7 @@ impl RelayStore for FaultyStore {
 
     async fn rewind(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         seen: Position,
         to: Position,
@@ -250,7 +250,7 @@ async fn event_that_cannot_be_encoded_becomes_a_gap_in_its_place() {
         let store = MemoryRelay::new(Caps::default());
         let outbox = outbox(store.clone(), 1);
         outbox.push(event(1, 1));
-        outbox.push(OutgoingEvent { text: text.into(), ..event(1, 2) });
+        outbox.push(ShardEvent { text: text.into(), ..event(1, 2) });
         outbox.push(event(1, 3));
         let gap = only_gap_between_two_events(&store, &outbox).await;
         assert!(gap.reason.contains("MESSAGE_CREATE") && !gap.reason.contains("secret"), "{gap:?}");
@@ -263,7 +263,7 @@ async fn event_whose_name_no_stream_can_have_becomes_a_gap_in_its_place() {
         let store = MemoryRelay::new(Caps::default());
         let outbox = outbox(store.clone(), 1);
         outbox.push(event(1, 1));
-        outbox.push(OutgoingEvent { name: name.into(), ..event(1, 2) });
+        outbox.push(ShardEvent { name: name.into(), ..event(1, 2) });
         outbox.push(event(1, 3));
         let gap = only_gap_between_two_events(&store, &outbox).await;
         assert!(gap.reason.len() < 200 && !gap.reason.contains('\u{1b}'), "{gap:?}");

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use redis_fixture::RedisServer;
 use relay::{
     Caps, RelayMetrics,
@@ -19,11 +19,11 @@ use tokio_util::sync::CancellationToken;
 use super::{PATIENCE, redis_relay};
 
 /// Tells the test, and refuses payloads that say so.
-struct Told(mpsc::UnboundedSender<(ShardNumber, Value)>);
+struct Told(mpsc::UnboundedSender<(ShardSlot, Value)>);
 
 #[async_trait]
 impl SendCommand for Told {
-    async fn send(&self, shard: ShardNumber, payload: Value, _: Instant) -> Result<(), CommandFailed> {
+    async fn send(&self, shard: ShardSlot, payload: Value, _: Instant) -> Result<(), CommandFailed> {
         let refuse = payload["d"]["refuse"].as_str().map(str::to_owned);
         self.0.send((shard, payload)).unwrap();
         match refuse.as_deref() {
@@ -69,7 +69,7 @@ async fn commands_go_out_in_order_and_what_can_not_go_holds_up_its_own_shard_alo
     };
     let first = worker("one", acts.clone());
     let mut next = async || tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
-    assert_eq!(next().await, (ShardNumber(2), presence.clone()), "the older ones are given up");
+    assert_eq!(next().await, (ShardSlot(2), presence.clone()), "the older ones are given up");
 
     let waits = json!({ "op": 8, "d": { "refuse": "now" } });
     let behind = json!({ "op": 8, "d": { "behind": "it" } });
@@ -82,8 +82,8 @@ async fn commands_go_out_in_order_and_what_can_not_go_holds_up_its_own_shard_alo
     let mut of_one = Vec::new();
     while of_one.len() < 2 {
         match next().await {
-            (ShardNumber(1), payload) => of_one.push(payload),
-            again => assert_eq!(again, (ShardNumber(0), waits.clone()), "nothing goes before it"),
+            (ShardSlot(1), payload) => of_one.push(payload),
+            again => assert_eq!(again, (ShardSlot(0), waits.clone()), "nothing goes before it"),
         }
     }
     assert_eq!(of_one, [for_good, behind]);
@@ -91,7 +91,7 @@ async fn commands_go_out_in_order_and_what_can_not_go_holds_up_its_own_shard_alo
     // Another worker's turn: it takes over what waits, in order.
     acts.store(false, Ordering::SeqCst);
     let second = worker("two", Arc::new(AtomicBool::new(true)));
-    assert_eq!(next().await, (ShardNumber(0), waits));
+    assert_eq!(next().await, (ShardSlot(0), waits));
     stop.cancel();
     first.await.unwrap();
     second.await.unwrap();
@@ -102,14 +102,14 @@ async fn commands_go_out_in_order_and_what_can_not_go_holds_up_its_own_shard_alo
 /// Lets commands through one at a time, as the test says.
 struct Gated {
     open: tokio::sync::Semaphore,
-    told: mpsc::UnboundedSender<(ShardNumber, Value)>,
+    told: mpsc::UnboundedSender<(ShardSlot, Value)>,
     /// Shards whose commands pass at once.
-    free: ShardNumber,
+    free: ShardSlot,
 }
 
 #[async_trait]
 impl SendCommand for Gated {
-    async fn send(&self, shard: ShardNumber, payload: Value, _: Instant) -> Result<(), CommandFailed> {
+    async fn send(&self, shard: ShardSlot, payload: Value, _: Instant) -> Result<(), CommandFailed> {
         if shard != self.free {
             self.open.acquire().await.unwrap().forget();
         }
@@ -138,9 +138,9 @@ async fn until_left(redis: &RedisServer, count: u64) {
 }
 
 /// Shard 0 waits for the test, shard 1 does not.
-fn gated(redis: &RedisServer) -> (Arc<Gated>, mpsc::UnboundedReceiver<(ShardNumber, Value)>) {
+fn gated(redis: &RedisServer) -> (Arc<Gated>, mpsc::UnboundedReceiver<(ShardSlot, Value)>) {
     let (told, heard) = mpsc::unbounded_channel();
-    let gated = Arc::new(Gated { open: tokio::sync::Semaphore::new(0), told, free: ShardNumber(1) });
+    let gated = Arc::new(Gated { open: tokio::sync::Semaphore::new(0), told, free: ShardSlot(1) });
     let relay = redis_relay(&redis.url(), "", Caps::default());
     let running = commands::run(
         relay,
@@ -188,11 +188,11 @@ async fn flood_of_one_shard_stays_in_order_and_delays_no_other() {
     publish_all(&redis, (0..1_000).map(|number| (0, members(number)))).await;
     publish_all(&redis, [(1, members(0)), (0, members(1_000))]).await;
     let first = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
-    assert_eq!(first.0, ShardNumber(1));
+    assert_eq!(first.0, ShardSlot(1));
     gated.open.add_permits(1_001);
     for number in 0..=1_000 {
         let sent = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
-        assert_eq!(sent, (ShardNumber(0), members(number)));
+        assert_eq!(sent, (ShardSlot(0), members(number)));
     }
     until_left(&redis, 0).await;
 }
@@ -210,6 +210,6 @@ async fn next_reader_takes_leftovers_first() {
     let (_gated, mut heard) = gated(&redis);
     for number in 0..100 {
         let sent = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
-        assert_eq!(sent, (ShardNumber(1), members(number)));
+        assert_eq!(sent, (ShardSlot(1), members(number)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, ShardKey};
 use redis_fixture::{RedisCluster, RedisSentinel, RedisServer};
 use relay::{Appended, Caps, EntryId, MemoryRelay, RelayStore};
 
@@ -30,7 +30,7 @@ async fn each_is_there_once(store: Store) {
     let again = store.append(SHARD, EPOCH, None, &entries("A", 1, 2..=5)).await.unwrap();
     assert_eq!(again, Appended::Done { reached: Some(at(1, 5)), appended: 2, cut: 0 });
     // Another shard has positions of its own.
-    store.append(ShardNumber(4), EPOCH, None, &entries("A", 1, 1..=1)).await.unwrap();
+    store.append(ShardKey::new(4, 8), EPOCH, None, &entries("A", 1, 1..=1)).await.unwrap();
     let positions: Vec<_> = read_all(&*store, "all").await.into_iter().map(|(_, at)| at).collect();
     assert_eq!(positions, [at(1, 1), at(1, 2), at(1, 3), at(1, 4), at(1, 5), at(1, 1)]);
 }
@@ -82,7 +82,7 @@ async fn reading_goes_on_in_order(store: Store) {
     // What goes in comes out.
     let page = read_from(&*store, "all", EntryId::default()).await;
     let first = &page.entries[0];
-    assert_eq!((first.shard, first.content.clone()), (SHARD, entry("A", at(1, 1))));
+    assert_eq!((first.shard, first.content.clone()), (SHARD.slot(), entry("A", at(1, 1))));
     assert!(!page.cut);
     let newest = store.newest().await.unwrap();
     assert!(read_from(&*store, "all", newest).await.entries.is_empty());

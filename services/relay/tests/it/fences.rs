@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fleet_model::Epoch;
+use fleet_model::{Epoch, ShardEvent};
 use redis_fixture::RedisServer;
 use relay::{
-    Bounds, Caps, EntryId, GAP, Mark, MemoryRelay, Outbox, OutboxParts, OutgoingEvent, Position,
-    RelayMetrics, RelayStatus, RelayStore,
+    Bounds, Caps, EntryId, GAP, Mark, MemoryRelay, Outbox, OutboxParts, Position, RelayMetrics, RelayStatus,
+    RelayStore,
 };
 
 use super::{PATIENCE, SHARD, at, entries, read_from, redis_relay};
@@ -99,9 +99,9 @@ const CASES: &[Case] = &[
     },
 ];
 
-fn event(position: Position) -> OutgoingEvent {
+fn event(position: Position) -> ShardEvent {
     let name = if position.sequence == 0 { GAP } else { "A" };
-    OutgoingEvent {
+    ShardEvent {
         position,
         name: name.into(),
         guild: None,

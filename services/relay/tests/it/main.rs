@@ -10,14 +10,14 @@ mod redis;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fleet_model::ShardNumber;
+use fleet_model::ShardKey;
 use redis_link::{LinkOptions, RedisLink};
 use relay::{Caps, EntryId, EventNames, Mark, NewEntry, Page, Position, RedisRelay, RelayStore};
 
 /// Nothing here takes this long, on a busy machine either.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const SHARD: ShardNumber = ShardNumber(3);
+const SHARD: ShardKey = ShardKey::new(3, 8);
 
 fn redis_relay(url: &str, prefix: &str, caps: Caps) -> RedisRelay {
     let link = RedisLink::new(url.parse().unwrap(), LinkOptions::default());

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use altergolden_proto::v1;
-use fleet_model::{ShardNumber, shard_of_guild};
+use fleet_model::ShardKey;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{Bridge, REROUTE, owner::OwnerQuestion, with_timeout};
+use super::{Bridge, REROUTE, owner::OwnerQuestion};
 use crate::{
     answer::BridgeError,
     local::LocalShards,
-    object::{FoundObject, ObjectKind, ObjectQuery, ObjectRefused},
-    peers::{PeerLane, WorkerClient},
+    object::{FoundObject, ObjectQuery, ObjectRefused},
+    peers::PeerLane,
+    worker_client::WorkerClient,
 };
 
 impl OwnerQuestion for ObjectQuery {
@@ -41,23 +41,10 @@ impl OwnerQuestion for ObjectQuery {
 
     fn remote(
         &self,
-        mut client: WorkerClient,
+        client: WorkerClient,
         left: Duration,
     ) -> BoxFuture<'_, Result<Option<FoundObject>, Status>> {
-        use v1::get_object_request::Object;
-        let object = match self.kind {
-            ObjectKind::Guild => Object::Guild(v1::WholeGuild {}),
-            ObjectKind::Channel(id) => Object::ChannelId(id),
-            ObjectKind::Member(id) => Object::UserId(id),
-            ObjectKind::Roles => Object::Roles(v1::AllRoles {}),
-        };
-        let message =
-            v1::GetObjectRequest { guild_id: self.guild, object: Some(object), fields: self.fields.clone() };
-        Box::pin(async move {
-            let v1::GetObjectResponse { not_mine, json, doubt } =
-                client.get_object(with_timeout(message, left)).await?.into_inner();
-            Ok((!not_mine).then_some(FoundObject { json, doubt }))
-        })
+        Box::pin(client.object(self, left))
     }
 }
 
@@ -71,11 +58,11 @@ impl Bridge {
         &self,
         query: &ObjectQuery,
         until: Instant,
-    ) -> Result<(FoundObject, ShardNumber), BridgeError> {
+    ) -> Result<(FoundObject, ShardKey), BridgeError> {
         self.first_table(until).await;
-        let shard = shard_of_guild(query.guild, self.shard_total()?).unwrap_or(ShardNumber(0));
+        let shard = self.shard_of(query.guild)?;
         let patience = until.min(Instant::now() + REROUTE);
-        let found = self.ask_owner_of(shard, query, patience, until).await?;
+        let found = self.ask_owner_of(shard.slot(), query, patience, until).await?;
         Ok((found, shard))
     }
 }

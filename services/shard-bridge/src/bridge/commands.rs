@@ -5,8 +5,7 @@ use std::{
     time::Duration,
 };
 
-use altergolden_proto::v1;
-use fleet_model::{ShardNumber, WorkerId, shard_of_guild};
+use fleet_model::{ShardKey, ShardSlot, WorkerId};
 use futures_util::{
     future::BoxFuture,
     stream::{self, StreamExt as _},
@@ -15,13 +14,14 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{Bridge, owner::OwnerQuestion, with_timeout};
+use super::{Bridge, owner::OwnerQuestion};
 use crate::{
     answer::{BridgeError, PresenceReceipt},
     command::{CommandRefused, GatewayCommand},
     deadline::margin,
     local::LocalShards,
-    peers::{PeerLane, WorkerClient},
+    peers::PeerLane,
+    worker_client::WorkerClient,
 };
 
 /// Shards that are told at once.
@@ -29,7 +29,7 @@ const SHARDS_AT_ONCE: usize = 128;
 
 /// A command on its way to a shard's owner.
 struct Sending<'a> {
-    shard: ShardNumber,
+    shard: ShardSlot,
     command: &'a GatewayCommand,
 }
 
@@ -57,18 +57,10 @@ impl OwnerQuestion for Sending<'_> {
         })
     }
 
-    fn remote(&self, mut client: WorkerClient, left: Duration) -> BoxFuture<'_, Result<Option<()>, Status>> {
-        // It is to say in time that it could not send.
+    fn remote(&self, client: WorkerClient, left: Duration) -> BoxFuture<'_, Result<Option<()>, Status>> {
+        // The worker must report in time that it could not send.
         let wait = left.saturating_sub(margin(left));
-        let message = v1::SendCommandRequest {
-            shard_id: self.shard.0,
-            payload: self.command.text().to_owned(),
-            wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
-        };
-        Box::pin(async move {
-            let answer = client.send_command(with_timeout(message, left)).await?.into_inner();
-            Ok((!answer.not_mine).then_some(()))
-        })
+        Box::pin(client.send_command(self.shard, self.command, wait, left))
     }
 }
 
@@ -82,7 +74,7 @@ impl Bridge {
     /// place. `NotPermitted`: an intent is missing.
     pub async fn send_gateway_payload(
         &self,
-        shard: ShardNumber,
+        shard: impl Into<ShardSlot>,
         payload: Value,
         until: Instant,
     ) -> Result<(), BridgeError> {
@@ -95,14 +87,15 @@ impl Bridge {
     /// As [`Bridge::send_gateway_payload`].
     pub async fn send_command(
         &self,
-        shard: ShardNumber,
+        shard: impl Into<ShardSlot>,
         command: &GatewayCommand,
         until: Instant,
     ) -> Result<(), BridgeError> {
+        let shard = shard.into();
         self.first_table(until).await;
         if let Some(guild) = command.kind().guild() {
             let total = self.shard_total()?;
-            if shard_of_guild(guild, total) != Some(shard) && shard.0 < total {
+            if shard.in_total(total).is_some_and(|shard| !shard.has_guild(guild)) {
                 return Err(BridgeError::invalid(format!("guild {guild} is not on shard {shard}")));
             }
         }
@@ -117,15 +110,12 @@ impl Bridge {
         &self,
         command: &GatewayCommand,
         until: Instant,
-    ) -> Result<ShardNumber, BridgeError> {
+    ) -> Result<ShardKey, BridgeError> {
         self.first_table(until).await;
-        let guild = command.kind().guild();
-        let shard = guild.and_then(|guild| shard_of_guild(guild, self.shard_total().ok()?));
-        let shard = match (guild, shard) {
-            (Some(_), Some(shard)) => shard,
-            (Some(_), None) => return Err(BridgeError::unavailable("no shard runs yet")),
-            (None, _) => return Err(BridgeError::invalid("the command is about no guild")),
+        let Some(guild) = command.kind().guild() else {
+            return Err(BridgeError::invalid("the command is about no guild"));
         };
+        let shard = self.shard_of(guild)?;
         self.send_command(shard, command, until).await?;
         Ok(shard)
     }
@@ -137,7 +127,7 @@ impl Bridge {
     /// became of each shard is in the answer.
     pub async fn update_presence(
         &self,
-        shards: &[ShardNumber],
+        shards: &[ShardSlot],
         presence: &GatewayCommand,
         until: Instant,
     ) -> Result<PresenceReceipt, BridgeError> {
@@ -146,17 +136,17 @@ impl Bridge {
         if let Some(none) = shards.iter().find(|shard| shard.0 >= total) {
             return Err(BridgeError::not_found(format!("the bot has {total} shards, and no shard {none}")));
         }
-        let shards: BTreeSet<ShardNumber> = match shards {
-            [] => (0..total).map(ShardNumber).collect(),
+        let shards: BTreeSet<ShardSlot> = match shards {
+            [] => ShardKey::all(total).map(ShardKey::slot).collect(),
             some => some.iter().copied().collect(),
         };
-        let tell = async |shard: ShardNumber| {
+        let tell = async |shard: ShardSlot| {
             let told = self.send_command(shard, presence, until).await;
             told.err().map(|error| (shard, error.to_string()))
         };
         // By owner: shards that can't be told now hold up none of another worker's.
         let routes = self.routes();
-        let mut by_owner: BTreeMap<Option<WorkerId>, Vec<ShardNumber>> = BTreeMap::new();
+        let mut by_owner: BTreeMap<Option<WorkerId>, Vec<ShardSlot>> = BTreeMap::new();
         for shard in shards {
             let owner = routes.owner(shard).map(|owner| owner.worker.clone());
             by_owner.entry(owner).or_default().push(shard);

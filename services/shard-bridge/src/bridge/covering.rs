@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use fleet_model::{Routes, ShardNumber, WorkerId};
+use fleet_model::{Routes, ShardKey, WorkerId};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -10,7 +10,7 @@ use super::{Bridge, REROUTE};
 use crate::{
     fan_out::{Answers, Recipients},
     local::LocalShards,
-    peers::WorkerClient,
+    worker_client::WorkerClient,
 };
 
 /// Why a shard is not covered by the answers.
@@ -23,7 +23,7 @@ pub(super) enum CoverageGap {
 }
 
 /// The shards that the answers do not cover.
-pub(super) type UncoveredShards = BTreeMap<ShardNumber, CoverageGap>;
+pub(super) type UncoveredShards = BTreeMap<ShardKey, CoverageGap>;
 
 impl Bridge {
     /// Asks every worker that runs shards; returns the routing table that counts, with the answers.
@@ -53,7 +53,7 @@ impl Bridge {
         }
         let lacking = lacking(routes.shard_total, &asked.answers);
         // A worker that answered without a shard that the table gives it has handed the shard over.
-        let has_moved = |(shard, lack): (&ShardNumber, &CoverageGap)| {
+        let has_moved = |(shard, lack): (&ShardKey, &CoverageGap)| {
             let owner = routes.owner(*shard);
             *lack == CoverageGap::Missing
                 && owner.is_some_and(|owner| asked.answers.contains_key(owner.worker))

@@ -5,22 +5,21 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use altergolden_proto::v1::{self, DeliveryOutcome};
 use event_bus::Recipient;
-use fleet_model::{ErrorClass, Routes, ShardNumber, WorkerId};
+use fleet_model::{ErrorClass, Routes, ShardSlot, WorkerId};
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
 use tonic::{Code, Status};
 use tracing::Instrument as _;
 
-use super::{Bridge, REROUTE, with_timeout};
+use super::{Bridge, REROUTE};
 use crate::{
     answer::{BridgeError, MessageReceipt, ReplyFailure, ReplyFailureKind as Kind, ShardReplies},
     content, fan_out,
     local::{Delivered, ShardAnswer, ShardMessage, ShardRequest},
     metrics::AskOutcome,
-    replies::{self, LARGEST_ANSWER, Merge, Replied},
+    replies::{LARGEST_ANSWER, Merge, Replied},
 };
 
 mod shares;
@@ -125,7 +124,7 @@ impl Bridge {
         let from = match shard_id {
             // Before the total is known there is nothing to compare it with.
             Some(shard_id) if total > 0 => Some(known(shard_id, total)?),
-            other => other.map(ShardNumber),
+            other => other.map(ShardSlot),
         };
         let published = self.publish(kind.to_owned(), body, Recipient::Manager { from }, until).await?;
         Ok(published.id.0)
@@ -166,7 +165,7 @@ impl Bridge {
         let outgoing = Outgoing { request, max_bytes };
 
         let mut replied = self.ask_shards(&now, &wanted, &outgoing).await;
-        let disowned: Vec<ShardNumber> =
+        let disowned: Vec<ShardSlot> =
             wanted.iter().copied().filter(|shard| !replied.contains_key(shard)).collect();
         if !disowned.is_empty() {
             let next = self.next_routes(&mut routes, until).await;
@@ -175,7 +174,7 @@ impl Bridge {
         let moving = |shard| Replied {
             shard,
             worker: None,
-            outcome: Err(replies::failure(Kind::Unassigned, "it is on its way to another worker")),
+            outcome: Err(ReplyFailure::new(Kind::Unassigned, "it is on its way to another worker")),
         };
         let replied: Vec<Replied> =
             wanted.iter().map(|shard| replied.remove(shard).unwrap_or_else(|| moving(*shard))).collect();
@@ -218,15 +217,8 @@ impl Bridge {
             return Ok((worker, delivered));
         }
         let left = until.saturating_duration_since(Instant::now());
-        let request = v1::DeliverMessageRequest {
-            shard_id: shard.0,
-            r#type: message.kind.clone(),
-            json: message.json.clone(),
-            sender: message.sender.clone(),
-        };
-        let mut client = self.fan_out.peers.client(owner.url).map_err(BridgeError::from_peer)?;
-        let sending =
-            async move { client.deliver_message(with_timeout(request, left)).await }.instrument(span);
+        let client = self.fan_out.peers.client(owner.url).map_err(BridgeError::from_peer)?;
+        let sending = client.deliver(message, left).instrument(span);
         let answer = match tokio::time::timeout_at(until, sending).await {
             Ok(answer) => answer.map_err(|status| undelivered(&worker, &status)),
             Err(_) => Err(no_word(&worker)),
@@ -236,33 +228,24 @@ impl Bridge {
             Err(error) if error.class() == ErrorClass::TooLate => AskOutcome::TooLate,
             Err(_) => AskOutcome::Failed,
         });
-        let delivered = match answer?.into_inner().outcome() {
-            DeliveryOutcome::Delivered => Delivered::Yes,
-            DeliveryOutcome::NobodyListens => Delivered::NoListener,
-            DeliveryOutcome::NotMine => Delivered::NotMine,
-            DeliveryOutcome::NoLease => Delivered::NoLease,
-            DeliveryOutcome::Busy => Delivered::Busy,
-            DeliveryOutcome::TooLate => Delivered::TooLate,
-            DeliveryOutcome::Unspecified => {
-                let why = format!(
-                    "worker {worker} says of it what this version does not know: it may have arrived"
-                );
-                return Err(BridgeError::unavailable(why));
-            }
-        };
-        Ok((worker, delivered))
+        match answer? {
+            Some(delivered) => Ok((worker, delivered)),
+            None => Err(BridgeError::unavailable(format!(
+                "worker {worker} gave an outcome that this version does not know: the message may have arrived"
+            ))),
+        }
     }
 
     /// What became of it for each shard, without those that are disowned.
     async fn ask_shards(
         &self,
         routes: &Routes,
-        shards: &[ShardNumber],
+        shards: &[ShardSlot],
         outgoing: &Outgoing,
-    ) -> BTreeMap<ShardNumber, Replied> {
+    ) -> BTreeMap<ShardSlot, Replied> {
         let (shares, unassigned) = shares(routes, shards);
         let unassigned = unassigned.into_iter().map(|shard| {
-            let outcome = Err(replies::failure(Kind::Unassigned, "no worker runs it"));
+            let outcome = Err(ReplyFailure::new(Kind::Unassigned, "no worker runs it"));
             (shard, Replied { shard, worker: None, outcome })
         });
         let mut replied: BTreeMap<_, _> = unassigned.collect();
@@ -293,22 +276,15 @@ impl Bridge {
                 Code::Cancelled => (Kind::Unreachable, "broke off".to_owned()),
                 _ => (Kind::Unreachable, fan_out::reason(status)),
             };
-            replies::failure(kind, format!("worker {} {why}", share.worker))
+            ReplyFailure::new(kind, format!("worker {} {why}", share.worker))
         };
         let left = request.deadline.saturating_duration_since(Instant::now());
-        let question = v1::AskShardsRequest {
-            shard_ids: share.shards.iter().map(|shard| shard.0).collect(),
-            r#type: request.kind.clone(),
-            json: request.json.clone(),
-            sender: request.sender.clone(),
-            max_bytes: *max_bytes as u64,
-        };
-        let mut client = self.fan_out.peers.client(&share.url).map_err(|status| unreachable(&status))?;
-        let asking = async move { client.ask_shards(with_timeout(question, left)).await }.instrument(span);
+        let client = self.fan_out.peers.client(&share.url).map_err(|status| unreachable(&status))?;
+        let asking = client.ask(&share.shards, request, *max_bytes, left).instrument(span);
         match tokio::time::timeout_at(request.deadline, asking).await {
-            Ok(Ok(answer)) => {
+            Ok(Ok(answers)) => {
                 self.fan_out.metrics.count_asked(AskOutcome::Answered);
-                Ok(answer.into_inner().answers.into_iter().map(Into::into).collect())
+                Ok(answers)
             }
             Ok(Err(status)) => {
                 self.fan_out.metrics.count_asked(AskOutcome::Failed);
@@ -317,7 +293,7 @@ impl Bridge {
             Err(_) => {
                 self.fan_out.metrics.count_asked(AskOutcome::TooLate);
                 let why = format!("worker {} did not answer by the deadline", share.worker);
-                Err(replies::failure(Kind::TooLate, why))
+                Err(ReplyFailure::new(Kind::TooLate, why))
             }
         }
     }
@@ -342,7 +318,7 @@ fn undelivered(worker: &WorkerId, status: &Status) -> BridgeError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(status);
     while let Some(error) = cause {
         if error.is::<tonic::ConnectError>() {
-            return BridgeError::unavailable(format!("worker {worker} can't be reached: it did not arrive"));
+            return BridgeError::unavailable(format!("worker {worker} cannot be reached: it did not arrive"));
         }
         cause = error.source();
     }

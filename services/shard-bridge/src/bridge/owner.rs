@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{ErrorClass, ShardNumber};
+use fleet_model::{ErrorClass, ShardKey, ShardSlot, shard_of_guild};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -10,10 +10,8 @@ use tracing::Instrument as _;
 
 use super::{Bridge, REROUTE};
 use crate::{
-    answer::BridgeError,
-    local::LocalShards,
-    metrics::AskOutcome,
-    peers::{PeerLane, WorkerClient},
+    answer::BridgeError, local::LocalShards, metrics::AskOutcome, peers::PeerLane,
+    worker_client::WorkerClient,
 };
 
 /// Something that only the owner of a shard can answer. `None`: it says that the shard is not its own.
@@ -54,6 +52,15 @@ impl Bridge {
         }
     }
 
+    /// Returns the shard of a guild.
+    ///
+    /// # Errors
+    /// As [`Bridge::shard_total`].
+    pub(super) fn shard_of(&self, guild: u64) -> Result<ShardKey, BridgeError> {
+        let shard = shard_of_guild(guild, self.routes.borrow().shard_total);
+        shard.ok_or_else(|| BridgeError::unavailable("no shard runs yet"))
+    }
+
     /// Asks the worker that runs a shard. Without one, or when that worker says that it does not run it, asks the next routing table, until
     /// `patience`.
     ///
@@ -61,7 +68,7 @@ impl Bridge {
     /// The owner's own; `NotFound` when the bot has no such shard; `Unavailable` when no worker could be asked.
     pub(super) async fn ask_owner_of<Q: OwnerQuestion>(
         &self,
-        shard: ShardNumber,
+        shard: ShardSlot,
         question: &Q,
         patience: Instant,
         until: Instant,
@@ -124,8 +131,8 @@ impl Bridge {
             Ok(Err(status)) => {
                 let why = match status.code() {
                     Code::DeadlineExceeded | Code::Cancelled => "did not answer by the deadline".to_owned(),
-                    Code::Unimplemented => "is of a version that can't do this".to_owned(),
-                    Code::Unavailable => "can't be reached".to_owned(),
+                    Code::Unimplemented => "is of a version that cannot do this".to_owned(),
+                    Code::Unavailable => "cannot be reached".to_owned(),
                     code => format!("answered {code:?}: {}", status.message()),
                 };
                 (AskOutcome::Failed, Err(BridgeError::unavailable(format!("worker {worker} {why}"))))

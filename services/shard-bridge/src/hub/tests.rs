@@ -1,7 +1,9 @@
+use altergolden_proto::v1::MessageRecipient;
 use event_bus::{MemoryBus, MessageId, NewMessage};
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 
 use super::*;
+use crate::wire;
 
 fn hub() -> Hub {
     Hub::new(Arc::new(MemoryBus::new()), BridgeMetrics::default())
@@ -21,7 +23,7 @@ fn bus_message(kind: &str, recipient: Recipient) -> HubItem {
 
 fn to_shard(kind: &str) -> Arc<ShardMessage> {
     Arc::new(ShardMessage {
-        shard: ShardNumber(3),
+        shard: ShardSlot(3),
         kind: kind.to_owned(),
         data: serde_json::Value::Null,
         json: "null".to_owned(),
@@ -59,7 +61,7 @@ async fn a_subscriber_is_given_what_it_wants() {
     use MessageRecipient::{All, Manager, Shard, Unspecified};
     let only = |types: &[&str], recipients: &[MessageRecipient]| {
         let recipients: Vec<i32> = recipients.iter().map(|recipient| i32::from(*recipient)).collect();
-        Wants::only(types.iter().map(|&kind| kind.to_owned()), &recipients)
+        wire::wants(types.iter().map(|&kind| kind.to_owned()).collect(), &recipients)
     };
     assert_eq!(only(&[], &[]), Wants::everything());
     assert_eq!(given(Wants::everything()).await, ["all a", "all b", "manager a", "shard a", "missed"]);
@@ -68,7 +70,10 @@ async fn a_subscriber_is_given_what_it_wants() {
     assert_eq!(given(only(&[], &[Unspecified])).await, ["all a", "all b", "missed"]);
     assert_eq!(given(only(&[], &[Manager])).await, ["manager a", "missed"]);
     assert_eq!(given(only(&[], &[Shard])).await, ["shard a"], "no hole of the bus is theirs");
-    assert!(given(Wants::only([], &[77])).await.is_empty(), "what a newer client means is not everything");
+    assert!(
+        given(wire::wants(Vec::new(), &[77])).await.is_empty(),
+        "what a newer client means is not everything"
+    );
 }
 
 #[tokio::test]
@@ -76,7 +81,7 @@ async fn those_who_got_a_message_are_counted() {
     let hub = hub();
     assert_eq!(hub.give_to_shard(to_shard("a")), 0);
     let mut one = hub.subscribe(Wants::everything()).unwrap();
-    let other = hub.subscribe(Wants::only(["b".to_owned()], &[])).unwrap();
+    let other = hub.subscribe(Wants::only(["b".to_owned()], None)).unwrap();
     assert_eq!(hub.give_to_shard(to_shard("a")), 1);
     for _ in 1..QUEUE {
         hub.give_to_shard(to_shard("a"));

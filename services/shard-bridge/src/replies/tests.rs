@@ -3,18 +3,18 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::content::MOST_SHARDS;
+use crate::{answer::LONGEST_REASON, content::MOST_SHARDS};
 
 fn worker(name: &str) -> WorkerId {
     name.parse().unwrap()
 }
 
 fn value(shard: u32, value: &Value) -> Replied {
-    Replied { shard: ShardNumber(shard), worker: Some(worker("a")), outcome: Ok(value.to_string()) }
+    Replied { shard: ShardSlot(shard), worker: Some(worker("a")), outcome: Ok(value.to_string()) }
 }
 
 fn none(shard: u32, kind: Kind, reason: &str) -> Replied {
-    Replied { shard: ShardNumber(shard), worker: None, outcome: Err(failure(kind, reason)) }
+    Replied { shard: ShardSlot(shard), worker: None, outcome: Err(ReplyFailure::new(kind, reason)) }
 }
 
 fn merged(replies: Vec<Replied>, max_bytes: usize) -> ShardReplies {
@@ -39,7 +39,7 @@ fn complete_is_when_each_has_replied_with_a_value() {
     let all = merged(vec![value(0, &json!({"guilds": 25})), value(1, &json!(null))], USUAL_ANSWER);
     assert!(all.complete, "null is a value: {all:?}");
     assert_eq!(all.replies[0].outcome.as_ref().unwrap().value, json!({"guilds": 25}));
-    assert_eq!((&all.replies[0].worker, all.replies[1].shard), (&Some(worker("a")), ShardNumber(1)));
+    assert_eq!((&all.replies[0].worker, all.replies[1].shard), (&Some(worker("a")), ShardSlot(1)));
 
     let some = merged(vec![value(0, &json!(1)), none(1, Kind::TooLate, "slow")], USUAL_ANSWER);
     assert!(!some.complete);
@@ -50,7 +50,7 @@ fn complete_is_when_each_has_replied_with_a_value() {
 
 #[test]
 fn what_a_worker_says_is_looked_at() {
-    let raw = |json: String| Replied { shard: ShardNumber(0), worker: Some(worker("a")), outcome: Ok(json) };
+    let raw = |json: String| Replied { shard: ShardSlot(0), worker: Some(worker("a")), outcome: Ok(json) };
     let deep = format!("{}1{}", "[".repeat(40), "]".repeat(40));
     let large = format!("\"{}\"", "x".repeat(LARGEST));
     for (json, kind, says) in [
@@ -82,10 +82,10 @@ fn a_reply_that_does_not_fit_is_told_and_a_smaller_one_after_it_fits() {
 #[test]
 fn the_answer_never_has_more_bytes_than_it_may() {
     let name = "w".repeat(64);
-    let of = |shard, outcome| Replied { shard: ShardNumber(shard), worker: Some(worker(&name)), outcome };
+    let of = |shard, outcome| Replied { shard: ShardSlot(shard), worker: Some(worker(&name)), outcome };
     let long = "ü".repeat(2_000);
-    let failures =
-        (0..MOST_SHARDS as u32).map(|shard| of(u32::MAX - shard, Err(failure(Kind::Failed, &long))));
+    let failures = (0..MOST_SHARDS as u32)
+        .map(|shard| of(u32::MAX - shard, Err(ReplyFailure::new(Kind::Failed, &long))));
     let response = merged(failures.collect(), USUAL_ANSWER);
     assert!(encoded_len(response) <= USUAL_ANSWER);
 
@@ -108,9 +108,9 @@ fn who_does_not_say_gets_what_any_client_takes() {
 
 #[test]
 fn reasons_are_cut_between_characters() {
-    let cut = failure(Kind::Failed, "ラ".repeat(200)).reason;
+    let cut = ReplyFailure::new(Kind::Failed, "ラ".repeat(200)).reason;
     assert!(cut.len() <= LONGEST_REASON && cut.ends_with("ラ…"), "{cut}");
-    assert_eq!(failure(Kind::Failed, "short").reason, "short");
+    assert_eq!(ReplyFailure::new(Kind::Failed, "short").reason, "short");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn reply_with_integers_beyond_a_double_has_its_text() {
         (r#"{"ids":[800356270543470593]}"#, true),
         (r#"{"ids":["800356270543470593"],"n":0.1}"#, false),
     ] {
-        let reply = Replied { shard: ShardNumber(0), worker: None, outcome: Ok(json.to_owned()) };
+        let reply = Replied { shard: ShardSlot(0), worker: None, outcome: Ok(json.to_owned()) };
         let mut response = merged(vec![reply], USUAL_ANSWER);
         assert!(response.complete, "{json}");
         let reply = v1::ShardReply::from(response.replies.remove(0));

@@ -149,7 +149,7 @@ impl<T: CachedObject> FieldSelection<T> {
         let (found, shard) = answer?;
         // As a message it is smaller.
         check_size(found.json.len())?;
-        Ok((found, shard.0))
+        Ok((found, shard.slot().0))
     }
 
     fn message(&self, object: &Map<String, Value>, guild: u64) -> T {

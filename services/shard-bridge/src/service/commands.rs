@@ -1,7 +1,7 @@
 //! What a bot tells the gateway: from the messages to Discord's payloads, checked on the way.
 
 use altergolden_proto::v1::{self, request_guild_members_request::Which};
-use fleet_model::ShardNumber;
+use fleet_model::ShardSlot;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -19,7 +19,7 @@ pub(super) async fn update_presence(
     let since = Instant::now();
     let until = service.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
     let request = request.into_inner();
-    let shards: Vec<ShardNumber> = request.shard_ids.iter().copied().map(ShardNumber).collect();
+    let shards: Vec<ShardSlot> = request.shard_ids.iter().copied().map(ShardSlot).collect();
     let presence = presence(request)?;
     let answer = service.bridge.update_presence(&shards, &presence, until).await;
     service.bridge.metrics().observe("UpdatePresence", since);
@@ -35,7 +35,7 @@ pub(super) async fn update_voice_state(
     let command = voice_state(request.get_ref())?;
     let sent = service.bridge.send_to_guild(&command, until).await;
     service.bridge.metrics().observe("UpdateVoiceState", since);
-    Ok(Response::new(v1::UpdateVoiceStateResponse { shard_id: sent?.0 }))
+    Ok(Response::new(v1::UpdateVoiceStateResponse { shard_id: sent?.slot().0 }))
 }
 
 pub(super) async fn request_guild_members(
@@ -47,7 +47,7 @@ pub(super) async fn request_guild_members(
     let command = members(request.into_inner())?;
     let sent = service.bridge.send_to_guild(&command, until).await;
     service.bridge.metrics().observe("RequestGuildMembers", since);
-    Ok(Response::new(v1::RequestGuildMembersResponse { shard_id: sent?.0 }))
+    Ok(Response::new(v1::RequestGuildMembersResponse { shard_id: sent?.slot().0 }))
 }
 
 fn presence(request: v1::UpdatePresenceRequest) -> Result<GatewayCommand, BridgeError> {

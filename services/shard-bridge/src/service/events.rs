@@ -162,7 +162,7 @@ impl Reading {
             match item(&entry) {
                 Some(item) => self.ready.push_back(response(entry.id, item)),
                 None => {
-                    tracing::warn!(id = %entry.id, name = %entry.content.name, "a relayed event can't be read");
+                    tracing::warn!(id = %entry.id, name = %entry.content.name, "a relayed event cannot be read");
                 }
             }
         }

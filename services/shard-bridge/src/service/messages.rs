@@ -13,8 +13,8 @@ use super::BridgeService;
 use crate::{
     answer::{BridgeError, ShardReplies},
     content,
-    hub::{HubItem, HubSubscription, SUBSCRIBERS, Wants},
-    replies,
+    hub::{HubItem, HubSubscription, SUBSCRIBERS},
+    replies, wire,
 };
 
 pub(super) type MessageStream = Pin<Box<dyn Stream<Item = Result<v1::SubscribeResponse, Status>> + Send>>;
@@ -24,7 +24,7 @@ pub(super) fn subscribe(
     request: Request<v1::SubscribeRequest>,
 ) -> Result<MessageStream, Status> {
     let v1::SubscribeRequest { types, recipients } = request.into_inner();
-    let wants = Wants::only(types, &recipients);
+    let wants = wire::wants(types, &recipients);
     let subscription = service.bridge.hub().subscribe(wants).ok_or_else(|| {
         BridgeError::new(ErrorClass::TooBusy, format!("this process has {SUBSCRIBERS} subscribers already"))
     })?;

@@ -10,16 +10,16 @@ use std::{
 
 use async_trait::async_trait;
 use checkpoint::{
-    CheckpointMemoryStore, CheckpointStore, Claim, Cursor, FORMAT_MIN, Freshness, PageRead, Session,
+    CheckpointMemoryStore, CheckpointStore, ClaimAnswer, Cursor, FORMAT_MIN, Freshness, PageRead, Session,
 };
-use fleet_model::{Epoch, ShardNumber};
+use fleet_model::{Epoch, ShardEvent, ShardKey};
 use serde_json::json;
 
 use super::*;
 use crate::{
     cache::records::tests::{event, guild, ready},
     checkpoints::restore::{Beginning, Loaded, Needs, ToRead},
-    event::{Event, Mark, queued::Queued},
+    event::{Event, Mark},
     handler::{Context, EventHandler},
     testing::{self, EPOCH, SHARD, TOTAL},
 };
@@ -56,17 +56,17 @@ impl Faulty {
 
 #[async_trait]
 impl CheckpointStore for Faulty {
-    async fn claim(&self, shard: ShardNumber, epoch: Epoch) -> Result<Claim, CheckpointStoreError> {
+    async fn claim(&self, shard: ShardKey, epoch: Epoch) -> Result<ClaimAnswer, CheckpointStoreError> {
         self.inner().claim(shard, epoch).await
     }
 
     async fn write(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         step: &WriteStep,
-    ) -> Result<Written, CheckpointStoreError> {
+    ) -> Result<StepAnswer, CheckpointStoreError> {
         let inner = self.inner();
         let left =
             self.writes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
@@ -81,7 +81,7 @@ impl CheckpointStore for Faulty {
 
     async fn read(
         &self,
-        shard: ShardNumber,
+        shard: ShardKey,
         epoch: Epoch,
         serial: u64,
         cursor: Cursor,
@@ -89,7 +89,7 @@ impl CheckpointStore for Faulty {
         self.inner().read(shard, epoch, serial, cursor).await
     }
 
-    async fn freshness(&self, shard: ShardNumber) -> Result<Option<Freshness>, CheckpointStoreError> {
+    async fn freshness(&self, shard: ShardKey) -> Result<Option<Freshness>, CheckpointStoreError> {
         self.inner().freshness(shard).await
     }
 }
@@ -117,7 +117,7 @@ impl Bench {
     async fn new(store: Arc<dyn CheckpointStore>, keep: Keep) -> Self {
         let shard = testing::shard_at(EPOCH, "all");
         let event_queue = testing::event_queues(Arc::new(Stuck)).queue_for(&shard, &testing::lease(), false);
-        let Ok(Claim::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
+        let Ok(ClaimAnswer::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
         let pass = Pass {
             checkpoints: testing::checkpoints(store, keep),
             shard: shard.clone(),
@@ -156,16 +156,15 @@ impl Bench {
         self.sequence += 1;
         self.shard.cache().apply(&event(name, d), self.sequence);
         let text = json!({ "t": name, "s": self.sequence, "op": 0, "d": d }).to_string();
-        let queued = Event {
+        let event = ShardEvent {
             name: name.into(),
-            session: SESSION,
-            sequence: self.sequence,
+            position: Position::new(SESSION, self.sequence),
             guild: Some(5),
             mark: Mark::Fresh,
             received_at_unix_ms: 1,
-            text,
+            text: text.into(),
         };
-        assert!(self.event_queue.push(Queued::Event(queued)));
+        assert!(self.event_queue.push(event));
         self.shard.set_read(self.sequence, 1);
     }
 
@@ -183,7 +182,6 @@ fn needs() -> Needs {
     Needs {
         ran_before: false,
         shard: SHARD,
-        total: TOTAL,
         intents: 1,
         transport: "json".to_owned(),
         resources: vec!["guilds".to_owned()],
@@ -224,7 +222,7 @@ async fn pass_cut_at_any_step_can_be_continued() {
             assert!(whole || head.read == before, "read is {} after {cut} steps", head.read);
             assert_eq!(head.session.id, "s");
             // Nothing was handled, so everything up to `read` is pending, once, in order.
-            let pending: Vec<u64> = loaded.pending.iter().map(|event| event.sequence).collect();
+            let pending: Vec<u64> = loaded.pending.iter().map(|event| event.position.sequence).collect();
             assert_eq!(pending, (2..=head.read).collect::<Vec<_>>(), "after {cut} steps");
             let other = testing::shard_at(Epoch(EPOCH.0 + 1), "all");
             other.cache().restore(loaded.guilds).unwrap();
@@ -306,7 +304,7 @@ async fn last_checkpoint_is_exact() {
     let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
     assert!(head.exact);
     let pending: Vec<(u64, bool)> =
-        loaded.pending.iter().map(|event| (event.sequence, event.started)).collect();
+        loaded.pending.iter().map(|event| (event.position.sequence, event.started)).collect();
     assert_eq!(pending, [(3, false)], "what was begun ends where it was begun");
 }
 
@@ -331,7 +329,7 @@ async fn old_records_are_removed_when_nothing_is_kept() {
     bench.pass.checkpoints.keep = Keep::Off;
     bench.pass.stored = None;
     bench.pass.write(None).await;
-    let Ok(Claim::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
+    let Ok(ClaimAnswer::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
     assert_eq!((stored.head, stored.records), (None, 0), "the next owner must not get old records");
 }
 
@@ -390,7 +388,7 @@ async fn older_format_rewrites_all_and_a_newer_one_nothing() {
 
     let (head, loaded) = taken_over(store.inner(), Keep::Full, &needs()).await.unwrap();
     assert_eq!((head.read, loaded.format), (bench.sequence, 1));
-    let pending: Vec<u64> = loaded.pending.iter().map(|event| event.sequence).collect();
+    let pending: Vec<u64> = loaded.pending.iter().map(|event| event.position.sequence).collect();
     assert_eq!(pending, (2..=head.read).collect::<Vec<_>>(), "all of it, once");
     let other = testing::shard_at(Epoch(EPOCH.0 + 1), "all");
     other.cache().restore(loaded.guilds).unwrap();

@@ -14,16 +14,16 @@ use tracing::{
 };
 
 use super::super::{tests::intake, *};
-use crate::cache::records::tests::guild;
+use crate::{cache::records::tests::guild, event::arrived};
 
 /// A guild of the shard under test (3 of 4), and one of another.
 const OWN: u64 = 3 << 22;
 const OTHER_OWN: u64 = (3 << 22) + 1;
 const FOREIGN: u64 = 5;
 
-fn dispatch(name: &str, sequence: u64, d: &str) -> Dispatch {
+fn dispatch(name: &str, sequence: u64, d: &str) -> ShardEvent {
     let text = format!(r#"{{"t":"{name}","s":{sequence},"op":0,"d":{d}}}"#);
-    Dispatch { name: name.to_owned(), sequence, text }
+    arrived(name, sequence, text)
 }
 
 fn ready(guilds: &[u64]) -> Value {

@@ -1,5 +1,5 @@
--- Behind stored.lua in front of the scripts about events that are set aside. KEYS beside those: the notes, what is set aside, its
--- payloads. The last two have the same fields; a line begins with when it was taken.
+-- Behind stored.lua, in front of the scripts about events that are set aside. Further KEYS: the notes, the lines about set-aside events,
+-- their payloads. The last two have the same fields; a line begins with the time at which the event was set aside.
 local function taken_at(line)
   local at = string.match(line, '^(%d+) ')
   if not at or #at > 15 then
@@ -16,7 +16,7 @@ local function forget(fields)
   end
 end
 
--- What is set aside and not too old, as fields and lines; what is too old goes.
+-- Returns the set-aside events that are not too old, as fields and lines, and removes the others.
 local function live(kept)
   local all = redis.call('HGETALL', KEYS[4])
   local lines, old = {}, {}

@@ -1,6 +1,6 @@
--- ARGV: epoch, the event, below how many other notes it is noted, how long notes are kept. A note is its owner's epoch, so that one
--- whose answer was lost can be made again.
-if malformed then return {'ALIEN'} end
+-- ARGV: epoch, the event, the number that its other notes must be below, how long notes are kept. A note is its owner's epoch, so a
+-- repeated call, whose first answer was lost, changes nothing.
+if malformed then return {'MALFORMED'} end
 if below(ARGV[1], highest) then return {'OUTRANKED', highest} end
 local notes = redis.call('HGET', KEYS[3], ARGV[2]) or ''
 local before, mine = 0, false

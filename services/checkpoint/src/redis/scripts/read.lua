@@ -1,6 +1,6 @@
 -- ARGV: epoch, serial, cursor, count, bytes of the longest record. A longer one is answered as an empty
 -- record, which no reader accepts.
-if malformed then return {'ALIEN'} end
+if malformed then return {'MALFORMED'} end
 if below(ARGV[1], highest) then return {'OUTRANKED', highest} end
 if not exists or epoch ~= ARGV[1] or serial ~= ARGV[2] then return {'LOST', serial} end
 local page = redis.call('HSCAN', KEYS[2], ARGV[3], 'COUNT', ARGV[4])

@@ -1,8 +1,8 @@
--- ARGV: epoch, the event, its line, how many there may be, how long they are kept, its payload.
-if malformed then return {'ALIEN'} end
+-- ARGV: epoch, the event, its line, the most events to keep, how long they are kept, its payload.
+if malformed then return {'MALFORMED'} end
 if below(ARGV[1], highest) then return {'OUTRANKED', highest} end
 local lines = live(ARGV[5])
-if malformed then return {'ALIEN'} end
+if malformed then return {'MALFORMED'} end
 redis.call('HSET', KEYS[4], ARGV[2], text(now_ms()) .. ' ' .. ARGV[3])
 redis.call('HSET', KEYS[5], ARGV[2], ARGV[6])
 local others = {}

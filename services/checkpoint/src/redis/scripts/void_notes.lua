@@ -1,5 +1,5 @@
 -- ARGV: epoch, the event ('' for all), then the epochs whose notes are removed.
-if malformed then return {'ALIEN'} end
+if malformed then return {'MALFORMED'} end
 if below(ARGV[1], highest) then return {'OUTRANKED', highest} end
 local void = {}
 for place = 3, #ARGV do void[ARGV[place]] = true end

@@ -1,6 +1,6 @@
--- ARGV: epoch, serial, how long it is kept, fresh, the head's total ('' for no head), the head, how many records are removed, those,
--- then the records that are set and their bytes.
-if malformed then return {'ALIEN'} end
+-- ARGV: epoch, serial, how long it is kept, fresh, the head's total ('' for no head), the head, the number of records to remove, their
+-- keys, then the keys and bytes of the records to set.
+if malformed then return {'MALFORMED'} end
 if below(ARGV[1], highest) then return {'OUTRANKED', highest} end
 local known = exists and epoch == ARGV[1] and serial == ARGV[2]
 if ARGV[4] == '1' then known = not below(ARGV[2], serial) end
@@ -9,7 +9,7 @@ if ARGV[4] == '1' then redis.call('UNLINK', KEYS[2]) end
 local next = text(tonumber(ARGV[2]) + 1)
 redis.call('HSET', KEYS[2], '.epoch', ARGV[1], '.serial', next)
 
--- In parts: Lua's stack holds some thousand values.
+-- In parts, because Lua's stack holds only a few thousand values.
 local function each_part(command, first, last)
   for from = first, last, 1000 do
     redis.call(command, KEYS[2], unpack(ARGV, from, math.min(from + 999, last)))

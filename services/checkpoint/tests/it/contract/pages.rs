@@ -48,7 +48,7 @@ pub(crate) async fn large_records_make_small_pages(store: Store) {
     let pages = pages(&store, serial).await;
     let mut sizes = pages.iter().map(|page| page.records.iter().map(|(_, bytes)| bytes.len()).sum::<usize>());
     let first = sizes.next().unwrap();
-    assert!(first < 16 * 1024 * 1024, "the first can't know: {first}");
+    assert!(first < 16 * 1024 * 1024, "the first cannot know: {first}");
     // Redis may add a bucket's worth.
     assert!(sizes.clone().all(|size| size < 2 * 1024 * 1024), "{:?}", sizes.collect::<Vec<_>>());
 }

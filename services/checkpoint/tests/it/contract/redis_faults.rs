@@ -7,10 +7,10 @@ use std::{
 };
 
 use checkpoint::{
-    CheckpointStore, CheckpointStoreError, Claim, Cursor, Fenced, KEPT, Noted, PageRead, RecordKey,
-    SET_ASIDE_KEPT, SetAsideStore, WriteStep, Written,
+    CheckpointStore, CheckpointStoreError, ClaimAnswer, Cursor, Fenced, KEPT, NoteAnswer, PageRead,
+    RecordKey, SET_ASIDE_KEPT, SetAsideStore, StepAnswer, WriteStep,
 };
-use fleet_model::Term;
+use fleet_model::{Position, Term};
 use fleet_store::{FleetStore, OwnerRecord};
 use redis::cmd;
 use redis_fixture::{RedisCluster, RedisServer};
@@ -43,10 +43,10 @@ async fn the_owner_fences(url: &str) {
     let serial = steps::first(&store).await;
     assign(url, HIGHER).await;
     // The new owner has not claimed yet.
-    assert_eq!(store.claim(SHARD, MINE).await.unwrap(), Claim::Outranked(HIGHER));
+    assert_eq!(store.claim(SHARD, MINE).await.unwrap(), ClaimAnswer::Outranked(HIGHER));
     for step in [set(&[(RecordKey::Core(1), "late")]), fresh(set(&[]))] {
         let written = store.write(SHARD, MINE, serial, &step).await.unwrap();
-        assert_eq!(written, Written::Outranked(HIGHER));
+        assert_eq!(written, StepAnswer::Outranked(HIGHER));
     }
     let read = store.read(SHARD, MINE, serial, Cursor::START).await.unwrap();
     assert_eq!(read, PageRead::Outranked(HIGHER));
@@ -75,7 +75,7 @@ async fn a_redis_that_lost_everything_is_noticed_and_written_again() {
     let read = store.read(SHARD, MINE, serial, Cursor::START).await.unwrap();
     assert_eq!(read, PageRead::Lost { serial: 0 });
     let step = set(&[(RecordKey::Core(1), "change")]);
-    assert_eq!(store.write(SHARD, MINE, serial, &step).await.unwrap(), Written::Lost { serial: 0 });
+    assert_eq!(store.write(SHARD, MINE, serial, &step).await.unwrap(), StepAnswer::Lost { serial: 0 });
     assert_eq!(server.command::<u64>(&["DBSIZE"]).await, 0, "nothing was written");
     let all = fresh(with_head(set(&[(RecordKey::Core(1), "all")]), "head"));
     let serial = write(&store, serial, all).await;
@@ -88,12 +88,12 @@ async fn a_redis_that_lost_its_last_writes_is_noticed_and_written_again() {
     let link = redis_link(&server.url());
     let then = steps::first(&store).await;
     let dump: Vec<u8> = link.command(cmd("DUMP").arg(CHECKPOINT)).await.unwrap();
-    let removal = WriteStep { remove: vec![RecordKey::Pending(1, 7)], ..WriteStep::default() };
+    let removal = WriteStep { remove: vec![RecordKey::Pending(Position::new(1, 7))], ..WriteStep::default() };
     let serial = write(&store, then, removal).await;
     let serial = write(&store, serial, with_head(set(&[(RecordKey::Core(2), "new")]), "head 2")).await;
     link.command::<()>(cmd("RESTORE").arg(CHECKPOINT).arg(0).arg(dump).arg("REPLACE")).await.unwrap();
     let step = set(&[(RecordKey::Core(3), "change")]);
-    assert_eq!(store.write(SHARD, MINE, serial, &step).await.unwrap(), Written::Lost { serial: then });
+    assert_eq!(store.write(SHARD, MINE, serial, &step).await.unwrap(), StepAnswer::Lost { serial: then });
     assert_holds(&store, then, &steps::FIRST).await;
     let serial = write(&store, serial, fresh(set(&[(RecordKey::Core(2), "all")]))).await;
     assert_eq!(serial, then + 3, "above what the store forgot");
@@ -109,10 +109,10 @@ async fn a_claim_that_redis_lost_is_noticed() {
     assert_eq!(claim(&store, HIGHER).await.serial, serial);
     link.command::<()>(cmd("RESTORE").arg(CHECKPOINT).arg(0).arg(dump).arg("REPLACE")).await.unwrap();
     let step = set(&[(RecordKey::Core(3), "change")]);
-    assert_eq!(store.write(SHARD, HIGHER, serial, &step).await.unwrap(), Written::Lost { serial });
+    assert_eq!(store.write(SHARD, HIGHER, serial, &step).await.unwrap(), StepAnswer::Lost { serial });
     let written = store.write(SHARD, HIGHER, serial, &fresh(step)).await.unwrap();
-    assert_eq!(written, Written::Yes { serial: serial + 1 });
-    assert_eq!(store.claim(SHARD, MINE).await.unwrap(), Claim::Outranked(HIGHER));
+    assert_eq!(written, StepAnswer::Yes { serial: serial + 1 });
+    assert_eq!(store.claim(SHARD, MINE).await.unwrap(), ClaimAnswer::Outranked(HIGHER));
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_full_redis_writes_nothing_of_a_step() {
     let serial = steps::first(&store).await;
     server.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let step = WriteStep {
-        remove: vec![RecordKey::Pending(1, 7)],
+        remove: vec![RecordKey::Pending(Position::new(1, 7))],
         ..with_head(set(&[(RecordKey::Core(1), "newer")]), "head 2")
     };
     let full = store.write(SHARD, MINE, serial, &step).await;
@@ -159,7 +159,7 @@ async fn a_redis_that_stands_still_is_away_by_the_deadline() {
         }
     };
     assert!(
-        matches!(told, Written::Yes { serial: now } | Written::Lost { serial: now } if now == serial + 1),
+        matches!(told, StepAnswer::Yes { serial: now } | StepAnswer::Lost { serial: now } if now == serial + 1),
         "{told:?}"
     );
     assert_holds(&store, serial + 1, &[("c:1", "late"), ("h:1", "channels"), ("p:1:7", "pending")]).await;
@@ -257,14 +257,14 @@ async fn two_bots_share_a_redis() {
     let server = RedisServer::start().await;
     let (one, other) = (redis_store(&server.url(), "one"), redis_store(&server.url(), "other"));
     one.claim(SHARD, HIGHER).await.unwrap();
-    assert!(matches!(other.claim(SHARD, MINE).await.unwrap(), Claim::Yours(_)));
+    assert!(matches!(other.claim(SHARD, MINE).await.unwrap(), ClaimAnswer::Yours(_)));
 }
 
 #[tokio::test]
 async fn notes_and_what_is_set_aside_heed_the_owner_and_expire_by_redis_clock() {
     let server = RedisServer::start().await;
     let store = redis_store(&server.url(), "test");
-    let at = checkpoint::Position { session: 1, sequence: 7 };
+    let at = Position { session: 1, sequence: 7 };
     let summary = checkpoint::SetAsideSummary {
         at,
         name: "A NAME WITH SPACES".to_owned(),
@@ -272,26 +272,28 @@ async fn notes_and_what_is_set_aside_heed_the_owner_and_expire_by_redis_clock() 
         set_aside_at_unix_ms: 2,
         noted: 2,
     };
-    let event = checkpoint::SetAside { summary, text: "{}".to_owned() };
+    let event = checkpoint::SetAside { summary, text: "{}".into() };
     store.note(SHARD, MINE, at, 1).await.unwrap();
     store.set_aside(SHARD, MINE, &event).await.unwrap();
-    assert_eq!(store.get_aside(SHARD, at).await.unwrap(), Some(event.clone()));
+    assert_eq!(store.get_aside(SHARD.slot(), at).await.unwrap(), Some(event.clone()));
     for (key, kept) in [("notes", KEPT), ("aside", SET_ASIDE_KEPT), ("aside:payloads", SET_ASIDE_KEPT)] {
         let left: u64 = server.command(&["PTTL", &format!("{OWNER}:{key}")]).await;
         assert!(u128::from(left).abs_diff(kept.as_millis()) < 10_000, "{key} is kept for {left} ms");
     }
     assign(&server.url(), HIGHER).await;
-    assert_eq!(store.note(SHARD, MINE, at, 9).await.unwrap(), Noted::Outranked(HIGHER));
+    assert_eq!(store.note(SHARD, MINE, at, 9).await.unwrap(), NoteAnswer::Outranked(HIGHER));
     assert_eq!(store.set_aside(SHARD, MINE, &event).await.unwrap(), Fenced::Outranked(HIGHER));
     // Set aside for too long: it goes, with its payload.
     let aside = format!("{OWNER}:aside");
     server.command::<()>(&["HSET", &aside, "1:7", "1000 1 2 2 X"]).await;
-    assert_eq!(store.list_aside(SHARD).await.unwrap(), []);
-    assert_eq!(store.get_aside(SHARD, at).await.unwrap(), None);
+    assert_eq!(store.list_aside(SHARD.slot()).await.unwrap(), []);
+    assert_eq!(store.get_aside(SHARD.slot(), at).await.unwrap(), None);
     assert_eq!(server.command::<u64>(&["EXISTS", &aside, &format!("{aside}:payloads")]).await, 0);
     // What others wrote there is told, and left alone.
     server.command::<()>(&["HSET", &aside, "1:7", "nonsense"]).await;
-    for refused in [store.list_aside(SHARD).await.err(), store.set_aside(SHARD, HIGHER, &event).await.err()] {
+    for refused in
+        [store.list_aside(SHARD.slot()).await.err(), store.set_aside(SHARD, HIGHER, &event).await.err()]
+    {
         assert!(matches!(refused, Some(CheckpointStoreError::Unexpected(_))), "{refused:?}");
     }
     assert_eq!(server.command::<String>(&["HGET", &aside, "1:7"]).await, "nonsense");

@@ -3,40 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use checkpoint::{CheckpointMemoryStore, KEPT, SET_ASIDE_KEPT};
-use redis_fixture::{RedisCluster, RedisSentinel, RedisServer};
 
 use super::{Store, asides, fences, pages, redis_store, steps};
 
-macro_rules! rules {
-    ($($module:ident::$rule:ident),* $(,)?) => {
-        mod memory {
-            use super::*;
-            $(#[tokio::test(start_paused = true)]
-            async fn $rule() {
-                $module::$rule(Arc::new(CheckpointMemoryStore::new())).await;
-            })*
-        }
-
-        mod redis {
-            use super::*;
-            $(#[tokio::test]
-            async fn $rule() {
-                let server = RedisServer::start().await;
-                $module::$rule(Arc::new(redis_store(&server.url(), "test"))).await;
-            })*
-        }
-
-        /// All rules one after the other, each under a prefix of its own.
-        async fn all(url: &str) {
-            $(
-                eprintln!("rule {}", stringify!($rule));
-                $module::$rule(Arc::new(redis_store(url, stringify!($rule)))).await;
-            )*
-        }
-    };
-}
-
-rules! {
+redis_fixture::contract! {
+    memory(start_paused = true) => Arc::new(CheckpointMemoryStore::new()),
+    redis(url, prefix) => Arc::new(redis_store(url, prefix)),
     fences::an_empty_store_is_claimed,
     fences::what_was_claimed_empty_needs_no_fresh_step,
     fences::a_claim_keeps_lower_epochs_out,
@@ -67,18 +39,6 @@ rules! {
     asides::a_hundred_are_kept_and_the_oldest_goes,
 }
 
-#[tokio::test]
-async fn over_a_cluster() {
-    let cluster = RedisCluster::start().await;
-    all(&cluster.url()).await;
-}
-
-#[tokio::test]
-async fn over_a_sentinel() {
-    let sentinel = RedisSentinel::start().await;
-    all(&sentinel.url()).await;
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_checkpoint_in_memory_is_kept_for_an_hour() {
     let store: Store = Arc::new(CheckpointMemoryStore::new());
@@ -97,7 +57,7 @@ async fn in_memory_notes_are_kept_for_an_hour_and_what_is_set_aside_for_thirty_d
     asides::setting_aside_leaves_the_notes(store.clone()).await;
     tokio::time::advance(KEPT).await;
     asides::an_event_is_noted_below_a_bound_until_it_is_taken_back(store.clone()).await;
-    assert_eq!(store.list_aside(super::SHARD).await.unwrap().len(), 3);
+    assert_eq!(store.list_aside(super::SHARD.slot()).await.unwrap().len(), 3);
     tokio::time::advance(SET_ASIDE_KEPT).await;
-    assert_eq!(store.list_aside(super::SHARD).await.unwrap(), []);
+    assert_eq!(store.list_aside(super::SHARD.slot()).await.unwrap(), []);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use checkpoint::{RecordKey, WriteStep};
+use checkpoint::{Position, RecordKey, WriteStep};
 
 use super::{MINE, SHARD, Store, assert_holds, claim, fresh, records, remove, set, with_head, write};
 
@@ -16,7 +16,7 @@ pub(crate) async fn first(store: &Store) -> u64 {
     let step = set(&[
         (RecordKey::Core(1), "core"),
         (RecordKey::Channels(1), "channels"),
-        (RecordKey::Pending(1, 7), "pending"),
+        (RecordKey::Pending(Position::new(1, 7)), "pending"),
     ]);
     let serial = write(store, serial, fresh(step)).await;
     write(store, serial, with_head(WriteStep::default(), "head")).await
@@ -25,7 +25,7 @@ pub(crate) async fn first(store: &Store) -> u64 {
 pub(crate) async fn a_step_sets_and_removes(store: Store) {
     let serial = first(&store).await;
     let step = WriteStep {
-        remove: vec![RecordKey::Pending(1, 7), RecordKey::Core(1), RecordKey::Core(404)],
+        remove: vec![RecordKey::Pending(Position::new(1, 7)), RecordKey::Core(1), RecordKey::Core(404)],
         set: vec![(RecordKey::Core(1), "core 2".into()), (RecordKey::Members(1, 2), "members".into())],
         ..WriteStep::default()
     };
@@ -51,7 +51,7 @@ pub(crate) async fn fresh_leaves_nothing_of_before(store: Store) {
 }
 
 pub(crate) async fn a_step_of_thousands_is_one_step(store: Store) {
-    let keys: Vec<_> = (0..12_345).map(|at| RecordKey::Pending(1, at)).collect();
+    let keys: Vec<_> = (0..12_345).map(|at| RecordKey::Pending(Position::new(1, at))).collect();
     let all = keys.iter().map(|key| (*key, Bytes::from(key.to_string()))).collect();
     claim(&store, MINE).await;
     let serial = write(&store, 0, WriteStep { set: all, ..WriteStep::default() }).await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use checkpoint::{
-    CheckpointMemoryStore, CheckpointStore, Claim, Cursor, PageRead, Record, RecordKey, decode_head,
+    CheckpointMemoryStore, CheckpointStore, ClaimAnswer, Cursor, PageRead, Record, RecordKey, decode_head,
     decode_record,
 };
 use fleet_model::Epoch;
@@ -40,7 +40,7 @@ pub(crate) enum Harm {
 
 /// Takes a shard over; `None` without a head.
 pub(crate) async fn restore(store: &CheckpointMemoryStore, epoch: Epoch) -> Option<Restored> {
-    let Claim::Yours(stored) = store.claim(SHARD, epoch).await.unwrap() else { panic!("outranked") };
+    let ClaimAnswer::Yours(stored) = store.claim(SHARD, epoch).await.unwrap() else { panic!("outranked") };
     let head = decode_head(&stored.head?.bytes).unwrap();
     let mut guilds: BTreeMap<u64, Guild> = BTreeMap::new();
     let (mut pending, mut keys, mut whole) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
@@ -65,7 +65,8 @@ pub(crate) async fn restore(store: &CheckpointMemoryStore, epoch: Epoch) -> Opti
                     guild.blocks.insert(block, members);
                 }
                 (_, Record::Pending(event), None) => {
-                    pending.extend((event.sequence <= head.read).then_some(event.sequence));
+                    let sequence = event.position.sequence;
+                    pending.extend((sequence <= head.read).then_some(sequence));
                 }
                 (key, record, _) => panic!("{key} is {record:?}"),
             }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointMemoryStore, CheckpointStore, Claim, FORMAT_MAX, GuildCore, Head, HeadWrite, Members,
-    PendingEvent, Record, RecordKey, Session, WriteStep, Written, encode_head, encode_record,
+    CheckpointMemoryStore, CheckpointStore, ClaimAnswer, FORMAT_MAX, GuildCore, Head, HeadWrite, Members,
+    PendingEvent, Record, RecordKey, Session, StepAnswer, WriteStep, encode_head, encode_record,
 };
-use fleet_model::Epoch;
+use fleet_model::{Epoch, Position};
 
 use super::{
     Pass, SHARD,
@@ -73,7 +73,7 @@ impl Writer {
         fault: Fault,
         max_bytes: usize,
     ) -> Self {
-        let Claim::Yours(stored) = store.claim(SHARD, epoch).await.unwrap() else {
+        let ClaimAnswer::Yours(stored) = store.claim(SHARD, epoch).await.unwrap() else {
             panic!("a second owner claimed")
         };
         Self {
@@ -183,7 +183,7 @@ impl Writer {
             }
             *left -= 1;
             let written = self.store.write(SHARD, self.epoch, self.serial, &step).await.unwrap();
-            let Written::Yes { serial } = written else { panic!("{written:?}") };
+            let StepAnswer::Yes { serial } = written else { panic!("{written:?}") };
             self.serial = serial;
             self.receive(during.next().unwrap_or_default(), log);
         }
@@ -268,7 +268,8 @@ impl Writer {
     /// The pending events up to a sequence that the store does not hold, and the removal of those that were finished.
     fn pending_groups(&mut self, read: u64) -> Vec<Group> {
         let mut groups: Vec<_> = self.pending_records(read).into_iter().map(setting).collect();
-        let finished = |key: &&RecordKey| matches!(key, RecordKey::Pending(_, sequence) if !self.pending.contains(sequence));
+        let finished =
+            |key: &&RecordKey| matches!(key, RecordKey::Pending(at) if !self.pending.contains(&at.sequence));
         groups.extend(
             self.stored.iter().filter(finished).map(|key| Group { remove: vec![*key], ..Group::default() }),
         );
@@ -277,19 +278,20 @@ impl Writer {
     }
 
     fn pending_records(&self, read: u64) -> Vec<(RecordKey, Bytes)> {
-        let up_to_read =
-            self.pending.range(..=read).map(|sequence| (RecordKey::Pending(SESSION, *sequence), *sequence));
+        let up_to_read = self
+            .pending
+            .range(..=read)
+            .map(|sequence| (RecordKey::Pending(Position::new(SESSION, *sequence)), *sequence));
         let unknown = up_to_read.filter(|(key, _)| !self.stored.contains(key));
         unknown
             .map(|(key, sequence)| {
                 let text = format!("{{\"s\":{sequence}}}");
                 let event = PendingEvent {
-                    session: SESSION,
-                    sequence,
+                    position: Position::new(SESSION, sequence),
                     started: false,
                     handled: false,
                     received_at_unix_ms: 1,
-                    text,
+                    text: text.into(),
                 };
                 (key, record(Record::Pending(event)))
             })

@@ -1,5 +1,5 @@
--- KEYS: token, turns, routes, learning, breaker. ARGV: permit, pattern, major, what bucket keys begin with, requests a second (0: no
--- global limit), patience.
+-- KEYS: token, turns, routes, learning, breaker. ARGV: permit, pattern, major, the prefix of bucket keys, requests a second (0: no
+-- global limit), the longest wait.
 local permit, pattern, major, prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local per_second, patience = tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = now_ms()

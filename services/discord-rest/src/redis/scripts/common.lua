@@ -1,8 +1,8 @@
 -- In front of every script, behind the constants.
 
--- A key outlives what it says by so long.
+-- How long a key outlives the state that it holds.
 local KEPT_MS = 60000
--- What is known of a token and its routes is kept for so long after the last request.
+-- How long the state of a token and its routes is kept after the last request.
 local CALLER_MS = 86400000
 
 local function now_ms()

@@ -1,6 +1,6 @@
--- KEYS: token, routes, learning, breaker, invalid. ARGV: permit, pattern, major, what bucket keys begin with, good or bad for the
--- token or empty, whether it is invalid, how many are too many, whether the route has no bucket, a 429's scope or empty, its wait;
--- and where the answer told of a bucket: its name, limit, remaining, reset after, reset.
+-- KEYS: token, routes, learning, breaker, invalid. ARGV: permit, pattern, major, the prefix of bucket keys, good or bad for the
+-- token or empty, whether the request was invalid, the limit of invalid requests, whether the route has no bucket, a 429's scope or empty, its
+-- wait; and if the answer named a bucket: its name, limit, remaining, reset after, reset.
 local permit, pattern, major, prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now = now_ms()
 

@@ -4,7 +4,6 @@
 //! Messages of people are not stored: any id that is not one of the bot's messages counts as a person's and is reported as
 //! deleted. The bot's messages are deleted.
 
-use super::handlers::text_place;
 use crate::{
     event::PrebuiltEvent,
     rest::{
@@ -36,7 +35,7 @@ pub(super) async fn delete(
     input: RequestBody,
 ) -> Result<StatusCode, RestError> {
     let hub = &rest.hub;
-    let place = text_place(&rest, &channel)?;
+    let place = rest.text_place(&channel)?;
     let ChannelRef::Guild { guild, .. } = place else { return Err(RestError::NOT_IN_DIRECT_CHANNELS) };
     if !hub.world.bot_may(guild, MANAGE_MESSAGES) {
         return Err(RestError::MISSING_PERMISSIONS);

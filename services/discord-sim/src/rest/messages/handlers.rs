@@ -33,13 +33,6 @@ fn place(rest: &Rest, channel: &str) -> Result<ChannelRef, RestError> {
     rest.place(parse_id("channel_id", channel)?)
 }
 
-/// Finds a channel in which messages can be written.
-pub(super) fn text_place(rest: &Rest, channel: &str) -> Result<ChannelRef, RestError> {
-    let place = place(rest, channel)?;
-    let category = matches!(&place, ChannelRef::Guild { channel, .. } if channel["type"] == 4);
-    if category { Err(RestError::NOT_A_TEXT_CHANNEL) } else { Ok(place) }
-}
-
 /// Finds a message of the bot in this channel that is not ephemeral.
 fn message_id(rest: &Rest, place: &ChannelRef, message: &str) -> Result<Snowflake, RestError> {
     let id = parse_id("message_id", message)?;
@@ -57,7 +50,7 @@ async fn read_channel(
 
 async fn typing(State(rest): State<Rest>, Path(channel): Path<String>) -> Result<StatusCode, RestError> {
     let hub = &rest.hub;
-    let place = text_place(&rest, &channel)?;
+    let place = rest.text_place(&channel)?;
     let bot = hub.world.bot_id();
     let mut body = json!({
         "channel_id": place.channel_id(),
@@ -95,7 +88,7 @@ async fn create(
     Path(channel): Path<String>,
     input: RequestBody,
 ) -> Result<Json<Value>, RestError> {
-    let place = text_place(&rest, &channel)?;
+    let place = rest.text_place(&channel)?;
     let draft = Draft::read(&input.json, &input.files, Purpose::Create, "")?;
     Ok(Json(super::create(&rest, &place, &draft)))
 }

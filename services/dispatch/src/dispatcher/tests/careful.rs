@@ -1,13 +1,13 @@
-//! Suspects: asked for before they begin, told of when they have ended.
+//! Suspects: asked for before they begin, seen of when they have ended.
 
 use tokio::sync::Notify;
 
 use super::*;
 use Word::{Asked, Began as Begins, Ended as Ends, LetGo};
 
-/// Admits as told, and tells of what it was asked and told itself.
+/// Admits as seen, and tells of what it was asked and seen itself.
 struct Watchful {
-    told: mpsc::UnboundedSender<Word>,
+    seen: mpsc::UnboundedSender<Word>,
     gate: Semaphore,
     closing: Notify,
 }
@@ -21,7 +21,7 @@ enum Word {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Do {
+enum CarefulStep {
     Nothing,
     Wait,
     Panic,
@@ -30,42 +30,42 @@ enum Do {
 }
 
 #[async_trait]
-impl Handler<Do> for Watchful {
-    async fn handle(&self, event: &Delivery<Do>) {
-        let _ = self.told.send(Begins(event.sequence(), event.alone));
+impl Handler<CarefulStep> for Watchful {
+    async fn handle(&self, event: &Delivery<CarefulStep>) {
+        let _ = self.seen.send(Begins(event.sequence(), event.alone));
         match event.payload() {
-            Do::Wait => self.gate.acquire().await.unwrap().forget(),
-            Do::Panic => panic!("sequence {}", event.sequence()),
-            Do::Nothing | Do::LeaveOut | Do::PutBackAtTheEnd => {}
+            CarefulStep::Wait => self.gate.acquire().await.unwrap().forget(),
+            CarefulStep::Panic => panic!("sequence {}", event.sequence()),
+            CarefulStep::Nothing | CarefulStep::LeaveOut | CarefulStep::PutBackAtTheEnd => {}
         }
     }
 
-    async fn admit(&self, event: &Delivery<Do>) -> Admission {
+    async fn admit(&self, event: &Delivery<CarefulStep>) -> Admission {
         if !event.alone {
             return Admission::Handle;
         }
-        let _ = self.told.send(Asked(event.sequence()));
+        let _ = self.seen.send(Asked(event.sequence()));
         match event.payload() {
-            Do::LeaveOut => Admission::LeaveOut,
-            Do::PutBackAtTheEnd => {
+            CarefulStep::LeaveOut => Admission::LeaveOut,
+            CarefulStep::PutBackAtTheEnd => {
                 self.closing.notified().await;
                 Admission::PutBack
             }
-            Do::Nothing | Do::Wait | Do::Panic => Admission::Handle,
+            CarefulStep::Nothing | CarefulStep::Wait | CarefulStep::Panic => Admission::Handle,
         }
     }
 
-    async fn ended(&self, event: &Delivery<Do>) {
-        let _ = self.told.send(Ends(event.sequence()));
+    async fn ended(&self, event: &Delivery<CarefulStep>) {
+        let _ = self.seen.send(Ends(event.sequence()));
     }
 
-    async fn let_go(&self, event: &Delivery<Do>) {
-        let _ = self.told.send(LetGo(event.sequence()));
+    async fn let_go(&self, event: &Delivery<CarefulStep>) {
+        let _ = self.seen.send(LetGo(event.sequence()));
     }
 }
 
 struct Watched {
-    dispatcher: Dispatcher<Do, Watchful>,
+    dispatcher: Dispatcher<CarefulStep, Watchful>,
     handler: Arc<Watchful>,
     words: mpsc::UnboundedReceiver<Word>,
 }
@@ -76,8 +76,8 @@ impl Watched {
     }
 
     fn careful(brief: bool) -> Self {
-        let (told, words) = mpsc::unbounded_channel();
-        let handler = Arc::new(Watchful { told, gate: Semaphore::new(0), closing: Notify::new() });
+        let (seen, words) = mpsc::unbounded_channel();
+        let handler = Arc::new(Watchful { seen, gate: Semaphore::new(0), closing: Notify::new() });
         let setup = Setup {
             handler: handler.clone(),
             limits: Limits::default(),
@@ -91,7 +91,7 @@ impl Watched {
         Self { dispatcher, handler, words }
     }
 
-    fn push(&self, sequence: u64, suspect: bool, what: Do) {
+    fn push(&self, sequence: u64, suspect: bool, what: CarefulStep) {
         let item = Item { suspect, ..item(sequence, Some(sequence), what) };
         self.dispatcher.push(item).unwrap();
     }
@@ -106,9 +106,9 @@ impl Watched {
 #[tokio::test]
 async fn suspects_are_asked_for_handled_alone_and_told_of_then_all_else_starts_at_once() {
     let mut watched = Watched::new();
-    watched.push(4, false, Do::Wait);
-    watched.push(5, false, Do::Wait);
-    for (sequence, what) in [(1, Do::Nothing), (2, Do::Panic), (3, Do::LeaveOut)] {
+    watched.push(4, false, CarefulStep::Wait);
+    watched.push(5, false, CarefulStep::Wait);
+    for (sequence, what) in [(1, CarefulStep::Nothing), (2, CarefulStep::Panic), (3, CarefulStep::LeaveOut)] {
         watched.push(sequence, true, what);
     }
     watched.expect([Asked(1), Begins(1, true), Ends(1)]).await;
@@ -123,9 +123,9 @@ async fn suspects_are_asked_for_handled_alone_and_told_of_then_all_else_starts_a
 #[tokio::test]
 async fn a_suspect_that_is_not_begun_when_the_dispatcher_closes_was_not_started() {
     let mut watched = Watched::new();
-    watched.push(1, true, Do::PutBackAtTheEnd);
-    watched.push(2, true, Do::Nothing);
-    watched.push(3, false, Do::Nothing);
+    watched.push(1, true, CarefulStep::PutBackAtTheEnd);
+    watched.push(2, true, CarefulStep::Nothing);
+    watched.push(3, false, CarefulStep::Nothing);
     watched.expect([Asked(1)]).await;
     watched.handler.closing.notify_one();
     let closed = watched.dispatcher.close(DEADLINE).await;
@@ -137,9 +137,9 @@ async fn a_suspect_that_is_not_begun_when_the_dispatcher_closes_was_not_started(
 #[tokio::test(start_paused = true)]
 async fn one_that_never_ends_holds_the_others_up_for_a_minute() {
     let mut watched = Watched::new();
-    watched.push(1, true, Do::Wait);
-    watched.push(2, true, Do::Nothing);
-    watched.push(3, false, Do::Nothing);
+    watched.push(1, true, CarefulStep::Wait);
+    watched.push(2, true, CarefulStep::Nothing);
+    watched.push(3, false, CarefulStep::Nothing);
     watched.dispatcher.suspects_came();
     watched.expect([Asked(1), Begins(1, true)]).await;
     tokio::time::sleep(LONGEST_ALONE.saturating_sub(Duration::from_secs(1))).await;
@@ -157,12 +157,12 @@ async fn slow_suspect_ends_brief_care_and_lanes_stay_in_order() {
         watched.dispatcher.push(item).unwrap();
     };
     for (sequence, lane, suspect, what) in [
-        (1, 1, true, Do::Nothing),
-        (2, 1, true, Do::Wait),
-        (3, 1, true, Do::Nothing),
-        (4, 1, false, Do::Nothing),
-        (5, 2, true, Do::Nothing),
-        (6, 2, false, Do::Nothing),
+        (1, 1, true, CarefulStep::Nothing),
+        (2, 1, true, CarefulStep::Wait),
+        (3, 1, true, CarefulStep::Nothing),
+        (4, 1, false, CarefulStep::Nothing),
+        (5, 2, true, CarefulStep::Nothing),
+        (6, 2, false, CarefulStep::Nothing),
     ] {
         push(sequence, lane, suspect, what);
     }
@@ -178,7 +178,7 @@ async fn slow_suspect_ends_brief_care_and_lanes_stay_in_order() {
 #[tokio::test]
 async fn ending_care_starts_waiting_events() {
     let mut watched = Watched::careful(true);
-    watched.push(1, false, Do::Nothing);
+    watched.push(1, false, CarefulStep::Nothing);
     tokio::task::yield_now().await;
     assert!(watched.words.try_recv().is_err(), "more suspects may come");
     watched.dispatcher.end_care();

@@ -1,7 +1,7 @@
 -- KEYS: term. ARGV: holder, ttl, at least. A caller that has to wait leaves its name, which the holder sees in its renewals.
 local record = redis.call('HMGET', KEYS[1], 'term', 'holder', 'expires_at_ms', 'standby', 'ttl_ms')
 local term, holder, expires = stamp(record[1]), record[2] or '', ends_at(record[3], record[5])
-if alien then return {'ALIEN'} end
+if malformed then return {'MALFORMED'} end
 local now = now_ms()
 local live = holder ~= '' and expires > now
 if live and holder ~= ARGV[1] then

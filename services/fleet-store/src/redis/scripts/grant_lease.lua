@@ -1,7 +1,7 @@
 -- KEYS: worker. ARGV: term, incarnation, url, ttl, how long the record outlives the lease.
 local record = redis.call('HMGET', KEYS[1], 'incarnation', 'expires_at_ms', 'revoked', 'term', 'ttl_ms')
 local incarnation, expires, revoked, term = record[1], ends_at(record[2], record[5]), record[3] == '1', stamp(record[4])
-if alien then return {'ALIEN'} end
+if malformed then return {'MALFORMED'} end
 local now = now_ms()
 if below(ARGV[1], term) then return {'STALE_TERM'} end
 if incarnation == ARGV[2] and revoked then return {'REVOKED'} end

@@ -3,5 +3,5 @@ local record = redis.call('HMGET', KEYS[1], 'incarnation', 'url', 'expires_at_ms
 if not record[1] then return {'MISSING'} end
 local expires = ends_at(record[3], record[5])
 stamp(record[6])
-if alien then return {'ALIEN'} end
+if malformed then return {'MALFORMED'} end
 return {'RECORD', record[1], record[2] or '', text(math.max(0, expires - now_ms())), record[4] or '0'}

@@ -1,7 +1,7 @@
 -- KEYS: worker. ARGV: incarnation, url, ttl, in_window, how long the record outlives the lease.
 local record = redis.call('HMGET', KEYS[1], 'incarnation', 'expires_at_ms', 'revoked', 'term')
 local incarnation, expires, revoked, term = record[1], tonumber(number(record[2])), record[3] == '1', stamp(record[4])
-if alien then return {'ALIEN'} end
+if malformed then return {'MALFORMED'} end
 local now = now_ms()
 if revoked or (incarnation and incarnation ~= ARGV[1]) then return {'REFUSED'} end
 local live = incarnation and expires > now

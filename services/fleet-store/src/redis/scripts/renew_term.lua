@@ -1,7 +1,7 @@
 -- KEYS: term. ARGV: term, holder, ttl, how long a standby is remembered.
 local record = redis.call('HMGET', KEYS[1], 'term', 'holder', 'standby', 'standby_at_ms')
 local term, holder, standby, asked = stamp(record[1]), record[2] or '', record[3], tonumber(number(record[4]))
-if alien then return {'ALIEN'} end
+if malformed then return {'MALFORMED'} end
 if below(ARGV[1], term) or (term == ARGV[1] and holder ~= ARGV[2]) then return {'LOST', term} end
 local now = now_ms()
 redis.call('HSET', KEYS[1], 'term', ARGV[1], 'holder', ARGV[2], 'expires_at_ms', text(now + tonumber(ARGV[3])),

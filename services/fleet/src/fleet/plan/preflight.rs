@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{Generation, ShardNumber, WorkerId};
+use fleet_model::{Generation, ShardSlot, WorkerId};
 
 use super::{
     super::KnownWorker, Fleet, Intent, Now, Phase, Plan, PlanKind, PlanState, PlanStep, PreviousIntent,
@@ -48,7 +48,7 @@ pub enum PlanRefused {
     #[error("there is no room for shards {}: {why}", join(.shards))]
     NoRoom {
         /// The shards.
-        shards: Vec<ShardNumber>,
+        shards: Vec<ShardSlot>,
         /// Which workers have no room.
         why: String,
     },
@@ -64,7 +64,7 @@ pub enum PlanRefused {
     },
 }
 
-fn join(shards: &[ShardNumber]) -> String {
+fn join(shards: &[ShardSlot]) -> String {
     shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -108,8 +108,12 @@ impl Fleet {
         }
         let problem = self.placement_problem(&intent, leaving, now);
         let target = placement::solve(&problem);
-        let unplaced: Vec<ShardNumber> =
-            problem.shards.keys().copied().filter(|shard| !target.contains_key(shard)).collect();
+        let unplaced: Vec<ShardSlot> = problem
+            .shards
+            .keys()
+            .filter(|shard| !target.contains_key(*shard))
+            .map(|shard| shard.slot())
+            .collect();
         if !unplaced.is_empty() && kind != PlanKind::Rebalance {
             let why = match &kind {
                 PlanKind::Promote(generation) => format!("on the workers of generation {generation}"),
@@ -125,11 +129,11 @@ impl Fleet {
     }
 
     fn plan_of(&self, kind: PlanKind, target: &placement::Placement, means: PlanBudget, now: Now) -> Plan {
-        let steps = (0..).map(ShardNumber).zip(&self.slots).filter_map(|(shard, slot)| {
+        let steps = self.slots.iter().filter_map(|slot| {
             let owner = slot.owner.as_ref().filter(|owner| owner.phase != Phase::Writing)?;
-            let to = target.get(&shard).filter(|to| **to != owner.worker)?;
+            let to = target.get(&slot.key).filter(|to| **to != owner.worker)?;
             let identifies = handoff::needs_identify(self.workers.get(&owner.worker)?, self.workers.get(to)?);
-            Some((shard, PlanStep { from: owner.worker.clone(), to: to.clone(), identifies }))
+            Some((slot.key.slot(), PlanStep { from: owner.worker.clone(), to: to.clone(), identifies }))
         });
         let steps: std::collections::BTreeMap<_, _> = steps.collect();
         let identifies = steps.values().filter(|step| step.identifies).count();
@@ -167,7 +171,7 @@ impl Fleet {
         Ok(())
     }
 
-    fn check_move(&self, shard: ShardNumber, to: &WorkerId) -> Result<(), PlanRefused> {
+    fn check_move(&self, shard: ShardSlot, to: &WorkerId) -> Result<(), PlanRefused> {
         self.check_worker(to)?;
         let slot = self.slots.get(shard.0 as usize);
         let slot = slot.ok_or_else(|| {

@@ -144,7 +144,7 @@ fn a_shard_whose_owners_die_waits_and_says_why() {
 #[test]
 fn a_shard_whose_owners_died_close_to_each_other_goes_to_a_careful_one_and_stays_careful_there() {
     let careful = |fleet: &Fleet, worker: &str| -> Vec<u32> {
-        fleet.assignment(&id(worker)).unwrap().careful.iter().map(|shard| shard.0).collect()
+        fleet.assignment(&id(worker)).unwrap().careful.iter().map(|shard| shard.slot().0).collect()
     };
     let mut fleet = running_fleet();
     die(&mut fleet, "a", "1", 2_000);
@@ -187,7 +187,7 @@ fn what_an_owner_was_not_told_of_did_not_kill_it() {
 #[test]
 fn shards_without_room_are_taken_when_a_worker_comes() {
     let mut fleet = fleet(4);
-    fleet.join(Registration { capacity: Some(3), ..registration("a", "1") }, at(0)).unwrap();
+    fleet.join(with_profile(registration("a", "1"), |profile| profile.capacity = Some(3)), at(0)).unwrap();
     fleet.tick(at(1_000));
     settle_writes(&mut fleet, at(1_000));
     assert_eq!(shards(&fleet, "a"), [0, 1, 2]);
@@ -197,7 +197,7 @@ fn shards_without_room_are_taken_when_a_worker_comes() {
 }
 
 fn ran_before(fleet: &Fleet, worker: &str) -> Vec<u32> {
-    fleet.assignment(&id(worker)).unwrap().ran_before.iter().map(|shard| shard.0).collect()
+    fleet.assignment(&id(worker)).unwrap().ran_before.iter().map(|shard| shard.slot().0).collect()
 }
 
 #[test]
@@ -218,8 +218,8 @@ fn next_owner_is_told_that_another_ran_the_shard_before() {
 
     // A new coordinator that finds nothing in the store and hears of some shards: a dead worker may have run the rest.
     let mut fleet = Fleet::new(rules(), Term(1), WantedTotal::explicit(4), Recovered::default(), at(0));
-    let running = (0..2).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
-    fleet.join(Registration { running, running_total: 4, ..registration("a", "1") }, at(0)).unwrap();
+    let running = (0..2).map(|shard| (ShardKey::new(shard, 4), Epoch(10))).collect();
+    fleet.join(Registration { running: claimed(running, 4), ..registration("a", "1") }, at(0)).unwrap();
     for ms in (250..10_000).step_by(250) {
         report_as(&mut fleet, "a", "1", ms);
     }

@@ -5,8 +5,8 @@ use super::*;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 fn claims(worker: &str, shards: std::ops::Range<u32>, epoch: u64, total: u32) -> Registration {
-    let running = shards.map(|shard| (ShardNumber(shard), Epoch(epoch))).collect();
-    Registration { running, running_total: total, ..registration(worker, "1") }
+    let running = shards.map(|shard| (ShardKey::new(shard, total), Epoch(epoch))).collect();
+    Registration { running: claimed(running, total), ..registration(worker, "1") }
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn shards_of_owners_that_were_only_read_from_the_store_are_not_given_to_another_
         let first = shards.start;
         let refused = fleet.join(claim(shards, 100), at(100)).unwrap_err();
         let RegistrationRefused::OwnerUnheard { shard, .. } = refused else { panic!("{refused}") };
-        assert_eq!(shard, ShardNumber(first));
+        assert_eq!(shard.slot(), ShardSlot(first));
     }
     let epoch = fleet.slots[0].highest.0;
     assert_eq!(fleet.join(claims("a", 0..6, epoch, 12), at(200)).unwrap().shards.len(), 6);
@@ -102,7 +102,7 @@ fn contested_shard_is_reassigned_above_the_stored_epoch() {
         }
     }
     settle_writes(&mut fleet, at(2_020));
-    assert!(fleet.owner(ShardNumber(0)).unwrap().1 > Epoch(claimed));
+    assert!(fleet.owner(ShardSlot(0)).unwrap().1 > Epoch(claimed));
 }
 
 #[test]
@@ -149,7 +149,8 @@ fn stored_total_without_owners_is_taken_only_if_it_is_likely() {
     for (wanted, stored, owners, taken) in rows {
         let mut records = recovered();
         let owner = records.owners[0].clone();
-        let owners = (0..owners).map(|shard| RecoveredOwner { shard: ShardNumber(shard), ..owner.clone() });
+        let owners =
+            (0..owners).map(|shard| RecoveredOwner { shard: ShardKey::new(shard, stored), ..owner.clone() });
         (records.shard_total, records.owners) = (Some(stored), owners.collect());
         let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(wanted), records, at(0));
         assert_eq!(fleet.shard_total() == Some(stored), taken, "{stored} of {wanted}");
@@ -166,19 +167,19 @@ fn owner_is_written_again_until_its_record_is_valid() {
     let named = |fleet: &Fleet, ms| {
         fleet.view(at(ms)).problems.iter().any(|problem| problem.code == ProblemCode::ShardRefused)
     };
-    fleet.record_is_invalid(ShardNumber(0), at(2_000));
+    fleet.record_is_invalid(ShardKey::new(0, 1), at(2_000));
     assert!(named(&fleet, 2_000));
     let mut writes = 0;
     for ms in (2_000..100_000).step_by(500) {
         fleet.tick(at(ms));
         for effect in fleet.take_effects() {
             let Effect::Write(owners) = effect else { continue };
-            assert_eq!(owners.iter().map(|owner| owner.shard).collect::<Vec<_>>(), [ShardNumber(0)]);
+            assert_eq!(owners.iter().map(|owner| owner.shard).collect::<Vec<_>>(), [ShardKey::new(0, 1)]);
             writes += 1;
             let valid = ms > 60_000;
             fleet.on_written([(&owners[0], if valid { Ok(()) } else { Err(None) })], at(ms));
             if !valid {
-                fleet.record_is_invalid(ShardNumber(0), at(ms));
+                fleet.record_is_invalid(ShardKey::new(0, 1), at(ms));
             }
         }
     }
@@ -330,8 +331,8 @@ fn shard_that_becomes_ready_ends_the_exclusion_of_its_worker() {
         settle_writes(fleet, at(ms));
     };
     with(&mut fleet, ShardStatus::Failed, 2_000);
-    let epoch = fleet.owner(ShardNumber(0)).unwrap().1;
-    let failed = ShardReport::bare(ShardNumber(0), epoch, ShardStatus::Failed);
+    let epoch = fleet.owner(ShardSlot(0)).unwrap().1;
+    let failed = ShardReport::bare(ShardSlot(0), epoch, ShardStatus::Failed);
     assert_eq!(fleet.last_close_code(&failed), Some(4004));
     let next = ShardReport { epoch: Epoch(epoch.0 + 1), ..failed };
     assert_eq!(fleet.last_close_code(&next), None, "another epoch");

@@ -45,7 +45,7 @@ fn an_address_that_refuses_is_a_death_and_all_shards_are_assigned_at_once() {
         probed(&mut fleet, 6_000, Finding::Refuses, 6_060),
         [revocation("a", RevocationCause::Evidence)]
     );
-    let (_, before) = fleet.owner(ShardNumber(0)).unwrap();
+    let (_, before) = fleet.owner(ShardSlot(0)).unwrap();
     fleet.on_lease_verdict(&id("a"), &life("1"), RevocationCause::Evidence, LeaseVerdict::Revoked, at(6_061));
     let notes = settle_writes(&mut fleet, at(6_062));
     let since_broken = Some(Duration::from_millis(61));
@@ -56,7 +56,7 @@ fn an_address_that_refuses_is_a_death_and_all_shards_are_assigned_at_once() {
         since_broken
     }));
     assert_eq!(shards(&fleet, "b").len(), 12, "all at once, as this is no planned move");
-    assert!(fleet.owner(ShardNumber(0)).unwrap().1 > before);
+    assert!(fleet.owner(ShardSlot(0)).unwrap().1 > before);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_worker_that_was_heard_meanwhile_is_not_touched() {
     fleet.stream_ended(&id("a"), &life("1"), at(6_000));
     fleet.take_effects();
     let running = fleet.assignment(&id("a")).unwrap().shards.clone();
-    fleet.join(Registration { running, running_total: 12, ..registration("a", "1") }, at(6_040)).unwrap();
+    fleet.join(Registration { running: claimed(running, 12), ..registration("a", "1") }, at(6_040)).unwrap();
     settle_writes(&mut fleet, at(6_040));
     assert_eq!(probed(&mut fleet, 6_000, Finding::Refuses, 6_060), []);
     // Nor does an old look say anything of a newer break.
@@ -127,7 +127,7 @@ fn a_revocation_that_is_on_its_way_decides_over_a_worker_that_comes_back() {
     fleet.stream_ended(&id("a"), &life("1"), at(6_000));
     probed(&mut fleet, 6_000, Finding::Refuses, 6_060);
     let running = fleet.assignment(&id("a")).unwrap().shards.clone();
-    fleet.join(Registration { running, running_total: 12, ..registration("a", "1") }, at(6_061)).unwrap();
+    fleet.join(Registration { running: claimed(running, 12), ..registration("a", "1") }, at(6_061)).unwrap();
     settle_writes(&mut fleet, at(6_061));
     assert_eq!(shards(&fleet, "b").len(), 6, "its shards are its own until the store has spoken");
     fleet.on_lease_verdict(&id("a"), &life("1"), RevocationCause::Evidence, LeaseVerdict::Revoked, at(6_062));
@@ -259,7 +259,9 @@ fn an_exit_while_the_store_is_not_trusted_is_the_lease_s_to_decide() {
 fn an_exit_is_seen_and_needs_no_grace() {
     // A coordinator that has just started, and has heard no worker yet.
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered(), at(0));
-    fleet.join(Registration { running_total: 12, ..registration("b", "1") }, at(0)).unwrap();
+    fleet
+        .join(Registration { running: claimed(BTreeMap::new(), 12), ..registration("b", "1") }, at(0))
+        .unwrap();
     fleet.take_effects();
     assert_eq!(fleet.accept_exit(&id("a"), None, at(5_000)), Ok(life("1")));
     assert!(fleet.take_effects().contains(&revocation("a", RevocationCause::Evidence)));

@@ -3,7 +3,7 @@
 use super::*;
 
 fn reads(worker: &str, incarnation: &str, newest: u16) -> Registration {
-    Registration { formats: Formats { oldest: 1, newest }, ..registration(worker, incarnation) }
+    with_profile(registration(worker, incarnation), |profile| profile.formats.newest = newest)
 }
 
 fn format(fleet: &Fleet, worker: &str) -> u16 {
@@ -60,8 +60,8 @@ fn restarted() -> Fleet {
 
 fn running(worker: &str, newest: u16) -> Registration {
     let first = if worker == "a" { 0 } else { 6 };
-    let running = (first..first + 6).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
-    Registration { running, running_total: 12, ..reads(worker, "1", newest) }
+    let running = (first..first + 6).map(|shard| (ShardKey::new(shard, 12), Epoch(10))).collect();
+    Registration { running: claimed(running, 12), ..reads(worker, "1", newest) }
 }
 
 #[test]

@@ -11,12 +11,12 @@ fn with_a_third() -> Fleet {
 }
 
 /// The first shard that arrives at a worker, and the epoch that it is to be copied of.
-fn arriving(fleet: &Fleet, worker: &str) -> (ShardNumber, Arriving) {
+fn arriving(fleet: &Fleet, worker: &str) -> (ShardKey, Arriving) {
     let (shard, arriving) = fleet.assignment(&id(worker)).unwrap().arriving.iter().next().unwrap();
     (*shard, arriving.clone())
 }
 
-fn runs(fleet: &Fleet, worker: &str, shard: ShardNumber) -> bool {
+fn runs(fleet: &Fleet, worker: &str, shard: ShardKey) -> bool {
     fleet.assignment(&id(worker)).unwrap().shards.contains_key(&shard)
 }
 
@@ -105,13 +105,13 @@ fn a_source_that_dies_while_it_is_copied_is_a_failover_like_any_other() {
     let (owner, _) = fleet.owner(shard).unwrap();
     let owner = owner.clone();
     assert!(!fleet.assignment(&owner).unwrap().handed_over.contains_key(&shard));
-    assert!((0..12).all(|shard| fleet.owner(ShardNumber(shard)).is_some()));
+    assert!((0..12).all(|shard| fleet.owner(ShardSlot(shard)).is_some()));
 }
 
 #[test]
 fn an_older_version_is_not_waited_for() {
     let mut fleet = running_fleet();
-    fleet.join(Registration { needs: None, ..registration("c", "1") }, at(2000)).unwrap();
+    fleet.join(with_profile(registration("c", "1"), |profile| profile.needs = None), at(2000)).unwrap();
     settle_writes(&mut fleet, at(2000));
     let (shard, _) = arriving(&fleet, "c");
     fleet.report(&id("c"), &life("1"), without_copies(&fleet, "c"), at(2100)).unwrap();
@@ -140,7 +140,9 @@ fn the_last_shard_of_one_that_leaves_is_handed_over_too() {
 fn of_those_that_have_to_identify_only_as_many_set_out_as_may_identify() {
     let mut fleet = running_fleet();
     let other = SessionNeeds { intents: 7, ..SessionNeeds::default() };
-    fleet.join(Registration { needs: Some(other), ..registration("c", "1") }, at(2000)).unwrap();
+    fleet
+        .join(with_profile(registration("c", "1"), |profile| profile.needs = Some(other)), at(2000))
+        .unwrap();
     for round in 0..20 {
         let now = at(2000 + round * 50);
         settle_writes(&mut fleet, now);
@@ -212,7 +214,7 @@ fn taken_over_shard_stays_until_ready_or_timeout() {
             report.shards.iter_mut().filter(|shard| shard.shard.0 > 0).for_each(|shard| {
                 shard.status = ShardStatus::Ready;
             });
-            fleet.intent.pins = (1..12).map(|shard| (ShardNumber(shard), id("b"))).collect();
+            fleet.intent.pins = (1..12).map(|shard| (ShardSlot(shard), id("b"))).collect();
             fleet.report(&id("b"), &life("1"), report, at(ms)).unwrap();
             let silent = WorkerReport { arrived: Vec::new(), ..obedient(&fleet, "c") };
             fleet.report(&id("c"), &life("1"), silent, at(ms)).unwrap();

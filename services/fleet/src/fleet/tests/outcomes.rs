@@ -20,7 +20,9 @@ fn tell(fleet: &mut Fleet, outcome: &StartOutcome, ms: u64) -> Vec<StartOutcome>
     report.shards[0].outcome = Some(outcome.clone());
     fleet.report(&id("a"), &life("1"), report, at(ms)).unwrap();
     let started = settle_writes(fleet, at(ms)).into_iter().filter_map(|note| match note {
-        Note::Started { shard: ShardNumber(0), worker, outcome } if worker == id("a") => Some(outcome),
+        Note::Started { shard, worker, outcome } if shard.slot() == ShardSlot(0) && worker == id("a") => {
+            Some(outcome)
+        }
         _ => None,
     });
     started.collect()
@@ -39,8 +41,8 @@ fn each_outcome_is_told_once() {
 #[test]
 fn what_ran_before_this_coordinator_came_is_no_news() {
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered(), at(0));
-    let running = (0..6).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
-    fleet.join(Registration { running, running_total: 12, ..registration("a", "1") }, at(100)).unwrap();
+    let running = (0..6).map(|shard| (ShardKey::new(shard, 12), Epoch(10))).collect();
+    fleet.join(Registration { running: claimed(running, 12), ..registration("a", "1") }, at(100)).unwrap();
     assert_eq!(tell(&mut fleet, &outcome(StartKind::Reidentified, 10), 200), []);
     let news = outcome(StartKind::Resumed, 20);
     assert_eq!(tell(&mut fleet, &news, 300), [news]);

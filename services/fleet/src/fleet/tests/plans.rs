@@ -12,11 +12,10 @@ fn needs(intents: u64) -> SessionNeeds {
 }
 
 fn of_generation(worker: &str, generation: &str) -> Registration {
-    Registration {
-        generation: generation.parse().unwrap(),
-        needs: Some(needs(1)),
-        ..registration(worker, "1")
-    }
+    with_profile(registration(worker, "1"), |profile| {
+        profile.generation = Some(generation.parse().unwrap());
+        profile.needs = Some(needs(1));
+    })
 }
 
 fn promote(generation: &str) -> PlanKind {
@@ -206,7 +205,7 @@ fn a_stream_that_breaks_for_a_moment_is_no_reason_to_go_back() {
         fleet.tick(at(ms));
     }
     let running = fleet.assignment(&id("g")).unwrap().shards.clone();
-    let back = Registration { running, running_total: 12, ..of_generation("g", "green") };
+    let back = Registration { running: claimed(running, 12), ..of_generation("g", "green") };
     fleet.join(back, at(2000)).unwrap();
     go_on(&mut fleet, 2100, &["g", "a", "b"]);
     assert_eq!(state(&fleet), PlanState::Done);
@@ -284,10 +283,9 @@ fn a_plan_outlives_its_coordinator() {
     let intent = serde_json::from_str(&text).unwrap();
     let recovered = Recovered { intent, ..recovered() };
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered, at(0));
-    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardNumber(s), Epoch(10))).collect();
+    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardKey::new(s, 12), Epoch(10))).collect();
     for (name, shards) in [("a", 0..6), ("b", 6..12)] {
-        let back =
-            Registration { running: running(shards), running_total: 12, ..of_generation(name, "blue") };
+        let back = Registration { running: claimed(running(shards), 12), ..of_generation(name, "blue") };
         fleet.join(back, at(500)).unwrap();
     }
     fleet.join(of_generation("g", "green"), at(600)).unwrap();
@@ -340,20 +338,20 @@ fn what_can_not_be_is_refused_with_its_reason() {
         |fleet: &Fleet, kind: PlanKind, means| fleet.propose_plan(kind, means, at(1400)).unwrap_err();
     assert!(matches!(refused(&fleet, promote("red"), MEANS), PlanRefused::Unknown(_)));
     assert!(matches!(refused(&fleet, promote("blue"), MEANS), PlanRefused::Pointless(_)));
-    let to_green = PlanKind::Move { shard: ShardNumber(0), to: id("g") };
+    let to_green = PlanKind::Move { shard: ShardSlot(0), to: id("g") };
     assert!(matches!(refused(&fleet, to_green, MEANS), PlanRefused::Pointless(_)));
-    let nowhere = PlanKind::Move { shard: ShardNumber(12), to: id("a") };
+    let nowhere = PlanKind::Move { shard: ShardSlot(12), to: id("a") };
     assert!(matches!(refused(&fleet, nowhere, MEANS), PlanRefused::Unknown(_)));
     assert!(matches!(refused(&fleet, PlanKind::Drain(id("x")), MEANS), PlanRefused::Unknown(_)));
 
     // A small one, and one that wants other intents.
-    let small = Registration { capacity: Some(5), ..of_generation("s", "small") };
+    let small = with_profile(of_generation("s", "small"), |profile| profile.capacity = Some(5));
     fleet.join(small, at(1400)).unwrap();
     match refused(&fleet, promote("small"), MEANS) {
         PlanRefused::NoRoom { shards, .. } => assert_eq!(shards.len(), 7),
         other => panic!("{other}"),
     }
-    let other = Registration { needs: Some(needs(3)), ..of_generation("o", "other") };
+    let other = with_profile(of_generation("o", "other"), |profile| profile.needs = Some(needs(3)));
     fleet.join(other, at(1400)).unwrap();
     assert_eq!(fleet.propose_plan(promote("other"), MEANS, at(1400)).unwrap().identifies, 12);
     let few = PlanBudget { identifies: 11, ..MEANS };
@@ -374,7 +372,7 @@ fn a_drained_worker_gives_everything_away_and_goes_though_it_lost_its_stream() {
     // It never hears of it, and registers again.
     fleet.stream_ended(&id("a"), &life("1"), at(1500));
     let running = fleet.assignment(&id("a")).unwrap().shards.clone();
-    let back = Registration { running, running_total: 12, ..registration("a", "1") };
+    let back = Registration { running: claimed(running, 12), ..registration("a", "1") };
     fleet.join(back, at(1600)).unwrap();
     assert_eq!(fleet.drain_reason(&id("a")), Some("drain worker a"));
     go_on(&mut fleet, 1700, &["a", "b"]);
@@ -388,7 +386,7 @@ fn a_shard_that_was_moved_stays_until_a_rebalance() {
     let mut fleet = running_fleet();
     for shard in [0, 1, 2] {
         let to = id("b");
-        fleet.start_plan(PlanKind::Move { shard: ShardNumber(shard), to }, MEANS, at(1400)).unwrap();
+        fleet.start_plan(PlanKind::Move { shard: ShardSlot(shard), to }, MEANS, at(1400)).unwrap();
         go_on(&mut fleet, 1500, &["a", "b"]);
         assert_eq!(state(&fleet), PlanState::Done);
     }

@@ -18,7 +18,7 @@ fn owner_is_told_only_after_it_is_written() {
     fleet.tick(at(1000));
     assert_eq!(first_write(&mut fleet, at(1000)).len(), 2);
     assert_eq!(shards(&fleet, "a"), [] as [u32; 0]);
-    assert_eq!(fleet.owner(ShardNumber(0)), None);
+    assert_eq!(fleet.owner(ShardSlot(0)), None);
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn a_write_that_is_outranked_is_done_again_above() {
     let known = Epoch(owner.epoch.0 + 1_000_000);
     fleet.on_written([(&owner, Err(Some(known)))], at(1100));
     settle_writes(&mut fleet, at(1100));
-    assert!(fleet.owner(ShardNumber(0)).unwrap().1 > known);
+    assert!(fleet.owner(ShardSlot(0)).unwrap().1 > known);
 }
 
 #[test]
@@ -139,17 +139,17 @@ fn a_worker_that_drains_gives_everything_away_and_is_forgotten() {
 #[test]
 fn released_shard_is_placed_again_under_a_higher_epoch() {
     let mut fleet = running_fleet();
-    let (_, before) = fleet.owner(ShardNumber(3)).unwrap();
-    let given_up = WorkerReport { released: vec![(ShardNumber(3), before)], ..obedient(&fleet, "a") };
+    let (_, before) = fleet.owner(ShardSlot(3)).unwrap();
+    let given_up = WorkerReport { released: vec![(ShardSlot(3), before)], ..obedient(&fleet, "a") };
     fleet.report(&id("a"), &life("1"), given_up, at(2000)).unwrap();
     settle_writes(&mut fleet, at(2000));
-    assert!(fleet.owner(ShardNumber(3)).unwrap().1 > before);
+    assert!(fleet.owner(ShardSlot(3)).unwrap().1 > before);
 }
 
 #[test]
 fn shards_without_room_are_named() {
     let mut fleet = fleet(4);
-    fleet.join(Registration { capacity: Some(3), ..registration("a", "1") }, at(0)).unwrap();
+    fleet.join(with_profile(registration("a", "1"), |profile| profile.capacity = Some(3)), at(0)).unwrap();
     fleet.tick(at(1000));
     settle_writes(&mut fleet, at(1000));
     assert_eq!(problems(&fleet.view(at(1100))), ["no worker has room for shards 3"]);
@@ -177,12 +177,12 @@ fn a_shard_that_should_move_before_its_owner_was_told_is_no_riddle() {
 #[test]
 fn a_first_worker_that_runs_something_is_not_given_what_others_may_run() {
     let mut fleet = fleet(4);
-    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardNumber(s), Epoch(10))).collect();
-    let a = Registration { running: running(0..2), running_total: 4, ..registration("a", "1") };
+    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardKey::new(s, 4), Epoch(10))).collect();
+    let a = Registration { running: claimed(running(0..2), 4), ..registration("a", "1") };
     assert_eq!(fleet.join(a, at(0)).unwrap().shards.len(), 2);
     settle_writes(&mut fleet, at(0));
     assert_eq!(shards(&fleet, "a"), [0, 1], "the others may run on a worker that is about to register");
-    let b = Registration { running: running(2..4), running_total: 4, ..registration("b", "1") };
+    let b = Registration { running: claimed(running(2..4), 4), ..registration("b", "1") };
     fleet.join(b, at(900)).unwrap();
     settle_writes(&mut fleet, at(900));
     assert_eq!(shards(&fleet, "b"), [2, 3]);
@@ -200,9 +200,9 @@ fn a_shard_that_is_not_heard_of_is_silent() {
 #[test]
 fn a_new_coordinator_moves_nothing_that_runs() {
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(16), recovered(), at(0));
-    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardNumber(s), Epoch(10))).collect();
+    let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardKey::new(s, 12), Epoch(10))).collect();
     for (name, shards) in [("a", 0..6), ("b", 6..12)] {
-        let back = Registration { running: running(shards), running_total: 12, ..registration(name, "1") };
+        let back = Registration { running: claimed(running(shards), 12), ..registration(name, "1") };
         fleet.join(back, at(500)).unwrap();
     }
     for ms in (500..20_000).step_by(250) {
@@ -221,8 +221,8 @@ fn a_new_coordinator_moves_nothing_that_runs() {
 #[test]
 fn what_runs_is_believed_when_the_store_forgot_it() {
     let mut fleet = Fleet::new(rules(), Term(1), WantedTotal::explicit(4), Recovered::default(), at(0));
-    let running = (0..12).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
-    let back = Registration { running, running_total: 12, ..registration("a", "1") };
+    let running = (0..12).map(|shard| (ShardKey::new(shard, 12), Epoch(10))).collect();
+    let back = Registration { running: claimed(running, 12), ..registration("a", "1") };
     let assignment = fleet.join(back, at(500)).unwrap();
     assert_eq!(assignment.shards.len(), 12);
     assert_eq!(assignment.shard_total, 12);
@@ -269,7 +269,7 @@ fn without_a_store_windows_stay_open_but_none_opens_again() {
         assert_eq!(heard(&mut fleet, "a", ms), LeaseAnswer::NotRenewed, "at {ms}");
     }
     let running = fleet.assignment(&id("a")).unwrap().shards.clone();
-    let back = Registration { running, running_total: 12, ..registration("a", "1") };
+    let back = Registration { running: claimed(running, 12), ..registration("a", "1") };
     let away = fleet.join(Registration { granted: false, ..back.clone() }, at(7_000)).unwrap_err();
     assert_eq!(away, RegistrationRefused::StoreAway { worker: id("a") });
     // The store has its lease: it is its own.
@@ -294,8 +294,8 @@ fn a_lapsed_worker_is_renewed_when_the_store_can_be_believed_again() {
 fn an_unknown_worker_that_runs_something_does_not_join_without_the_store() {
     let mut fleet = running_fleet();
     fleet.mark_store_away();
-    let running = BTreeMap::from([(ShardNumber(0), Epoch(7))]);
-    let stranger = Registration { running, running_total: 12, granted: false, ..registration("c", "1") };
+    let running = BTreeMap::from([(ShardKey::new(0, 12), Epoch(7))]);
+    let stranger = Registration { running: claimed(running, 12), granted: false, ..registration("c", "1") };
     assert!(fleet.join(stranger, at(2_000)).is_err());
     assert!(fleet.join(Registration { granted: false, ..registration("c", "1") }, at(2_000)).is_ok());
 }

@@ -60,8 +60,8 @@ fn a_fleet_that_stops_under_its_coordinator_keeps_its_total_for_ten_minutes() {
 fn what_runs_is_kept_over_what_was_kept_for_a_fleet_that_does_not() {
     let recovered = Recovered { workers: Vec::new(), last_ran_unix_ms: Some(at(0).unix_ms), ..recovered() };
     let mut fleet = Fleet::new(rules(), Term(2), ADVICE, recovered, at(100));
-    let running = (0..4).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
-    let back = Registration { running, running_total: 4, ..registration("a", "1") };
+    let running = (0..4).map(|shard| (ShardKey::new(shard, 4), Epoch(10))).collect();
+    let back = Registration { running: claimed(running, 4), ..registration("a", "1") };
     assert_eq!(fleet.join(back, at(200)).unwrap().shards.len(), 4);
     assert_eq!(fleet.shard_total(), Some(4));
 }

@@ -13,8 +13,8 @@ fn is_asked(fleet: &mut Fleet) -> bool {
 /// A fleet over a store that was wiped, past its grace: `a` came with shards 0 and 1 of 4.
 fn wiped_fleet() -> Fleet {
     let mut fleet = fleet(4);
-    let running = (0..2).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
-    fleet.join(Registration { running, running_total: 4, ..registration("a", "1") }, at(100)).unwrap();
+    let running = (0..2).map(|shard| (ShardKey::new(shard, 4), Epoch(10))).collect();
+    fleet.join(Registration { running: claimed(running, 4), ..registration("a", "1") }, at(100)).unwrap();
     for ms in (100..6_100).step_by(100) {
         fleet.tick(at(ms));
         assert!(!is_asked(&mut fleet), "in the grace, at {ms}");
@@ -47,8 +47,8 @@ fn a_stranger_that_registers_keeps_what_it_runs() {
     let mut fleet = wiped_fleet();
     assert!(is_asked(&mut fleet));
     fleet.on_leases_found(Some(vec![lease("a"), lease("b")]), at(7_110));
-    let running = (2..4).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
-    fleet.join(Registration { running, running_total: 4, ..registration("b", "1") }, at(7_200)).unwrap();
+    let running = (2..4).map(|shard| (ShardKey::new(shard, 4), Epoch(10))).collect();
+    fleet.join(Registration { running: claimed(running, 4), ..registration("b", "1") }, at(7_200)).unwrap();
     settle_writes(&mut fleet, at(7_200));
     assert_eq!((shards(&fleet, "a"), shards(&fleet, "b")), (vec![0, 1], vec![2, 3]));
 }
@@ -96,8 +96,8 @@ fn recovered_owner_without_its_shards_gets_them_once_no_other_worker_can_have_th
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered(), at(0));
     // Its window has closed: it claims nothing.
     fleet.join(registration("a", "1"), at(100)).unwrap();
-    let running = (6..12).map(|shard| (ShardNumber(shard), Epoch(10))).collect();
-    fleet.join(Registration { running, running_total: 12, ..registration("b", "1") }, at(200)).unwrap();
+    let running = (6..12).map(|shard| (ShardKey::new(shard, 12), Epoch(10))).collect();
+    fleet.join(Registration { running: claimed(running, 12), ..registration("b", "1") }, at(200)).unwrap();
     assert_eq!((shards(&fleet, "a").len(), shards(&fleet, "b").len()), (0, 6));
     for ms in (200..6_000).step_by(100) {
         fleet.tick(at(ms));
@@ -109,5 +109,5 @@ fn recovered_owner_without_its_shards_gets_them_once_no_other_worker_can_have_th
     assert_eq!(shards(&fleet, "a").len(), 0, "c may run them under a higher epoch");
     fleet.on_leases_found(Some(vec![lease("a"), lease("b")]), at(6_600));
     assert_eq!(shards(&fleet, "a"), (0..6).collect::<Vec<_>>());
-    assert_eq!(fleet.owner(ShardNumber(0)), Some((&id("a"), Epoch(10))), "as it was written");
+    assert_eq!(fleet.owner(ShardSlot(0)), Some((&id("a"), Epoch(10))), "as it was written");
 }

@@ -56,8 +56,8 @@ struct SimWorker {
     cut_from_store: bool,
     /// Until when it may run shards, by its own reckoning.
     lease_until: u64,
-    running: BTreeMap<ShardNumber, Epoch>,
-    arriving: Vec<(ShardNumber, Epoch)>,
+    running: BTreeMap<ShardKey, Epoch>,
+    arriving: Vec<(ShardSlot, Epoch)>,
     revision: u64,
 }
 
@@ -74,7 +74,7 @@ struct SimStore {
     away: bool,
     was_away: bool,
     leases: BTreeMap<usize, SimLease>,
-    owners: BTreeMap<ShardNumber, (usize, u64, Epoch)>,
+    owners: BTreeMap<ShardKey, (usize, u64, Epoch)>,
     total: Option<u32>,
     intent: Intent,
 }
@@ -254,7 +254,7 @@ impl World {
             return;
         }
         let ready =
-            |(shard, epoch): (&ShardNumber, &Epoch)| ShardReport::bare(*shard, *epoch, ShardStatus::Ready);
+            |(shard, epoch): (&ShardKey, &Epoch)| ShardReport::bare(*shard, *epoch, ShardStatus::Ready);
         let report = WorkerReport {
             assignment_revision: worker.revision,
             shards: worker.running.iter().map(ready).collect(),
@@ -292,8 +292,7 @@ impl World {
             worker: name(n),
             incarnation: life,
             granted: !self.store.away,
-            running: worker.running.clone(),
-            running_total: if worker.running.is_empty() { 0 } else { SHARDS },
+            running: claimed(worker.running.clone(), if worker.running.is_empty() { 0 } else { SHARDS }),
             ..registration("w", "1")
         };
         let Ok(assignment) = self.fleet.join(registration, now) else { return };
@@ -306,7 +305,7 @@ impl World {
     fn obey(&mut self, n: usize, assignment: &Assignment) {
         self.workers[n].revision = assignment.revision;
         self.workers[n].running.clone_from(&assignment.shards);
-        let arriving = assignment.arriving.iter().map(|(shard, arriving)| (*shard, arriving.epoch));
+        let arriving = assignment.arriving.iter().map(|(shard, arriving)| (shard.slot(), arriving.epoch));
         self.workers[n].arriving = arriving.collect();
     }
 
@@ -385,7 +384,7 @@ impl World {
     }
 
     /// The workers that run a shard under a lease that is valid by their own clock.
-    fn valid_owners(&self, shard: ShardNumber) -> Vec<usize> {
+    fn valid_owners(&self, shard: ShardKey) -> Vec<usize> {
         let runs = |n: &usize| {
             let worker = &self.workers[*n];
             worker.alive && worker.lease_until > self.ms && worker.running.contains_key(&shard)
@@ -394,7 +393,7 @@ impl World {
     }
 
     fn check_one_owner(&self) {
-        for shard in (0..SHARDS).map(ShardNumber) {
+        for shard in ShardKey::all(SHARDS) {
             let owners = self.valid_owners(shard);
             assert!(owners.len() <= 1, "at {} ms shard {shard} runs on {owners:?}", self.ms);
         }
@@ -417,7 +416,7 @@ proptest! {
         }
         world.happen(Event::Start(0));
         world.happen(Event::Beats(120));
-        for shard in (0..SHARDS).map(ShardNumber) {
+        for shard in ShardKey::all(SHARDS) {
             prop_assert_eq!(world.valid_owners(shard).len(), 1, "shard {} runs nowhere", shard);
         }
     }

@@ -1,8 +1,8 @@
--- Appends a shard's entries above the position that it has reached.
+-- Appends a shard's entries above the fence's position.
 -- KEYS: common (ms, number of the last id), streams (name -> first id that was not cut), the shard's fence, the streams.
--- ARGV: epoch, believed session and sequence ('' when not known), shard, how many streams, the most streams of names that are not known;
--- name and length of each stream and 1 when its name is known, else 0. The last stream takes what has no stream of its own: entries of
--- names beyond the most, and of names whose key belongs to another program;
+-- ARGV: epoch, expected session and sequence ('' when unknown), shard, the number of streams, the most streams of unknown names;
+-- for each stream its name, its length, and 1 when its name is known, else 0. The last stream takes entries without a stream of their own:
+-- entries of names beyond the most, and of names whose key belongs to another program;
 -- then for each entry: place of its stream (0: none), session, sequence, guild, received_at, late, traceparent, data.
 local common, streams, fence = KEYS[1], KEYS[2], KEYS[3]
 local epoch = tonumber(ARGV[1])

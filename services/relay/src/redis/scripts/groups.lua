@@ -1,7 +1,7 @@
--- How far the consumer groups of a stream have come.
+-- Returns the progress of a stream's consumer groups.
 -- KEYS: the stream.
 -- Answers for each group: name, entries that it has not read ('' when Redis can't tell, as before 7.0), entries that it has read and not
--- acknowledged, entries that were cut off unread since the last look.
+-- acknowledged, entries that were cut off unread since the last call.
 local function fields(flat)
   local named = {}
   for at = 1, #flat, 2 do

@@ -5,7 +5,7 @@ use std::{
 
 use async_trait::async_trait;
 use event_bus::MemoryBus;
-use fleet_model::{Epoch, GuildRecord, Route, ShardReport, ShardStatus, UserLookup};
+use fleet_model::{Epoch, GuildRecord, Route, ShardReport, ShardSlot, ShardStatus, UserLookup};
 use tokio::sync::watch;
 
 use super::*;
@@ -38,11 +38,11 @@ impl LocalShards for Scripted {
     }
 
     fn shards(&self) -> Vec<ShardReport> {
-        self.next().map(|status| ShardReport::bare(ShardNumber(0), Epoch(2), status)).into_iter().collect()
+        self.next().map(|status| ShardReport::bare(ShardSlot(0), Epoch(2), status)).into_iter().collect()
     }
 
     fn users(&self, _: &[u64]) -> UserLookup {
-        let shards = self.next().map(|_| ShardNumber(0)).into_iter().collect();
+        let shards = self.next().map(|_| ShardSlot(0)).into_iter().collect();
         UserLookup { users: Vec::new(), incomplete: None, shards }
     }
 
@@ -50,7 +50,7 @@ impl LocalShards for Scripted {
         unreachable!("not asked here")
     }
 
-    fn send_command(&self, _: ShardNumber, _: GatewayCommand, _: Instant) -> CommandFuture<'_> {
+    fn send_command(&self, _: ShardSlot, _: GatewayCommand, _: Instant) -> CommandFuture<'_> {
         unreachable!("not asked here")
     }
 
@@ -62,7 +62,7 @@ impl LocalShards for Scripted {
         unreachable!("not asked here")
     }
 
-    async fn ask(&self, _: Vec<ShardNumber>, _: Arc<ShardRequest>, _: usize) -> Vec<ShardAnswer> {
+    async fn ask(&self, _: Vec<ShardSlot>, _: Arc<ShardRequest>, _: usize) -> Vec<ShardAnswer> {
         unreachable!("not asked here")
     }
 }
@@ -73,7 +73,7 @@ fn bridge(answers: &[Option<ShardStatus>]) -> (Bridge, Arc<Scripted>) {
         Arc::new(Scripted { answers: Mutex::new(answers.iter().copied().collect()), asked: Mutex::new(0) });
     let route = |epoch| Route {
         url: "http://127.0.0.1:9".to_owned(),
-        shards: [(ShardNumber(0), Epoch(epoch))].into(),
+        shards: [(ShardKey::new(0, 1), Epoch(epoch))].into(),
         draining: false,
     };
     let routes = Routes {

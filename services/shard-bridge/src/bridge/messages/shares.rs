@@ -2,24 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use fleet_model::{Epoch, Routes, ShardNumber, WorkerId};
+use fleet_model::{Epoch, Routes, ShardKey, ShardSlot, WorkerId};
 
 use crate::{
     answer::{BridgeError, ReplyFailure, ReplyFailureKind as Kind},
     content::MOST_SHARDS,
     local::{AnswerOutcome, ShardAnswer},
-    replies::{self, Replied},
+    replies::Replied,
 };
 
 /// The shards of one worker, and where it answers.
 pub(super) struct WorkerShare {
     pub(super) worker: WorkerId,
     pub(super) url: String,
-    pub(super) shards: Vec<ShardNumber>,
+    pub(super) shards: Vec<ShardSlot>,
 }
 
 /// A shard that the bot has.
-pub(super) fn known(shard_id: u32, total: u32) -> Result<ShardNumber, BridgeError> {
+pub(super) fn known(shard_id: u32, total: u32) -> Result<ShardSlot, BridgeError> {
     if total == 0 {
         return Err(BridgeError::unavailable("no shard runs yet"));
     }
@@ -28,29 +28,29 @@ pub(super) fn known(shard_id: u32, total: u32) -> Result<ShardNumber, BridgeErro
             "there is no shard {shard_id}: the bot has {total}, from 0"
         )));
     }
-    Ok(ShardNumber(shard_id))
+    Ok(ShardSlot(shard_id))
 }
 
 /// The shards that are asked, by number, each once.
-pub(super) fn wanted(shard_ids: &[u32], total: u32) -> Result<Vec<ShardNumber>, BridgeError> {
+pub(super) fn wanted(shard_ids: &[u32], total: u32) -> Result<Vec<ShardSlot>, BridgeError> {
     let count = if shard_ids.is_empty() { total as usize } else { shard_ids.len() };
     if count > MOST_SHARDS {
         return Err(BridgeError::invalid(format!("{count} shards are over the limit of {MOST_SHARDS}")));
     }
     if shard_ids.is_empty() && total > 0 {
-        return Ok((0..total).map(ShardNumber).collect());
+        return Ok(ShardKey::all(total).map(ShardKey::slot).collect());
     }
     known(shard_ids.iter().copied().max().unwrap_or(0), total)?;
-    let mut shards: Vec<ShardNumber> = shard_ids.iter().copied().map(ShardNumber).collect();
+    let mut shards: Vec<ShardSlot> = shard_ids.iter().copied().map(ShardSlot).collect();
     shards.sort_unstable();
     shards.dedup();
     Ok(shards)
 }
 
 /// These shards by the worker that runs them, and those that none runs.
-pub(super) fn shares(routes: &Routes, shards: &[ShardNumber]) -> (Vec<WorkerShare>, Vec<ShardNumber>) {
+pub(super) fn shares(routes: &Routes, shards: &[ShardSlot]) -> (Vec<WorkerShare>, Vec<ShardSlot>) {
     // As `Routes::owner` has it, in one go over the table.
-    let mut owners: BTreeMap<ShardNumber, (Epoch, &WorkerId)> = BTreeMap::new();
+    let mut owners: BTreeMap<ShardKey, (Epoch, &WorkerId)> = BTreeMap::new();
     for (worker, route) in &routes.workers {
         for (shard, epoch) in &route.shards {
             let owner = owners.entry(*shard).or_insert((*epoch, worker));
@@ -87,18 +87,18 @@ pub(super) fn sorted_out(
             return share.shards.iter().map(|shard| replied(*shard, Err(failure.clone()))).collect();
         }
     };
-    let mut by_shard: BTreeMap<ShardNumber, AnswerOutcome> =
+    let mut by_shard: BTreeMap<ShardSlot, AnswerOutcome> =
         answers.into_iter().map(|answer| (answer.shard, answer.outcome)).collect();
-    let outcome = |shard: &ShardNumber| match by_shard.remove(shard) {
+    let outcome = |shard: &ShardSlot| match by_shard.remove(shard) {
         Some(AnswerOutcome::Json(json)) => Some(replied(*shard, Ok(json))),
         Some(AnswerOutcome::Failed(failure)) => {
             // Its reason may be of any length.
-            Some(replied(*shard, Err(replies::failure(failure.kind, failure.reason))))
+            Some(replied(*shard, Err(ReplyFailure::new(failure.kind, failure.reason))))
         }
         Some(AnswerOutcome::NotMine) => None,
         None => {
             let why = format!("worker {} left it out of its answer", share.worker);
-            Some(replied(*shard, Err(replies::failure(Kind::Unreachable, why))))
+            Some(replied(*shard, Err(ReplyFailure::new(Kind::Unreachable, why))))
         }
     };
     share.shards.iter().filter_map(outcome).collect()

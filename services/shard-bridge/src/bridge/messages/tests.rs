@@ -1,11 +1,12 @@
-use fleet_model::{Epoch, Route};
+use fleet_model::{Epoch, Route, ShardKey};
 
 use super::*;
 use crate::local::AnswerOutcome;
 
 fn routes(total: u32, workers: &[(&str, &[(u32, u64)])]) -> Routes {
     let route = |&(name, shards): &(&str, &[(u32, u64)])| {
-        let shards = shards.iter().map(|&(shard, epoch)| (ShardNumber(shard), Epoch(epoch))).collect();
+        let shards =
+            shards.iter().map(|&(shard, epoch)| (ShardKey::new(shard, total), Epoch(epoch))).collect();
         (name.parse().unwrap(), Route { url: format!("http://{name}"), shards, draining: false })
     };
     Routes { shard_total: total, workers: workers.iter().map(route).collect(), ..Routes::default() }
@@ -14,26 +15,26 @@ fn routes(total: u32, workers: &[(&str, &[(u32, u64)])]) -> Routes {
 #[test]
 fn each_shard_is_asked_of_the_worker_that_owns_it() {
     let table = routes(5, &[("a", &[(0, 1), (1, 9)]), ("b", &[(1, 3), (2, 4), (3, 1)])]);
-    let (shares, unassigned) = shares(&table, &[0, 1, 2, 4].map(ShardNumber));
+    let (shares, unassigned) = shares(&table, &[0, 1, 2, 4].map(ShardSlot));
     let shares: Vec<_> = shares
         .iter()
         .map(|share| (share.worker.as_str(), share.url.as_str(), share.shards.clone()))
         .collect();
     assert_eq!(
         shares,
-        [("a", "http://a", vec![ShardNumber(0), ShardNumber(1)]), ("b", "http://b", vec![ShardNumber(2)])]
+        [("a", "http://a", vec![ShardSlot(0), ShardSlot(1)]), ("b", "http://b", vec![ShardSlot(2)])]
     );
-    assert_eq!(unassigned, [ShardNumber(4)]);
+    assert_eq!(unassigned, [ShardSlot(4)]);
     for shard in 0..5 {
-        let owner = table.owner(ShardNumber(shard)).map(|owner| owner.worker.as_str());
-        let share = shares.iter().find(|share| share.2.contains(&ShardNumber(shard)));
+        let owner = table.owner(ShardSlot(shard)).map(|owner| owner.worker.as_str());
+        let share = shares.iter().find(|share| share.2.contains(&ShardSlot(shard)));
         assert_eq!(share.map(|share| share.0), owner.filter(|_| shard != 3), "as `Routes::owner` has it");
     }
 }
 
 #[test]
 fn which_shards_are_wanted() {
-    let numbers = |shards: Vec<ShardNumber>| shards.into_iter().map(|shard| shard.0).collect::<Vec<_>>();
+    let numbers = |shards: Vec<ShardSlot>| shards.into_iter().map(|shard| shard.0).collect::<Vec<_>>();
     assert_eq!(numbers(wanted(&[], 3).unwrap()), [0, 1, 2]);
     assert_eq!(numbers(wanted(&[2, 0, 2], 3).unwrap()), [0, 2]);
     let refused = |ids: &[u32], total| wanted(ids, total).unwrap_err().class();
@@ -46,9 +47,9 @@ fn which_shards_are_wanted() {
 
 #[test]
 fn a_worker_s_answer_counts_for_what_it_was_asked() {
-    let shards = [0, 1, 2, 3].map(ShardNumber);
+    let shards = [0, 1, 2, 3].map(ShardSlot);
     let share = WorkerShare { worker: "a".parse().unwrap(), url: String::new(), shards: shards.to_vec() };
-    let answer = |shard, outcome| ShardAnswer { shard: ShardNumber(shard), outcome };
+    let answer = |shard, outcome| ShardAnswer { shard: ShardSlot(shard), outcome };
     let long = ReplyFailure { kind: Kind::Failed, reason: "x".repeat(10_000) };
     let answers = vec![
         answer(0, AnswerOutcome::Json("1".to_owned())),
@@ -64,7 +65,7 @@ fn a_worker_s_answer_counts_for_what_it_was_asked() {
     assert!(failure.kind == Kind::Failed && failure.reason.len() <= 256);
     assert_eq!(replied[2].outcome.clone().unwrap_err().kind, Kind::Unreachable);
 
-    let late = replies::failure(Kind::TooLate, "late");
+    let late = ReplyFailure::new(Kind::TooLate, "late");
     let replied = sorted_out(&share, Err(late.clone()));
     assert!(replied.len() == 4 && replied.iter().all(|reply| reply.outcome == Err(late.clone())));
 }
@@ -94,7 +95,7 @@ fn whether_a_message_may_have_arrived_is_said() {
 /// A bridge over workers at these addresses, each with the shard of its place.
 fn bridge(workers: &[std::net::SocketAddr]) -> Bridge {
     let route = |(shard, address): (usize, &std::net::SocketAddr)| {
-        let shards = BTreeMap::from([(ShardNumber(shard as u32), Epoch(1))]);
+        let shards = BTreeMap::from([(ShardKey::new(shard as u32, workers.len() as u32 + 1), Epoch(1))]);
         let url = format!("http://{address}");
         (format!("w{shard}").parse().unwrap(), Route { url, shards, draining: false })
     };
@@ -140,7 +141,7 @@ async fn workers_that_do_not_answer_cost_the_deadline_at_most_and_each_is_named(
     let expected = [
         (Kind::Unreachable, "worker w0 is of a version that does not take questions to shards"),
         (Kind::TooLate, "worker w1 did not answer by the deadline"),
-        (Kind::Unreachable, "worker w2 can't be reached"),
+        (Kind::Unreachable, "worker w2 cannot be reached"),
         (Kind::Unassigned, "no worker runs it"),
     ];
     assert_eq!(failures.collect::<Vec<_>>(), expected);
@@ -148,7 +149,7 @@ async fn workers_that_do_not_answer_cost_the_deadline_at_most_and_each_is_named(
     for (shard, class, says) in [
         (0, ErrorClass::Unavailable, "worker w0 is of a version that takes no messages"),
         (1, ErrorClass::TooLate, "worker w1 did not answer by the deadline: the message may have arrived"),
-        (2, ErrorClass::Unavailable, "worker w2 can't be reached: it did not arrive"),
+        (2, ErrorClass::Unavailable, "worker w2 cannot be reached: it did not arrive"),
         (3, ErrorClass::Unavailable, "no worker runs shard 3"),
         (4, ErrorClass::NotFound, "there is no shard 4: the bot has 4, from 0"),
     ] {

@@ -90,7 +90,7 @@ fn age_fleet(fleet: &mut Fleet) {
 
 /// Every epoch of a shard that the world knows.
 fn each_epoch(world: &mut World, shard: usize, mut visit: impl FnMut(&mut u64)) {
-    let number = ShardNumber(shard as u32);
+    let slot = ShardSlot(shard as u32);
     for one in &mut world.coordinators {
         if let Some(slot) = one.fleet.slots.get_mut(shard) {
             visit(&mut slot.highest.0);
@@ -103,13 +103,13 @@ fn each_epoch(world: &mut World, shard: usize, mut visit: impl FnMut(&mut u64)) 
         }
         for worker in one.fleet.workers.values_mut() {
             let set = &mut worker.assignment;
-            set.shards.get_mut(&number).into_iter().for_each(|epoch| visit(&mut epoch.0));
-            set.handed_over.get_mut(&number).into_iter().for_each(|epoch| visit(&mut epoch.0));
-            set.arriving.get_mut(&number).into_iter().for_each(|arriving| visit(&mut arriving.epoch.0));
+            set.shards.get_mut(&slot).into_iter().for_each(|epoch| visit(&mut epoch.0));
+            set.handed_over.get_mut(&slot).into_iter().for_each(|epoch| visit(&mut epoch.0));
+            set.arriving.get_mut(&slot).into_iter().for_each(|arriving| visit(&mut arriving.epoch.0));
         }
         for call in &mut one.calls {
             if let Call::Write(owners) = call {
-                let same = owners.iter_mut().filter(|owner| owner.shard == number);
+                let same = owners.iter_mut().filter(|owner| owner.shard.slot() == slot);
                 same.for_each(|owner| visit(&mut owner.epoch.0));
             }
         }

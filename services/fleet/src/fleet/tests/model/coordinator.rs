@@ -63,13 +63,15 @@ pub(super) fn peer(n: usize) -> IpAddr {
     Ipv4Addr::new(10, 0, 0, n as u8 + 1).into()
 }
 
-pub(super) fn epochs(shards: &BTreeMap<ShardNumber, Epoch>) -> [Option<u64>; SHARDS] {
-    std::array::from_fn(|shard| shards.get(&ShardNumber(shard as u32)).map(|epoch| epoch.0))
+pub(super) fn epochs(shards: &BTreeMap<ShardKey, Epoch>) -> [Option<u64>; SHARDS] {
+    std::array::from_fn(|shard| shards.get(&ShardSlot(shard as u32)).map(|epoch| epoch.0))
 }
 
-pub(super) fn by_shard(epochs: &[Option<u64>; SHARDS]) -> BTreeMap<ShardNumber, Epoch> {
+pub(super) fn by_shard(epochs: &[Option<u64>; SHARDS]) -> BTreeMap<ShardKey, Epoch> {
     let running = epochs.iter().enumerate();
-    running.filter_map(|(shard, epoch)| Some((ShardNumber(shard as u32), Epoch((*epoch)?)))).collect()
+    running
+        .filter_map(|(shard, epoch)| Some((ShardKey::new(shard as u32, SHARDS as u32), Epoch((*epoch)?))))
+        .collect()
 }
 
 impl Coordinator {

@@ -135,7 +135,7 @@ impl World {
             }
             Fault::Move(shard, n) => {
                 let to = name(n);
-                self.operator(PlanKind::Move { shard: ShardNumber(shard), to });
+                self.operator(PlanKind::Move { shard: ShardSlot(shard), to });
             }
             Fault::Rebalance => self.operator(PlanKind::Rebalance),
             Fault::DrainByOperator(n) => self.operator(PlanKind::Drain(name(n))),
@@ -293,7 +293,7 @@ impl World {
                 .filter_map(|(shard, row)| {
                     let row = (*row)?;
                     Some(RecoveredOwner {
-                        shard: ShardNumber(shard),
+                        shard: ShardKey::new(shard, SHARDS as u32),
                         worker: name(row.life.0),
                         incarnation: incarnation(row.life.1),
                         epoch: Epoch(row.epoch),

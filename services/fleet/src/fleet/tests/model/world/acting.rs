@@ -107,13 +107,15 @@ impl World {
 
     /// Delivers a report to a coordinator, `sent_ago` beats late.
     fn take_report(&mut self, n: usize, i: usize, said: Said, sent_ago: u8) {
-        let ready =
-            |(shard, epoch): (ShardNumber, Epoch)| ShardReport::bare(shard, epoch, ShardStatus::Ready);
+        let ready = |(shard, epoch): (ShardKey, Epoch)| ShardReport::bare(shard, epoch, ShardStatus::Ready);
         let leaving = said.drains && said.running == [None; SHARDS];
         let report = WorkerReport {
             assignment_revision: said.revision,
             shards: by_shard(&said.running).into_iter().map(ready).collect(),
-            arrived: by_shard(&said.arriving).into_iter().collect(),
+            arrived: by_shard(&said.arriving)
+                .into_iter()
+                .map(|(shard, epoch)| (shard.slot(), epoch))
+                .collect(),
             draining: said.drains,
             leaving,
             ..WorkerReport::default()
@@ -181,13 +183,14 @@ impl World {
             let registration = Registration {
                 granted: granted || !fences.has(Fence::LapsedStaysClosed),
                 found_at: Some((peer(n), 1).into()),
-                running: by_shard(&claims),
+                running: claimed(by_shard(&claims), if nothing { 0 } else { SHARDS as u32 }),
                 draining: self.workers[n].drains.is_some(),
-                generation: self.generation_of(n),
-                needs: Some(self.needs_of(n)),
-                running_total: if nothing { 0 } else { SHARDS as u32 },
                 ..registration(who.as_str(), incarnation.as_str())
             };
+            let registration = with_profile(registration, |profile| {
+                profile.generation = Some(self.generation_of(n));
+                profile.needs = Some(self.needs_of(n));
+            });
             let one = &mut self.coordinators[i];
             let Ok(assignment) = one.fleet.join(registration, now(fences)) else { continue };
             if !fences.has(Fence::GraceAfterAStart) {
@@ -239,7 +242,7 @@ impl World {
         if worker.cut_from_coordinators > 0 || busy || one.term < worker.term {
             return false;
         }
-        let owner = one.fleet.owner(ShardNumber(shard as u32));
+        let owner = one.fleet.owner(ShardSlot(shard as u32));
         let may = owner == Some((&name(n), Epoch(epoch)));
         (may || !self.fences.has(Fence::PermitsOnlyForOwners))
             && one.may_act(self.fences)

@@ -118,7 +118,7 @@ impl World {
                 let Some(epoch) = worker.running[shard] else { return false };
                 let written = self.store.now.owners[shard]
                     .is_some_and(|row| row.life == (*n, worker.life) && row.epoch == epoch);
-                written && one.fleet.owner(ShardNumber(shard as u32)) == Some((&name(*n), Epoch(epoch)))
+                written && one.fleet.owner(ShardSlot(shard as u32)) == Some((&name(*n), Epoch(epoch)))
             })
     }
 

@@ -46,7 +46,7 @@ impl World {
                 for owner in &owners {
                     let life = life(&owner.worker, &owner.incarnation);
                     let row = OwnerRow { life, epoch: owner.epoch.0 };
-                    match store.assign(fences, one.term, owner.shard.0 as usize, row) {
+                    match store.assign(fences, one.term, owner.shard.slot().0 as usize, row) {
                         Written::Yes => outcomes.push((owner, Ok(()))),
                         Written::Outranked(epoch) => outcomes.push((owner, Err(Some(Epoch(epoch))))),
                         Written::StaleTerm => one.lost = true,

@@ -1,0 +1,67 @@
+//! The gRPC call that copies a shard from the worker that runs it.
+
+use std::time::Duration;
+
+use altergolden_proto::v1::{self, gateway_worker_client::GatewayWorkerClient, shard_copy::Part};
+use fleet_model::{Arriving, ShardKey, WorkerId};
+use tonic::{Status, Streaming, transport::Endpoint};
+
+/// How long a connection to the source may take to be made.
+const CONNECT: Duration = Duration::from_secs(2);
+/// The largest message that a source may send: a record is of one guild, and records are sent in chunks.
+const LARGEST: usize = 64 * 1024 * 1024;
+
+/// One part of a copy.
+pub(super) enum CopyPart {
+    /// Records, by key.
+    Records {
+        /// Keys of records that are gone.
+        gone: Vec<String>,
+        set: Vec<(String, Vec<u8>)>,
+    },
+    /// Everything so far has been sent.
+    SoFar,
+    /// The source has released the shard; its last head.
+    HandedOver(Vec<u8>),
+}
+
+/// The parts of a copy.
+pub(super) struct CopyParts(Streaming<v1::ShardCopy>);
+
+/// A call that failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SourceError {
+    #[error("{0}")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("{}", .0.message())]
+    Refused(#[from] Status),
+}
+
+/// Asks the worker that runs a shard for a copy.
+pub(super) async fn copy(shard: ShardKey, from: &Arriving, to: &WorkerId) -> Result<CopyParts, SourceError> {
+    let endpoint = Endpoint::from_shared(from.url.clone())?
+        .connect_timeout(CONNECT)
+        .http2_keep_alive_interval(Duration::from_secs(2))
+        .keep_alive_timeout(Duration::from_secs(3))
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true);
+    let mut source = GatewayWorkerClient::new(endpoint.connect().await?).max_decoding_message_size(LARGEST);
+    let request =
+        v1::CopyShardRequest { shard_id: shard.slot().0, epoch: from.epoch.0, worker_id: to.to_string() };
+    Ok(CopyParts(source.copy_shard(request).await?.into_inner()))
+}
+
+impl CopyParts {
+    /// Waits for the next part. `None` when the source has ended the copy, or sends what this version does not know.
+    pub(super) async fn next(&mut self) -> Result<Option<CopyPart>, SourceError> {
+        let part = self.0.message().await?.and_then(|message| message.part);
+        Ok(part.map(|part| match part {
+            Part::Records(v1::CopiedRecords { gone, set }) => {
+                let set = set.into_iter().map(|v1::CopiedRecord { key, record }| (key, record));
+                CopyPart::Records { gone, set: set.collect() }
+            }
+            Part::SoFar(_) => CopyPart::SoFar,
+            Part::HandedOver(last) => CopyPart::HandedOver(last.head),
+        }))
+    }
+}
