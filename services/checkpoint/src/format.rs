@@ -18,8 +18,12 @@ pub const FORMAT_MIN: u16 = 1;
 
 /// The newest format that this version reads and writes.
 ///
-/// Format 2 is format 1 compressed with a dictionary of what Discord's JSON looks like, so that small records get small too.
-pub const FORMAT_MAX: u16 = 2;
+/// Format 2 is format 1 compressed with a dictionary of what Discord's JSON looks like, so that small records get small too. In format 3
+/// guilds are blocks of the cache, with [keys](RecordKey::Block) and bytes of their own; heads and events are as in format 2.
+pub const FORMAT_MAX: u16 = 3;
+
+/// The first format in which guilds are blocks of the cache.
+pub const FORMAT_OF_BLOCKS: u16 = 3;
 
 /// The most bytes that a record may have before compression.
 pub(crate) const LARGEST: usize = 64 * 1024 * 1024;
@@ -94,7 +98,7 @@ pub fn decode_head(bytes: &[u8]) -> Result<Head, FormatError> {
 /// Reads the record that is kept under a key.
 ///
 /// # Errors
-/// [`FormatError`] for anything but a whole record of the key's kind in a format that this version reads.
+/// [`FormatError`] for anything but a whole record of the key's kind in a format that this version reads. Blocks are read by the cache.
 pub fn decode_record(key: RecordKey, bytes: &[u8]) -> Result<Record, FormatError> {
     wire::to_record(key, envelope::open(bytes)?)
 }

@@ -1,8 +1,7 @@
 //! What another worker needs to take a shard over without an IDENTIFY: the records, their formats, and where they are kept.
 //!
 //! Owns the types of the records, their compressed and versioned form, and the compare-and-write rules that fence them.
-//! Knows nothing of sockets or of any cache library: Discord's objects are kept as Discord's own JSON, all else is in fields of
-//! our own. Decides nothing: the worker decides what to write and when, this refuses what is stale.
+//! Knows nothing of sockets or of the cache: its blocks pass as they are, and in older formats Discord's objects are JSON. Decides nothing: the worker decides what to write and when, this refuses what is stale.
 //!
 //! Writing goes [`Record`] -> [`encode_record`] -> [`WriteStep`] -> [`CheckpointStore::write`]; reading goes
 //! [`CheckpointStore::claim`] -> [`CheckpointStore::read`] -> [`decode_record`]. Two stores keep the same contract:
@@ -23,7 +22,8 @@ mod store;
 
 pub use fleet_model::Position;
 pub use format::{
-    FORMAT_MAX, FORMAT_MIN, FormatError, decode_head, decode_record, encode_head, encode_record, format_of,
+    FORMAT_MAX, FORMAT_MIN, FORMAT_OF_BLOCKS, FormatError, decode_head, decode_record, encode_head,
+    encode_record, format_of,
 };
 pub use memory::CheckpointMemoryStore;
 pub use record::{Extras, GuildCore, Head, InvalidKey, Members, PendingEvent, Record, RecordKey, Session};

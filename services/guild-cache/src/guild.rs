@@ -119,6 +119,11 @@ impl Guild {
         self.text(codec, &[Kind::Roles], |extra| matches!(extra, "emojis" | "stickers"))
     }
 
+    /// The guild's own fields, without its lists.
+    pub(crate) fn fields(&self, codec: &Codec) -> Option<String> {
+        self.text(codec, &[], |_| false)
+    }
+
     /// The guild as GUILD_CREATE would bring it now.
     pub(crate) fn create(&self, codec: &Codec) -> Option<String> {
         self.text(codec, &Kind::LISTS, |_| true)

@@ -28,7 +28,8 @@ impl Kind {
     pub(crate) const LISTS: [Self; 6] =
         [Self::Channels, Self::Threads, Self::Roles, Self::Members, Self::Voice, Self::Presences];
 
-    pub(crate) const fn from_byte(byte: u8) -> Option<Self> {
+    /// The kind with this number; `None` for numbers of newer versions.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => Self::Core,
             2 => Self::Extras,
@@ -99,7 +100,7 @@ impl Changed {
     }
 
     /// The names of the records of one guild.
-    pub(crate) fn clone_guild(&self, guild: u64) -> BTreeSet<RecordKey> {
+    pub fn of_guild(&self, guild: u64) -> BTreeSet<RecordKey> {
         let first = RecordKey { guild, kind: Kind::Core, low: 0 };
         let last = RecordKey { guild, kind: Kind::Presences, low: u64::MAX };
         self.records.range(first..=last).copied().collect()
@@ -107,7 +108,7 @@ impl Changed {
 
     /// Removes the records of one guild and returns their names.
     pub fn take_guild(&mut self, guild: u64) -> BTreeSet<RecordKey> {
-        let taken = self.clone_guild(guild);
+        let taken = self.of_guild(guild);
         for key in &taken {
             self.records.remove(key);
         }

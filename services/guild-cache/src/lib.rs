@@ -52,6 +52,7 @@ mod users;
 
 pub use cache::{
     Applied, Figures, GuildInfo, GuildRecords, SessionGuilds, ShardCache, is_structural, only_fields,
+    read_elements, read_fields, read_string,
 };
 pub use codec::Codec;
 pub use doubt::{Doubt, Losses, Part, ShardDoubt};

@@ -125,6 +125,11 @@ impl Restoring {
         }
     }
 
+    /// All records of a guild were removed.
+    pub fn remove_guild(&mut self, guild: u64) {
+        self.guilds.remove(&guild);
+    }
+
     /// Makes the cache.
     pub fn finish(self, head: &Head) -> ShardCache {
         let Self { rules, codec, guilds } = self;
@@ -270,6 +275,10 @@ impl Restoring {
         for (key, bytes) in records.members.iter().chain(&records.together) {
             self.take(*key, bytes)?;
         }
+        let pieces = self.guilds.get_mut(&id).into_iter().flat_map(|parts| &mut parts.pieces);
+        for (_, piece) in pieces.filter(|((kind, _), _)| *kind == Kind::Members) {
+            piece.stamp = piece.stamp.max(facts.members_stamp);
+        }
         Ok(())
     }
 }
@@ -279,6 +288,8 @@ impl Restoring {
 pub struct GuildFacts {
     /// The sequence of the last event that the guild's records hold.
     pub stamp: u64,
+    /// The same of its members' records, which may be newer.
+    pub members_stamp: u64,
     /// Number of members, if Discord told it.
     pub members: Option<u64>,
     /// Discord had an outage for it.

@@ -6,7 +6,8 @@ use fleet_model::Position;
 
 /// What a record is about.
 ///
-/// As text a letter and numbers in decimal: `c:81384788765712384`, `m:81384788765712384:2`, `p:1795401774221:4711`.
+/// As text a letter and numbers in decimal: `c:81384788765712384`, `m:81384788765712384:2`, `p:1795401774221:4711`, `b:81384788765712384:3:0`.
+/// The records of a guild are [`RecordKey::Block`]s in format 3, and the others in formats 1 and 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordKey {
     /// A guild without its long lists.
@@ -21,6 +22,15 @@ pub enum RecordKey {
     Members(u64, u32),
     /// A pending event.
     Pending(Position),
+    /// A block of the cache, whose bytes are the cache's own.
+    Block {
+        /// The guild.
+        guild: u64,
+        /// What it holds, as a number of the cache's.
+        kind: u8,
+        /// The first id that it may hold.
+        low: u64,
+    },
 }
 
 /// A text that names no record of ours.
@@ -41,7 +51,8 @@ impl RecordKey {
             | Self::Channels(guild)
             | Self::Roles(guild)
             | Self::Extras(guild)
-            | Self::Members(guild, _) => Some(guild),
+            | Self::Members(guild, _)
+            | Self::Block { guild, .. } => Some(guild),
             Self::Pending(_) => None,
         }
     }
@@ -56,6 +67,7 @@ impl fmt::Display for RecordKey {
             Self::Extras(guild) => write!(f, "x:{guild}"),
             Self::Members(guild, block) => write!(f, "m:{guild}:{block}"),
             Self::Pending(Position { session, sequence }) => write!(f, "p:{session}:{sequence}"),
+            Self::Block { guild, kind, low } => write!(f, "b:{guild}:{kind}:{low}"),
         }
     }
 }
@@ -83,6 +95,11 @@ fn parse(text: &str) -> Option<RecordKey> {
             let (session, sequence) = number.split_once(':')?;
             Some(RecordKey::Pending(Position::new(decimal(session)?, decimal(sequence)?)))
         }
+        "b" => {
+            let (guild, rest) = number.split_once(':')?;
+            let (kind, low) = rest.split_once(':')?;
+            Some(RecordKey::Block { guild: decimal(guild)?, kind: decimal(kind)?, low: decimal(low)? })
+        }
         _ => None,
     }
 }
@@ -108,6 +125,7 @@ mod tests {
             (RecordKey::Extras(3), "x:3"),
             (RecordKey::Members(u64::MAX, u32::MAX), "m:18446744073709551615:4294967295"),
             (RecordKey::Pending(Position::new(4, 5)), "p:4:5"),
+            (RecordKey::Block { guild: 6, kind: 3, low: u64::MAX }, "b:6:3:18446744073709551615"),
         ];
         for (key, text) in texts {
             assert_eq!(key.to_string(), text);
@@ -138,6 +156,10 @@ mod tests {
             "m:1:4294967296",
             "p:1",
             "p:1:18446744073709551616",
+            "b:1:2",
+            "b:1:256:0",
+            "b:1:2:03",
+            "b:1:2:3:4",
             "z:1",
             "é:1",
         ];
@@ -150,7 +172,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_has_one_meaning(text in "[chrxmpz.]?:?[0-9+:]{0,22}") {
+        fn a_text_has_one_meaning(text in "[bchrxmpz.]?:?[0-9+:]{0,22}") {
             if let Ok(key) = text.parse::<RecordKey>() {
                 prop_assert_eq!(key.to_string(), text);
             }

@@ -49,6 +49,28 @@ impl ShardCache {
         self.guild_ref(guild)?.object(&self.codec)
     }
 
+    /// The sequence of the last event that changed a guild; 0 for one that is not known.
+    pub fn stamp(&self, guild: u64) -> u64 {
+        self.guild_ref(guild).map_or(0, |guild| guild.stamp)
+    }
+
+    /// The own fields of a guild as an object: what a guild object has without its lists.
+    pub fn guild_fields(&self, guild: u64) -> Option<String> {
+        self.guild_ref(guild)?.fields(&self.codec)
+    }
+
+    /// The emojis, stickers, stage instances, scheduled events and soundboard sounds of a guild: an object of the lists that are kept.
+    pub fn extras(&self, guild: u64) -> Option<String> {
+        self.guild_ref(guild)?.extras.get(guild, &self.codec)
+    }
+
+    /// Calls `with` with the id and text of each object of a kind in a guild, in order. Ids that are only counted have no text.
+    pub fn each_object(&self, guild: u64, kind: Kind, with: impl FnMut(u64, &str)) {
+        if let Some(guild) = self.guild_ref(guild).filter(|_| kind.is_list()) {
+            guild.list(kind).each(&self.codec, with);
+        }
+    }
+
     /// The data of a GUILD_CREATE that would bring the guild as it is now. Its lists are in the order of ids.
     pub fn guild_create(&self, guild: u64) -> Option<String> {
         self.guild_ref(guild)?.create(&self.codec)
@@ -152,14 +174,23 @@ impl ShardCache {
         self.own_user.as_deref()
     }
 
-    /// The ids of a guild's channels without threads, in order.
-    pub fn channel_ids(&self, guild: u64) -> Vec<u64> {
-        self.ids(guild, Kind::Channels)
+    /// The ids of the objects of a kind in a guild, in order; of members, voice states and presences those of the users.
+    pub fn ids(&self, guild: u64, kind: Kind) -> Vec<u64> {
+        let guild = self.guild_ref(guild).filter(|_| kind.is_list());
+        guild.into_iter().flat_map(|guild| guild.list(kind).ids()).collect()
     }
 
-    /// The ids of a guild's cached members, in order.
-    pub fn member_ids(&self, guild: u64) -> Vec<u64> {
-        self.ids(guild, Kind::Members)
+    /// The users connected to voice in a guild, with their channels.
+    pub fn connected(&self, guild: u64) -> &[(u64, u64)] {
+        self.guild_ref(guild).map_or(&[], |guild| &guild.voice)
+    }
+
+    /// The guild of a channel or an active thread. Asks each guild.
+    pub fn guild_of_channel(&self, channel: u64) -> Option<u64> {
+        let has = |guild: &&Guild| {
+            guild.list(Kind::Channels).contains(channel) || guild.list(Kind::Threads).contains(channel)
+        };
+        self.each_guild().find(has).map(|guild| guild.id)
     }
 
     /// The ids of all guilds.
@@ -205,10 +236,6 @@ impl ShardCache {
         sizes
     }
 
-    fn ids(&self, guild: u64, kind: Kind) -> Vec<u64> {
-        self.guild_ref(guild).into_iter().flat_map(|guild| guild.list(kind).ids()).collect()
-    }
-
     fn slot(&self, slot: u32) -> Option<&Guild> {
         self.slots.get(slot as usize)?.as_deref()
     }
@@ -216,6 +243,21 @@ impl ShardCache {
     pub(super) fn each_guild(&self) -> impl Iterator<Item = &Guild> {
         self.slots.iter().filter_map(Option::as_deref)
     }
+}
+
+/// Some fields of an object as they are written; `None` for each that is missing, and for all when `text` is no object.
+pub fn read_fields<'a, const N: usize>(text: &'a str, names: [&str; N]) -> [Option<&'a str>; N] {
+    object::fields(text, names)
+}
+
+/// The elements of a list as they are written; `None` when `text` is no list.
+pub fn read_elements(text: &str) -> Option<Vec<&str>> {
+    object::elements(text)
+}
+
+/// The text of a JSON string; `None` for anything else, and for half a surrogate pair.
+pub fn read_string(raw: &str) -> Option<String> {
+    string(raw)
 }
 
 /// Some fields of an object.

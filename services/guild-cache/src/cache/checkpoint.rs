@@ -53,11 +53,21 @@ impl ShardCache {
         self.changes.since_copy.take()
     }
 
-    /// The records of a guild out of `changed`, and what has changed of it since that was taken, which is added there.
-    pub fn records(&mut self, guild: u64, changed: &mut Changed) -> GuildRecords {
+    /// The names of the records of a guild in `changed`, and of those that have changed since it was taken, which are added there.
+    pub fn changed_records(&mut self, guild: u64, changed: &mut Changed) -> BTreeSet<RecordKey> {
         let more = self.changes.changed.take_guild(guild);
         changed.records.extend(more);
-        let mut keys = changed.clone_guild(guild);
+        changed.of_guild(guild)
+    }
+
+    /// The records of a guild out of `changed`, and what has changed of it since that was taken, which is added there.
+    pub fn records(&mut self, guild: u64, changed: &mut Changed) -> GuildRecords {
+        let keys = self.changed_records(guild, changed);
+        self.records_of(guild, keys)
+    }
+
+    /// Records of a guild as they are now. What has changed stays to be taken.
+    pub fn records_of(&mut self, guild: u64, mut keys: BTreeSet<RecordKey>) -> GuildRecords {
         self.encode(guild, &mut keys)
     }
 
@@ -83,6 +93,11 @@ impl ShardCache {
             }
         }
         records
+    }
+
+    /// The names of all records of a guild.
+    pub fn record_keys(&self, guild: u64) -> Vec<RecordKey> {
+        self.guild_ref(guild).map(crate::guild::Guild::keys).unwrap_or_default()
     }
 
     /// A record as it is now; `None` when there is none.

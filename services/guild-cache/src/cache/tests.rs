@@ -92,7 +92,7 @@ fn element_without_an_id_is_counted_and_leaves_doubt() {
     assert!(cache.guild(7).unwrap().doubt.has(Doubt::CHANNELS.and(Doubt::COUNTS)));
     let huge = format!(r#"{{"guild_id":"7","id":"72","name":"{}"}}"#, "x".repeat(600 * 1024));
     assert!(cache.apply("CHANNEL_CREATE", &huge, 2).is_unreadable);
-    assert_eq!(cache.channel_ids(7), [70]);
+    assert_eq!(cache.ids(7, Kind::Channels), [70]);
 }
 
 #[test]

@@ -17,63 +17,85 @@ pub(crate) fn parse<'a>(
     data: &'a str,
     resources: Resources,
 ) -> Result<Option<Parsed<'a>>, Broken> {
+    if !is_used(name, resources) {
+        return Ok(None);
+    }
     let mut losses = Losses::default();
-    let Some((guild, event)) = read(name, data, resources, &mut losses)? else { return Ok(None) };
+    let Some((guild, event)) = read(name, data, &mut losses)? else { return Ok(None) };
     Ok(Some(Parsed { guild, event, losses }))
+}
+
+/// Whether the cache uses events of this name.
+pub(crate) fn is_used(name: &str, resources: Resources) -> bool {
+    let any = |wanted: &[Resources]| wanted.iter().any(|resource| resources.has(*resource));
+    let starts_with = |prefix: &str| name.starts_with(prefix);
+    match name {
+        // What is counted.
+        "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE" | "CHANNEL_CREATE" | "CHANNEL_UPDATE"
+        | "CHANNEL_DELETE" | "VOICE_STATE_UPDATE" | "GUILD_MEMBER_ADD" | "GUILD_MEMBER_REMOVE" => true,
+        "GUILD_ROLE_CREATE" | "GUILD_ROLE_UPDATE" | "GUILD_ROLE_DELETE" => any(&[Resources::ROLES]),
+        "GUILD_MEMBER_UPDATE" => any(&[Resources::MEMBERS]),
+        "GUILD_MEMBERS_CHUNK" => any(&[Resources::MEMBERS, Resources::PRESENCES]),
+        "PRESENCE_UPDATE" => any(&[Resources::PRESENCES]),
+        "GUILD_EMOJIS_UPDATE" => any(&[Resources::EMOJIS]),
+        "GUILD_STICKERS_UPDATE" => any(&[Resources::STICKERS]),
+        "USER_UPDATE" => any(&[Resources::OWN_USER]),
+        _ if starts_with("CHANNEL_") || starts_with("THREAD_") || starts_with("VOICE_CHANNEL_") => {
+            any(&[Resources::CHANNELS])
+        }
+        _ if starts_with("STAGE_INSTANCE_") => any(&[Resources::STAGE_INSTANCES]),
+        _ if starts_with("GUILD_SCHEDULED_EVENT_") => any(&[Resources::SCHEDULED_EVENTS]),
+        _ if starts_with("GUILD_SOUNDBOARD_SOUND") => any(&[Resources::GUILDS]),
+        _ if starts_with("MESSAGE_REACTION_") => resources.has(Resources::MESSAGES.and(Resources::REACTIONS)),
+        _ if starts_with("MESSAGE_") => any(&[Resources::MESSAGES]),
+        _ => false,
+    }
 }
 
 type Read<'a> = Result<Option<(Option<u64>, Event<'a>)>, Broken>;
 
-fn read<'a>(name: &str, data: &'a str, resources: Resources, losses: &mut Losses) -> Read<'a> {
-    let has = |resource: Resources| resources.has(resource);
+fn read<'a>(name: &str, data: &'a str, losses: &mut Losses) -> Read<'a> {
     match name {
-        "GUILD_CREATE" | "GUILD_UPDATE" => return guild(name, data, losses),
+        "GUILD_CREATE" | "GUILD_UPDATE" => guild(name, data, losses),
         "GUILD_DELETE" => {
             let [guild, unavailable] = all(data, ["id", "unavailable"])?;
             // A flag that cannot be read counts as an outage, which loses nothing.
             let is_left = matches!(unavailable, None | Some("false" | "null"));
-            return done(required(guild)?, if is_left { Event::Left } else { Event::Outage });
+            done(required(guild)?, if is_left { Event::Left } else { Event::Outage })
         }
-        "CHANNEL_CREATE" | "CHANNEL_UPDATE" => return put(Kind::Channels, data, losses),
-        "CHANNEL_DELETE" => return remove(Kind::Channels, data),
-        "VOICE_STATE_UPDATE" => return voice(data, losses),
+        "CHANNEL_CREATE" | "CHANNEL_UPDATE" => put(Kind::Channels, data, losses),
+        "CHANNEL_DELETE" => remove(Kind::Channels, data),
+        "VOICE_STATE_UPDATE" => voice(data, losses),
         "GUILD_MEMBER_ADD" => {
             let Some((guild, element)) = of_guild(Kind::Members, data, losses)? else { return Ok(None) };
-            return done(guild, Event::Joined { element });
+            done(guild, Event::Joined { element })
         }
         "GUILD_MEMBER_REMOVE" => {
             let [guild, user] = all(data, ["guild_id", "user"])?;
             let user = required(user.and_then(|user| field(user, "id")))?;
-            return done(required(guild)?, Event::Remove { kind: Kind::Members, id: user });
+            done(required(guild)?, Event::Remove { kind: Kind::Members, id: user })
         }
-        _ => {}
-    }
-    match name {
         _ if name.starts_with("CHANNEL_")
             || name.starts_with("THREAD_")
             || name.starts_with("VOICE_CHANNEL_") =>
         {
-            if has(Resources::CHANNELS) {
-                channel(name, data, losses)
-            } else {
-                Ok(None)
-            }
+            channel(name, data, losses)
         }
-        "GUILD_ROLE_CREATE" | "GUILD_ROLE_UPDATE" if has(Resources::ROLES) => {
+        "GUILD_ROLE_CREATE" | "GUILD_ROLE_UPDATE" => {
             let [guild, role] = all(data, ["guild_id", "role"])?;
             let mut scan = Scan::new(role.ok_or(Broken)?);
             let element = element(&mut scan, Kind::Roles, losses)?.ok_or(Broken)?;
             done(required(guild)?, Event::Put { kind: Kind::Roles, element })
         }
-        "GUILD_ROLE_DELETE" if has(Resources::ROLES) => {
+        "GUILD_ROLE_DELETE" => {
             let [guild, role] = all(data, ["guild_id", "role_id"])?;
             done(required(guild)?, Event::Remove { kind: Kind::Roles, id: required(role)? })
         }
-        "GUILD_MEMBER_UPDATE" if has(Resources::MEMBERS) => {
+        "GUILD_MEMBER_UPDATE" => {
             let Some((guild, element)) = of_guild(Kind::Members, data, losses)? else { return Ok(None) };
             done(guild, Event::Merge { kind: Kind::Members, element, adds: false })
         }
-        "GUILD_MEMBERS_CHUNK" if has(Resources::MEMBERS) || has(Resources::PRESENCES) => {
+        "GUILD_MEMBERS_CHUNK" => {
             let [guild, members, presences] = all(data, ["guild_id", "members", "presences"])?;
             let mut of = |raw: Option<&'a str>, kind| {
                 raw.filter(|raw| *raw != "null")
@@ -85,34 +107,28 @@ fn read<'a>(name: &str, data: &'a str, resources: Resources, losses: &mut Losses
             };
             done(required(guild)?, event)
         }
-        "PRESENCE_UPDATE" if has(Resources::PRESENCES) => put(Kind::Presences, data, losses),
-        "GUILD_EMOJIS_UPDATE" if has(Resources::EMOJIS) => extra_list("emojis", data),
-        "GUILD_STICKERS_UPDATE" if has(Resources::STICKERS) => extra_list("stickers", data),
-        "GUILD_SOUNDBOARD_SOUNDS_UPDATE" if has(Resources::GUILDS) => extra_list("soundboard_sounds", data),
-        _ if name.starts_with("STAGE_INSTANCE_") && has(Resources::STAGE_INSTANCES) => {
+        "PRESENCE_UPDATE" => put(Kind::Presences, data, losses),
+        "GUILD_EMOJIS_UPDATE" => extra_list("emojis", data),
+        "GUILD_STICKERS_UPDATE" => extra_list("stickers", data),
+        "GUILD_SOUNDBOARD_SOUNDS_UPDATE" => extra_list("soundboard_sounds", data),
+        _ if name.starts_with("STAGE_INSTANCE_") => {
             extra("stage_instances", name, data, losses)
         }
-        "GUILD_SCHEDULED_EVENT_USER_ADD" | "GUILD_SCHEDULED_EVENT_USER_REMOVE"
-            if has(Resources::SCHEDULED_EVENTS) =>
-        {
+        "GUILD_SCHEDULED_EVENT_USER_ADD" | "GUILD_SCHEDULED_EVENT_USER_REMOVE" => {
             let [guild, event] = all(data, ["guild_id", "guild_scheduled_event_id"])?;
             done(required(guild)?, Event::Follows { event: required(event)?, adds: name.ends_with("_ADD") })
         }
-        _ if name.starts_with("GUILD_SCHEDULED_EVENT_") && has(Resources::SCHEDULED_EVENTS) => {
+        _ if name.starts_with("GUILD_SCHEDULED_EVENT_") => {
             extra("guild_scheduled_events", name, data, losses)
         }
-        _ if name.starts_with("GUILD_SOUNDBOARD_SOUND_") && has(Resources::GUILDS) => {
+        _ if name.starts_with("GUILD_SOUNDBOARD_SOUND_") => {
             extra("soundboard_sounds", name, data, losses)
         }
         _ if name.starts_with("MESSAGE_REACTION_") => {
-            if has(Resources::MESSAGES.and(Resources::REACTIONS)) {
-                reaction(name, data)
-            } else {
-                Ok(None)
-            }
+            reaction(name, data)
         }
-        _ if name.starts_with("MESSAGE_") && has(Resources::MESSAGES) => message(name, data, losses),
-        "USER_UPDATE" if has(Resources::OWN_USER) => {
+        _ if name.starts_with("MESSAGE_") => message(name, data, losses),
+        "USER_UPDATE" => {
             let [user] = all(data, ["id"])?;
             required(user)?;
             Ok(Some((None, Event::OwnUser(data.trim()))))

@@ -86,7 +86,7 @@ fn block_that_was_split_off_before_the_writer_died_is_the_newer_one() {
     for (name, user, sequence) in events.chain([("GUILD_MEMBER_REMOVE", 40, 61)]) {
         again.apply(name, &format!(r#"{{"guild_id":"7","user":{{"id":"{user}"}}}}"#), sequence);
     }
-    assert_eq!(again.member_ids(7), cache.member_ids(7));
+    assert_eq!(again.ids(7, Kind::Members), cache.ids(7, Kind::Members));
     assert_eq!(again.guild(7), cache.guild(7));
 }
 
