@@ -1,165 +1,182 @@
-//! Single objects out of the cache, as Discord writes them, for bots that keep no cache.
+//! What bot code reads out of the cache: objects by id, as twilight's types or its own.
 
-use serde_json::{Map, Value};
-use twilight_cache_inmemory::ResourceType;
+use std::{error::Error, fmt, marker::PhantomData};
+
+use guild_cache::Kind;
+use serde::de::DeserializeOwned;
 use twilight_model::{
-    gateway::Intents,
-    id::{Id, marker::GuildMarker},
+    channel::{Channel, Message},
+    gateway::presence::Presence,
+    guild::{Guild, Member, Role},
+    user::{CurrentUser, User},
+    voice::VoiceState,
 };
 
-use super::{
-    Contents, ShardCache,
-    records::{extras, guild_fields, member, roles, value},
-};
-use crate::{reading::Doubt, tally::KnownGuild};
+use super::ShardCache;
+use crate::payload::Misplaced;
 
-/// Why the cache does not give an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Missing {
-    /// As far as the cache knows it is not there: true once all guilds have come.
-    Absent(String),
-    /// It may be there.
-    Unknown(String),
-    /// By a setting it is never there.
-    NotCached(String),
+/// An object as Discord sent it, kept up to date by later events. It is read when asked.
+///
+/// ```ignore
+/// let channel = context.cache().channel(guild, channel).map(|channel| channel.parse());
+///
+/// #[derive(serde::Deserialize)]
+/// struct Topic { topic: Option<String> }
+/// let topic: Topic = context.cache().channel(guild, channel)?.parse_as()?;
+/// ```
+#[derive(Clone)]
+pub struct CachedObject<T> {
+    json: String,
+    of: PhantomData<fn() -> T>,
 }
 
-impl ShardCache {
-    /// A guild, with its roles, emojis and stickers as far as they are kept.
-    pub(crate) fn guild_object(&self, guild: u64) -> Result<Value, Missing> {
-        self.needs(ResourceType::GUILD, "guilds", Intents::GUILDS)?;
-        let contents = self.contents.load();
-        let (id, known) = contents.known(guild)?;
-        let store = &contents.store;
-        let Some(cached) = store.guild(id) else { return Err(not_yet(guild)) };
-        let mut object = guild_fields(cached.value(), known.members);
-        drop(cached);
-        object.insert("unavailable".to_owned(), Value::Bool(known.unavailable));
-        let kept = self.settings.resources.0;
-        if kept.contains(ResourceType::ROLE) {
-            object.insert("roles".to_owned(), Value::Array(list(&roles(store, id))));
-        }
-        if kept.intersects(ResourceType::EMOJI | ResourceType::STICKER) {
-            let extras = extras(store, id);
-            for (resource, name, json) in [
-                (ResourceType::EMOJI, "emojis", extras.emojis),
-                (ResourceType::STICKER, "stickers", extras.stickers),
-            ] {
-                if kept.contains(resource) {
-                    object.insert(name.to_owned(), Value::Array(list(&json)));
-                }
-            }
-        }
-        Ok(Value::Object(object))
+impl<T> CachedObject<T> {
+    fn new(json: String) -> Self {
+        Self { json, of: PhantomData }
     }
 
-    /// A channel or thread of a guild.
-    pub(crate) fn channel_object(&self, guild: u64, channel: u64) -> Result<Value, Missing> {
-        self.needs(ResourceType::CHANNEL, "channels", Intents::GUILDS)?;
-        let contents = self.contents.load();
-        let (guild_id, known) = contents.known(guild)?;
-        let cached = Id::new_checked(channel).and_then(|id| contents.store.channel(id));
-        match cached.filter(|channel| channel.guild_id == Some(guild_id)) {
-            Some(channel) => Ok(Value::Object(value(channel.value()))),
-            None if known.unavailable => Err(outage(guild)),
-            None if known.doubt.has(Doubt::CHANNELS) => Err(unreadable(guild, "channels")),
-            None => Err(Missing::Absent(format!(
-                "guild {guild} has no channel {channel}, or the bot cannot see it, or it is an archived thread"
-            ))),
-        }
+    /// The object's JSON, with every field that Discord sent.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// The object as twilight's type.
+    ///
+    /// # Errors
+    /// A field is not as the type needs it, or a field that it needs is missing. The error contains nothing of the object.
+    pub fn parse(&self) -> Result<T, CachedObjectError>
+    where
+        T: DeserializeOwned,
+    {
+        self.parse_as()
+    }
+
+    /// The object as a type of your own, which may name only the fields that are needed.
+    ///
+    /// # Errors
+    /// As for [`CachedObject::parse`].
+    pub fn parse_as<U: DeserializeOwned>(&self) -> Result<U, CachedObjectError> {
+        serde_json::from_str(&self.json).map_err(|error| CachedObjectError((&error).into()))
+    }
+}
+
+impl<T> fmt::Debug for CachedObject<T> {
+    /// Leaves out what users wrote.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CachedObject({} bytes)", self.json.len())
+    }
+}
+
+/// An object that cannot be read as the type that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedObjectError(Misplaced);
+
+impl fmt::Display for CachedObjectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the cached object does not match the type: {}", self.0)
+    }
+}
+
+impl Error for CachedObjectError {}
+
+/// Objects by id. `None` means that the cache does not have it: the `CACHE` setting or the intents leave it out, it has not come yet, or it
+/// does not exist. The cache may be ahead of the event at hand.
+impl ShardCache {
+    /// A guild with all its lists, as GUILD_CREATE would bring it now. This reads the whole guild: [`ShardCache::guild`] is much cheaper.
+    pub fn whole_guild(&self, guild: u64) -> Option<CachedObject<Guild>> {
+        self.read().cache.guild_create(guild).map(CachedObject::new)
+    }
+
+    /// A channel or active thread of a guild.
+    pub fn channel(&self, guild: u64, channel: u64) -> Option<CachedObject<Channel>> {
+        self.read().cache.channel(guild, channel).map(CachedObject::new)
+    }
+
+    /// The guild of a channel or active thread. This asks each guild of the shard; most events name the guild themselves.
+    pub fn guild_of_channel(&self, channel: u64) -> Option<u64> {
+        self.read().cache.guild_of_channel(channel)
+    }
+
+    /// A role of a guild.
+    pub fn role(&self, guild: u64, role: u64) -> Option<CachedObject<Role>> {
+        self.read().cache.role(guild, role).map(CachedObject::new)
     }
 
     /// A member of a guild, with its user.
-    pub(crate) fn member_object(&self, guild: u64, user: u64) -> Result<Value, Missing> {
-        self.needs(ResourceType::MEMBER, "members", Intents::GUILDS)?;
-        let contents = self.contents.load();
-        let (_, known) = contents.known(guild)?;
-        let book = contents.book();
-        if let Some(object) = member(&book.members, guild, user) {
-            return Ok(Value::Object(object));
-        }
-        if !self.settings.intents.contains(Intents::GUILD_MEMBERS) {
-            return Err(Missing::NotCached(format!(
-                "user {user} is not cached as a member of guild {guild}, and may be one: the intent GUILD_MEMBERS is off (INTENTS)"
-            )));
-        }
-        if known.unavailable {
-            return Err(outage(guild));
-        }
-        if known.doubt.has(Doubt::MEMBERS) {
-            return Err(unreadable(guild, "members"));
-        }
-        let (cached, members) = (book.members.count(guild), known.members.unwrap_or(0));
-        if cached < members {
-            return Err(Missing::Unknown(format!(
-                "user {user} is not cached as a member of guild {guild}, and may be one: {cached} of its {members} members are \
-                 cached (RequestGuildMembers brings all)"
-            )));
-        }
-        Err(Missing::Absent(format!("user {user} is no member of guild {guild}")))
+    pub fn member(&self, guild: u64, user: u64) -> Option<CachedObject<Member>> {
+        self.read().cache.member(guild, user).map(CachedObject::new)
     }
 
-    /// All roles of a guild, by position.
-    pub(crate) fn role_objects(&self, guild: u64) -> Result<Value, Missing> {
-        self.needs(ResourceType::ROLE, "roles", Intents::GUILDS)?;
-        let contents = self.contents.load();
-        let (id, known) = contents.known(guild)?;
-        if known.doubt.has(Doubt::ROLES) {
-            return Err(unreadable(guild, "roles"));
-        }
-        let mut roles = list(&roles(&contents.store, id));
-        // Of one position, the older is the lower
-        // (https://discord.com/developers/docs/topics/permissions#role-object).
-        roles.sort_by_cached_key(|role| {
-            let id = role["id"].as_str().and_then(|id| id.parse().ok()).unwrap_or(0_u64);
-            (role["position"].as_i64(), id)
-        });
-        Ok(Value::Array(roles))
+    /// A user, as one of its guilds has it.
+    pub fn user(&self, user: u64) -> Option<CachedObject<User>> {
+        self.read().cache.user(user).map(CachedObject::new)
     }
 
-    fn needs(&self, resource: ResourceType, name: &str, intent: Intents) -> Result<(), Missing> {
-        if !self.settings.resources.0.contains(resource) {
-            return Err(Missing::NotCached(format!("{name} are not cached: CACHE is without `{name}`")));
-        }
-        if !self.settings.intents.contains(intent) {
-            return Err(Missing::NotCached(format!(
-                "{name} are not cached: INTENTS is without {intent:?}, and Discord tells nothing of them"
-            )));
-        }
-        Ok(())
+    /// The bot's own user.
+    pub fn own_user(&self) -> Option<CachedObject<CurrentUser>> {
+        self.read().cache.own_user().map(|user| CachedObject::new(user.to_owned()))
     }
-}
 
-impl Contents {
-    /// Finds a guild that belongs to the shard and is not pending.
-    fn known(&self, guild: u64) -> Result<(Id<GuildMarker>, KnownGuild), Missing> {
-        let known = self.tally(|tally| tally.guild(guild));
-        match (Id::new_checked(guild), known) {
-            (Some(id), Some(known)) if known.members.is_some() => Ok((id, known)),
-            (Some(_), Some(_)) => Err(not_yet(guild)),
-            _ => Err(Missing::Absent(format!("the bot is not in guild {guild}"))),
-        }
+    /// The voice state of a user who is connected in a guild, without its member.
+    pub fn voice_state(&self, guild: u64, user: u64) -> Option<CachedObject<VoiceState>> {
+        self.read().cache.voice_state(guild, user).map(CachedObject::new)
     }
-}
 
-fn not_yet(guild: u64) -> Missing {
-    Missing::Unknown(format!("guild {guild} has not come yet, or has had an outage since the shard started"))
-}
+    /// The voice channel that a user is connected to in a guild.
+    pub fn voice_channel(&self, guild: u64, user: u64) -> Option<u64> {
+        self.read().cache.voice_channel(guild, user)
+    }
 
-fn unreadable(guild: u64, what: &str) -> Missing {
-    Missing::Unknown(format!("some {what} of guild {guild} could not be read, and this may be one of them"))
-}
+    /// The presence of a user in a guild.
+    pub fn presence(&self, guild: u64, user: u64) -> Option<CachedObject<Presence>> {
+        let text = self.read().cache.presence(guild, user)?;
+        // An event names the guild, and twilight's type needs it. An object with a user is not empty.
+        let fields = text.strip_prefix('{')?;
+        Some(CachedObject::new(format!("{{\"guild_id\":\"{guild}\",{fields}")))
+    }
 
-fn outage(guild: u64) -> Missing {
-    Missing::Unknown(format!("guild {guild} has an outage, and this was not cached before it"))
-}
+    /// A message.
+    pub fn message(&self, channel: u64, message: u64) -> Option<CachedObject<Message>> {
+        self.read().cache.message(channel, message).map(CachedObject::new)
+    }
 
-/// A list that was just written.
-fn list(json: &[u8]) -> Vec<Value> {
-    let list: Vec<Map<String, Value>> = serde_json::from_slice(json).unwrap_or_default();
-    let without_null = |mut object: Map<String, Value>| {
-        object.retain(|_, value| !value.is_null());
-        Value::Object(object)
-    };
-    list.into_iter().map(without_null).collect()
+    /// The ids of all guilds of the shard, in no order.
+    pub fn guild_ids(&self) -> Vec<u64> {
+        self.read().cache.guild_ids()
+    }
+
+    /// The ids of a guild's channels without threads, in order.
+    pub fn channel_ids(&self, guild: u64) -> Vec<u64> {
+        self.ids(guild, Kind::Channels)
+    }
+
+    /// The ids of a guild's active threads, in order.
+    pub fn thread_ids(&self, guild: u64) -> Vec<u64> {
+        self.ids(guild, Kind::Threads)
+    }
+
+    /// The ids of a guild's roles, in order.
+    pub fn role_ids(&self, guild: u64) -> Vec<u64> {
+        self.ids(guild, Kind::Roles)
+    }
+
+    /// The users that are cached as members of a guild, in order.
+    pub fn member_ids(&self, guild: u64) -> Vec<u64> {
+        self.ids(guild, Kind::Members)
+    }
+
+    /// The users that are connected to voice in a guild, with their channels, in order of the users.
+    pub fn connected_users(&self, guild: u64) -> Vec<(u64, u64)> {
+        self.read().cache.connected(guild).to_vec()
+    }
+
+    /// The guilds that a user is cached as a member of, in no order.
+    pub fn guilds_of_user(&self, user: u64) -> Vec<u64> {
+        self.read().cache.guilds_of_user(user)
+    }
+
+    /// The ids of a channel's cached messages, oldest first.
+    pub fn message_ids(&self, channel: u64) -> Vec<u64> {
+        self.read().cache.message_ids(channel)
+    }
 }

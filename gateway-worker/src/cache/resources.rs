@@ -2,47 +2,26 @@
 
 use std::str::FromStr;
 
-use twilight_cache_inmemory::ResourceType;
+use guild_cache::Resources;
 
-/// What each word of the `CACHE` setting keeps.
-const RESOURCES: [(&str, ResourceType); 15] = [
-    ("guilds", ResourceType::GUILD),
-    ("channels", ResourceType::CHANNEL),
-    ("roles", ResourceType::ROLE),
-    ("members", ResourceType::MEMBER),
-    ("users", ResourceType::USER),
-    ("own_user", ResourceType::USER_CURRENT),
-    ("voice_states", ResourceType::VOICE_STATE),
-    ("presences", ResourceType::PRESENCE),
-    ("messages", ResourceType::MESSAGE),
-    ("reactions", ResourceType::REACTION),
-    ("emojis", ResourceType::EMOJI),
-    ("stickers", ResourceType::STICKER),
-    ("stage_instances", ResourceType::STAGE_INSTANCE),
-    ("integrations", ResourceType::INTEGRATION),
-    ("scheduled_events", ResourceType::GUILD_SCHEDULED_EVENT),
-];
+/// A resource of earlier versions that nothing reads: the word is accepted, and nothing is kept for it.
+const UNUSED: &str = "integrations";
 
 /// Which resources are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CachedResources(pub(super) ResourceType);
+pub struct CachedResources(pub(super) Resources);
 
 impl CachedResources {
     /// Users are kept, with the guilds that they are in.
     pub fn users(self) -> bool {
-        self.0.contains(ResourceType::USER | ResourceType::MEMBER)
+        self.0.has(Resources::USERS.and(Resources::MEMBERS))
     }
 
-    /// The names of those that a checkpoint holds. Messages, reactions, presences and integrations are not among them: they
-    /// are too many or too short-lived, and begin empty on another worker.
+    /// The names of those that a checkpoint holds. Messages, reactions and presences are not among them: they are too many or too
+    /// short-lived, and begin empty on another worker.
     pub fn checkpointed(self) -> Vec<String> {
-        let passing = ResourceType::MESSAGE
-            | ResourceType::REACTION
-            | ResourceType::PRESENCE
-            | ResourceType::INTEGRATION;
-        let held = self.0.difference(passing);
-        let names = RESOURCES.iter().filter(|(_, resource)| held.contains(*resource));
-        names.map(|(name, _)| (*name).to_owned()).collect()
+        let passing = Resources::MESSAGES.and(Resources::REACTIONS).and(Resources::PRESENCES);
+        self.0.without(passing).names().map(str::to_owned).collect()
     }
 }
 
@@ -50,25 +29,9 @@ impl FromStr for CachedResources {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut kept = ResourceType::empty();
-        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-            kept |= match word {
-                "all" => ResourceType::all(),
-                "none" => ResourceType::empty(),
-                word => RESOURCES
-                    .iter()
-                    .find(|(name, _)| *name == word)
-                    .map(|(_, resource)| *resource)
-                    .ok_or_else(|| {
-                        let names: Vec<&str> = RESOURCES.iter().map(|(name, _)| *name).collect();
-                        format!(
-                            "{word:?} is not kept; it takes `all`, `none`, or any of {}",
-                            names.join(", ")
-                        )
-                    })?,
-            };
-        }
-        Ok(Self(kept))
+        let words = text.split(',').map(str::trim).filter(|word| *word != UNUSED);
+        let known = words.collect::<Vec<_>>().join(",");
+        known.parse().map(Self).map_err(|unknown: guild_cache::UnknownResource| unknown.to_string())
     }
 }
 
@@ -78,9 +41,10 @@ mod tests {
 
     #[test]
     fn resources_are_named() {
-        let kept: CachedResources = "guilds, channels".parse().unwrap();
-        assert_eq!(kept.0, ResourceType::GUILD | ResourceType::CHANNEL);
-        assert_eq!("all".parse::<CachedResources>().unwrap().0, ResourceType::all());
+        let kept: CachedResources = "guilds, integrations, channels".parse().unwrap();
+        assert_eq!(kept.0, Resources::GUILDS.and(Resources::CHANNELS));
+        assert_eq!("all".parse::<CachedResources>().unwrap().0, Resources::ALL);
         assert!("guild".parse::<CachedResources>().unwrap_err().contains("guilds"));
+        assert_eq!(kept.checkpointed(), ["guilds", "channels"]);
     }
 }

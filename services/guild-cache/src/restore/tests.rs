@@ -94,7 +94,13 @@ fn block_that_was_split_off_before_the_writer_died_is_the_newer_one() {
 fn old_records_become_new_ones() {
     let mut restoring = Restoring::new(rules(), Arc::clone(&CODEC));
     let text = filled().guild_create(7).unwrap();
-    let facts = GuildFacts { stamp: 9, members: Some(77), is_unavailable: true, doubt: Doubt::ROLES.bits() };
+    let facts = GuildFacts {
+        stamp: 9,
+        members: Some(77),
+        is_unavailable: true,
+        doubt: Doubt::ROLES.bits(),
+        ..GuildFacts::default()
+    };
     restoring.take_guild_create(&text, &facts).unwrap();
     let cache = restoring.finish(&Head::default());
     let info = cache.guild(7).unwrap();

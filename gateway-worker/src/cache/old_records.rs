@@ -1,0 +1,261 @@
+//! Records of formats 1 and 2, for workers that read no newer format: lists of Discord's objects, a guild's members spread over a fixed
+//! number of them.
+//!
+//! A record is written again when one of its objects has changed; all of a guild's members when one has, as it is no longer known which
+//! of them left. Soundboard sounds and fields of lists that these formats do not know are not in them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use checkpoint::{Extras, FormatError, GuildCore, Members, Record, RecordKey, encode_record};
+use guild_cache::{Doubt, GuildFacts, Kind, Resources, ShardCache, read_elements, read_fields};
+
+use super::records::{GuildRecords, WrittenAs};
+
+/// Members that one record is to hold, about.
+const MEMBERS_PER_BLOCK: usize = 256;
+/// The most records of one guild's members.
+const MOST_BLOCKS: u32 = 4096;
+/// Stands for the channel of a connected user that a record does not name.
+const UNKNOWN_CHANNEL: u64 = 1;
+
+/// Over how many records the members of a guild with this number are spread.
+pub(super) fn blocks_for(members: usize) -> u32 {
+    let wanted = members.div_ceil(MEMBERS_PER_BLOCK).max(1);
+    u32::try_from(wanted).unwrap_or(MOST_BLOCKS).min(MOST_BLOCKS).next_power_of_two()
+}
+
+/// The record of a member.
+fn block_of(user: u64, blocks: u32) -> u32 {
+    // The low bits of an id count within a millisecond; the rest is a time, and spreads well enough.
+    ((user >> 22) % u64::from(blocks.max(1))) as u32
+}
+
+/// The names of all records that a guild can have.
+pub(super) fn keys(guild: u64, blocks: u32) -> impl Iterator<Item = RecordKey> {
+    let single = [
+        RecordKey::Core(guild),
+        RecordKey::Channels(guild),
+        RecordKey::Roles(guild),
+        RecordKey::Extras(guild),
+    ];
+    single.into_iter().chain((0..blocks).map(move |block| RecordKey::Members(guild, block)))
+}
+
+/// The records of a guild, of those that `changed` blocks belong to. `blocks`: over how many records its members are spread.
+pub(super) fn write(
+    cache: &ShardCache,
+    guild: u64,
+    changed: &BTreeSet<guild_cache::RecordKey>,
+    blocks: u32,
+    form: WrittenAs,
+) -> Result<GuildRecords, FormatError> {
+    let mut records = GuildRecords::default();
+    if changed.is_empty() {
+        return Ok(records);
+    }
+    // One that is still to come is in the head.
+    let Some(known) = cache.guild(guild).filter(|known| !known.is_pending) else {
+        records.gone.extend(keys(guild, blocks));
+        return Ok(records);
+    };
+    let has = |kinds: &[Kind]| form.moves || changed.iter().any(|key| kinds.contains(&key.kind));
+    let mut push = |key, record| {
+        encode_record(&record, form.format).map(|bytes| records.together.push((key, bytes)))
+    };
+    if has(&[Kind::Channels, Kind::Threads]) {
+        let list = array(cache, guild, &[Kind::Channels, Kind::Threads]);
+        push(RecordKey::Channels(guild), Record::Channels(list))?;
+    }
+    if has(&[Kind::Roles]) {
+        push(RecordKey::Roles(guild), Record::Roles(array(cache, guild, &[Kind::Roles])))?;
+    }
+    if has(&[Kind::Extras]) {
+        push(RecordKey::Extras(guild), Record::Extras(extras(cache, guild)))?;
+    }
+    let stamp = cache.stamp(guild);
+    let keeps = |resource| cache.rules().resources.has(resource);
+    // It carries the stamp, so it goes with each of the others.
+    let core = GuildCore {
+        stamp,
+        members: known.members,
+        channels: known.channels,
+        in_voice: cache.connected(guild).iter().map(|(user, _)| *user).collect(),
+        unavailable: known.is_unavailable,
+        object: cache.guild_fields(guild).map(Bytes::from),
+        voice_states: if keeps(Resources::VOICE_STATES) {
+            array(cache, guild, &[Kind::Voice])
+        } else {
+            Bytes::new()
+        },
+        member_blocks: if known.members.is_some() { blocks } else { 0 },
+        doubt: known.doubt.bits(),
+    };
+    push(RecordKey::Core(guild), Record::Core(core))?;
+    if has(&[Kind::Members]) {
+        let mut lists: HashMap<u32, String> = HashMap::new();
+        cache.each_object(guild, Kind::Members, |user, text| {
+            add(lists.entry(block_of(user, blocks)).or_default(), text);
+        });
+        for block in 0..blocks {
+            let key = RecordKey::Members(guild, block);
+            let Some(list) = lists.remove(&block) else {
+                records.gone.push(key);
+                continue;
+            };
+            let record = Record::Members(Members { stamp, list: Bytes::from(list + "]") });
+            records.members.push((key, encode_record(&record, form.format)?));
+        }
+    }
+    Ok(records)
+}
+
+/// The objects of some kinds as a JSON array.
+fn array(cache: &ShardCache, guild: u64, kinds: &[Kind]) -> Bytes {
+    let mut list = String::new();
+    for kind in kinds {
+        cache.each_object(guild, *kind, |_, text| add(&mut list, text));
+    }
+    if list.is_empty() { Bytes::from_static(b"[]") } else { Bytes::from(list + "]") }
+}
+
+/// Adds an element to an array that is not closed.
+fn add(list: &mut String, text: &str) {
+    list.push(if list.is_empty() { '[' } else { ',' });
+    list.push_str(text);
+}
+
+fn extras(cache: &ShardCache, guild: u64) -> Extras {
+    let text = cache.extras(guild).unwrap_or_default();
+    let names = ["emojis", "stickers", "stage_instances", "guild_scheduled_events"];
+    let lists = read_fields(&text, names).map(|list| Bytes::copy_from_slice(list.unwrap_or("[]").as_bytes()));
+    let [emojis, stickers, stage_instances, scheduled_events] = lists;
+    Extras { emojis, stickers, stage_instances, scheduled_events }
+}
+
+/// The records of one guild that have come.
+#[derive(Debug, Default)]
+pub(super) struct OldGuild {
+    core: Option<GuildCore>,
+    channels: Bytes,
+    roles: Bytes,
+    extras: Extras,
+    /// By block.
+    members: BTreeMap<u32, Bytes>,
+    /// The highest stamp of them.
+    members_stamp: u64,
+    /// Over how many records the members are spread, as far as is known.
+    blocks: u32,
+}
+
+impl OldGuild {
+    /// Takes a record of the guild in, in place of an older one; gives any other back.
+    pub(super) fn take(&mut self, key: RecordKey, record: Record) -> Option<Record> {
+        match (key, record) {
+            (_, Record::Core(core)) => {
+                self.blocks = self.blocks.max(core.member_blocks.min(MOST_BLOCKS));
+                self.core = Some(core);
+            }
+            (_, Record::Channels(list)) => self.channels = list,
+            (_, Record::Roles(list)) => self.roles = list,
+            (_, Record::Extras(extras)) => self.extras = extras,
+            (RecordKey::Members(_, block), Record::Members(members)) => {
+                self.blocks = self.blocks.max(block.saturating_add(1).min(MOST_BLOCKS));
+                self.members_stamp = self.members_stamp.max(members.stamp);
+                self.members.insert(block, members.list);
+            }
+            (_, other) => return Some(other),
+        }
+        None
+    }
+
+    /// A record of the guild was removed.
+    pub(super) fn remove(&mut self, key: RecordKey) {
+        match key {
+            RecordKey::Core(_) => self.core = None,
+            RecordKey::Channels(_) => self.channels = Bytes::new(),
+            RecordKey::Roles(_) => self.roles = Bytes::new(),
+            RecordKey::Extras(_) => self.extras = Extras::default(),
+            RecordKey::Members(_, block) => {
+                self.members.remove(&block);
+            }
+            RecordKey::Pending(..) | RecordKey::Block { .. } => {}
+        }
+    }
+
+    pub(super) fn blocks(&self) -> u32 {
+        self.blocks
+    }
+
+    /// The guild as a GUILD_CREATE, and what it does not say. `Ok(None)` without a core: the other records were written just before the
+    /// guild left, or before its core could be. `Err`: they are not JSON.
+    pub(super) fn created(&self, guild: u64) -> Result<Option<(String, GuildFacts)>, NotJson> {
+        let Some(core) = &self.core else { return Ok(None) };
+        let (channels, threads) = split_threads(list(&self.channels)?)?;
+        let mut doubt = Doubt::of_bits(core.doubt);
+        if channels.is_empty() && core.channels > 0 {
+            // They are counted and not named.
+            doubt = doubt.and(Doubt::COUNTS);
+        }
+        let object = core.object.as_deref().map_or(Ok(""), |object| str::from_utf8(object).map_err(|_| NotJson))?;
+        let mut text = match object.trim().strip_suffix('}').map(str::trim_end) {
+            Some("{") | None if core.object.is_none() => format!("{{\"id\":\"{guild}\""),
+            Some("{") | None => return Err(NotJson),
+            Some(fields) => fields.to_owned(),
+        };
+        let mut voice_states = elements(list(&core.voice_states)?)?.join(",");
+        if voice_states.is_empty() {
+            let connected = core.in_voice.iter();
+            let states: Vec<String> = connected
+                .map(|user| format!(r#"{{"user_id":"{user}","channel_id":"{UNKNOWN_CHANNEL}"}}"#))
+                .collect();
+            voice_states = states.join(",");
+        }
+        let members: Result<Vec<String>, NotJson> =
+            self.members.values().map(|block| Ok(elements(list(block)?)?.join(","))).collect();
+        let members: Vec<String> = members?.into_iter().filter(|block| !block.is_empty()).collect();
+        let extras = &self.extras;
+        for (name, inside) in [
+            ("channels", channels),
+            ("threads", threads),
+            ("roles", elements(list(&self.roles)?)?.join(",")),
+            ("emojis", elements(list(&extras.emojis)?)?.join(",")),
+            ("stickers", elements(list(&extras.stickers)?)?.join(",")),
+            ("stage_instances", elements(list(&extras.stage_instances)?)?.join(",")),
+            ("guild_scheduled_events", elements(list(&extras.scheduled_events)?)?.join(",")),
+            ("voice_states", voice_states),
+            ("members", members.join(",")),
+        ] {
+            text.push_str(&format!(",\"{name}\":[{inside}]"));
+        }
+        text.push('}');
+        let facts = GuildFacts {
+            stamp: core.stamp,
+            members_stamp: self.members_stamp,
+            members: core.members,
+            is_unavailable: core.unavailable,
+            doubt: doubt.bits(),
+        };
+        Ok(Some((text, facts)))
+    }
+}
+
+/// A record that is not JSON, or not a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotJson;
+
+/// A list as text; one that was not kept is empty.
+fn list(bytes: &Bytes) -> Result<&str, NotJson> {
+    if bytes.is_empty() { Ok("[]") } else { str::from_utf8(bytes).map_err(|_| NotJson) }
+}
+
+fn elements(list: &str) -> Result<Vec<&str>, NotJson> {
+    read_elements(list).ok_or(NotJson)
+}
+
+/// Channels and threads, which are one list in a record, each as elements with commas between them.
+fn split_threads(list: &str) -> Result<(String, String), NotJson> {
+    let is_thread = |channel: &&str| matches!(read_fields(channel, ["type"])[0], Some("10" | "11" | "12"));
+    let (threads, channels): (Vec<&str>, Vec<&str>) = elements(list)?.into_iter().partition(is_thread);
+    Ok((channels.join(","), threads.join(",")))
+}

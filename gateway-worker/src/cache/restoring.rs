@@ -1,0 +1,152 @@
+//! A cache that is made of records: from a checkpoint, or part by part while another worker goes on.
+//!
+//! Records come in any order, again, and in different formats; a guild is in the format that its core is in.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use checkpoint::{FormatError, Head, Record, RecordKey, decode_record};
+use guild_cache::{Kind, RecordError, ShardDoubt};
+
+use super::{CODEC, CacheSettings, old_records::OldGuild};
+
+/// Records of which no guild can be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RestoreError {
+    #[error("record {key}: {source}")]
+    Record { key: RecordKey, source: FormatError },
+    #[error("record {key}: {source}")]
+    Block { key: RecordKey, source: RecordError },
+    #[error("the records of guild {0} cannot be read: they are not JSON")]
+    Guild(u64),
+}
+
+/// In the keys of which formats records are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Layouts {
+    /// Those of formats 1 and 2.
+    pub(crate) lists: bool,
+    /// Those of the formats with blocks.
+    pub(crate) blocks: bool,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Restoring {
+    blocks: guild_cache::Restoring,
+    old: BTreeMap<u64, OldGuild>,
+    /// Guilds of `old` that are to be made of their records.
+    stale: BTreeSet<u64>,
+    layouts: Layouts,
+}
+
+/// What a cache can become.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(super) cache: guild_cache::ShardCache,
+    pub(super) old_blocks: HashMap<u64, u32>,
+}
+
+impl Layouts {
+    /// Those of a format.
+    pub(crate) fn of(format: u16) -> Self {
+        let blocks = format >= checkpoint::FORMAT_OF_BLOCKS;
+        Self { lists: !blocks, blocks }
+    }
+
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { lists: self.lists || other.lists, blocks: self.blocks || other.blocks }
+    }
+
+    /// Whether there is another than that of `format`.
+    pub(crate) fn has_other_than(self, format: u16) -> bool {
+        self.and(Self::of(format)) != Self::of(format)
+    }
+}
+
+impl Restoring {
+    pub(super) fn new(settings: &CacheSettings) -> Self {
+        Self {
+            blocks: guild_cache::Restoring::new(settings.rules(), CODEC.clone()),
+            old: BTreeMap::new(),
+            stale: BTreeSet::new(),
+            layouts: Layouts::default(),
+        }
+    }
+
+    /// Takes a guild's record in, in place of an older one; gives any other back.
+    pub(crate) fn take(&mut self, key: RecordKey, bytes: &[u8]) -> Result<Option<Record>, RestoreError> {
+        if let RecordKey::Block { guild, kind, low } = key {
+            self.layouts.blocks = true;
+            let kind =
+                Kind::from_byte(kind).ok_or(RestoreError::Record { key, source: FormatError::Misplaced })?;
+            let of = guild_cache::RecordKey { guild, kind, low };
+            return match self.blocks.take(of, bytes) {
+                Ok(()) => Ok(None),
+                Err(source) => Err(RestoreError::Block { key, source }),
+            };
+        }
+        let record = decode_record(key, bytes).map_err(|source| RestoreError::Record { key, source })?;
+        let Some(guild) = key.guild() else { return Ok(Some(record)) };
+        self.layouts.lists = true;
+        self.stale.insert(guild);
+        Ok(self.old.entry(guild).or_default().take(key, record))
+    }
+
+    /// A guild's record was removed.
+    pub(crate) fn remove(&mut self, key: RecordKey) {
+        match key {
+            RecordKey::Block { guild, kind, low } => {
+                if let Some(kind) = Kind::from_byte(kind) {
+                    self.blocks.remove(guild_cache::RecordKey { guild, kind, low });
+                }
+            }
+            _ => {
+                if let Some(guild) = key.guild()
+                    && let Some(old) = self.old.get_mut(&guild)
+                {
+                    old.remove(key);
+                    self.stale.insert(guild);
+                }
+            }
+        }
+    }
+
+    /// Makes blocks of the next guild whose records are lists. False when there is none left.
+    ///
+    /// # Errors
+    /// A record of it cannot be read.
+    pub(crate) fn next_guild(&mut self) -> Result<bool, RestoreError> {
+        let Some(guild) = self.stale.pop_first() else { return Ok(false) };
+        let created = self.old.get(&guild).map_or(Ok(None), |old| old.created(guild));
+        match created.map_err(|_| RestoreError::Guild(guild))? {
+            Some((text, facts)) => {
+                self.blocks.remove_guild(guild);
+                self.blocks.take_guild_create(&text, &facts).map_err(|_| RestoreError::Guild(guild))?;
+            }
+            // It left, unless blocks of it have come.
+            None if !self.layouts.blocks => self.blocks.remove_guild(guild),
+            None => {}
+        }
+        Ok(true)
+    }
+
+    /// In the keys of which formats the records were.
+    pub(crate) fn layouts(&self) -> Layouts {
+        self.layouts
+    }
+
+    /// Makes the cache, when all guilds are made.
+    pub(crate) fn finish(self, head: &Head) -> Prepared {
+        let Self { blocks, old, .. } = self;
+        let own_user = head.own_user.as_deref().and_then(|user| str::from_utf8(user).ok());
+        let head = guild_cache::Head {
+            session: head.session.ordinal,
+            expecting: head.expecting.clone(),
+            doubt: ShardDoubt::of_code(head.doubt),
+            own_user: own_user.map(str::to_owned),
+        };
+        let old_blocks = old.iter().map(|(guild, old)| (*guild, old.blocks())).filter(|(_, blocks)| *blocks > 0);
+        Prepared { old_blocks: old_blocks.collect(), cache: blocks.finish(&head) }
+    }
+}
