@@ -24,7 +24,7 @@ mod restoring;
 pub use guild_cache::GuildInfo;
 pub(crate) use missing::Missing;
 pub use objects::{CachedObject, CachedObjectError};
-pub(crate) use records::GuildRecords;
+pub(crate) use records::{GuildRecords, WrittenAs};
 pub use resources::CachedResources;
 pub(crate) use restoring::{Layouts, Prepared, RestoreError, Restoring};
 
@@ -99,7 +99,7 @@ impl ShardCache {
 
     /// Whether the cache uses events of this name.
     pub(crate) fn uses(&self, name: &str) -> bool {
-        self.read().cache.uses(name)
+        guild_cache::is_used(name, self.settings.resources.0)
     }
 
     /// Forgets everything and waits for the guilds of a new session.

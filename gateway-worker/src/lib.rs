@@ -35,7 +35,6 @@ pub mod shard_state;
 pub mod shards;
 mod singleton;
 pub mod status;
-pub mod tally;
 #[cfg(test)]
 mod testing;
 mod threads;

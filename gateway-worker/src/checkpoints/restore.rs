@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointStoreError, ClaimAnswer, Cursor, FORMAT_MIN, FormatError, Head, Page, PageRead, PendingEvent,
+    CheckpointStoreError, ClaimAnswer, Cursor, FORMAT_MIN, Head, Page, PageRead, PendingEvent,
     Record, RecordKey, StoredCheckpoint, decode_head, decode_record, format_of,
 };
 use fleet_model::{Epoch, Position, ShardKey};
@@ -18,8 +18,7 @@ use outside_text::printable_within;
 
 use super::{Checkpoints, Keep, LostSession, Outranked, Unread, older};
 use crate::{
-    cache::{self, Prepared, RestoreError, ShardCache},
-    reading::ShardDoubt,
+    cache::{Layouts, Prepared, RestoreError, Restoring, ShardCache},
     threads::TimeSlice,
 };
 
@@ -72,9 +71,9 @@ pub(crate) struct LeftOver {
 }
 
 /// What was read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Loaded {
-    pub(super) guilds: cache::Restored,
+    pub(super) guilds: Restoring,
     /// In order.
     pub(super) pending: Vec<PendingEvent>,
     /// The newest format that a record has.
@@ -89,6 +88,8 @@ pub(crate) struct Restored {
     pub(crate) pending: Vec<PendingEvent>,
     /// The newest format that a record has.
     pub(crate) format: u16,
+    /// In the keys of which formats its guilds are.
+    pub(crate) layouts: Layouts,
 }
 
 /// The guilds cannot be read; with the readable rest.
@@ -105,8 +106,6 @@ pub(crate) enum LoadError {
     Store(#[from] CheckpointStoreError),
     #[error("another worker has the shard, at epoch {0}")]
     Outranked(Epoch),
-    #[error("record {key}: {source}")]
-    Record { key: String, source: FormatError },
     #[error("{0}")]
     Key(#[from] checkpoint::InvalidKey),
     #[error("the store has lost a part of it")]
@@ -265,13 +264,13 @@ impl Checkpoints {
         cache: &ShardCache,
     ) -> Result<Restored, NotRestored> {
         let restored = async {
-            let Loaded { guilds, pending, format } = self.load(what, head).await?;
-            let mut preparing = cache.prepare(guilds)?;
+            let Loaded { mut guilds, pending, format } = self.load(what, head, cache).await?;
             let mut slice = TimeSlice::begin();
-            while preparing.next_guild()? {
+            while guilds.next_guild()? {
                 slice.yield_if_over().await;
             }
-            Ok(Restored { guilds: preparing.finish(), pending, format })
+            let layouts = guilds.layouts();
+            Ok(Restored { guilds: guilds.finish(head), pending, format, layouts })
         };
         match restored.await {
             Ok(restored) => Ok(restored),
@@ -280,10 +279,15 @@ impl Checkpoints {
     }
 
     /// Reads the records of a head.
-    pub(super) async fn load(&self, what: ToRead, head: &Head) -> Result<Loaded, LoadError> {
+    pub(super) async fn load(
+        &self,
+        what: ToRead,
+        head: &Head,
+        cache: &ShardCache,
+    ) -> Result<Loaded, LoadError> {
         let mut tries = 0;
         loop {
-            match self.load_once(what, head).await {
+            match self.load_once(what, head, cache).await {
                 Err(LoadError::Store(error)) if tries < TRIES => {
                     tries += 1;
                     again(what.shard, &error, tries).await;
@@ -293,24 +297,17 @@ impl Checkpoints {
         }
     }
 
-    async fn load_once(&self, what: ToRead, head: &Head) -> Result<Loaded, LoadError> {
-        let mut loaded = Loaded {
-            guilds: cache::Restored {
-                session: head.session.ordinal,
-                expecting: head.expecting.clone(),
-                doubt: ShardDoubt::of_code(head.doubt),
-                own_user: head.own_user.clone(),
-                ..cache::Restored::default()
-            },
-            pending: Vec::new(),
-            format: FORMAT_MIN,
-        };
+    async fn load_once(
+        &self,
+        what: ToRead,
+        head: &Head,
+        cache: &ShardCache,
+    ) -> Result<Loaded, LoadError> {
+        let mut loaded = Loaded { guilds: cache.restoring(), pending: Vec::new(), format: FORMAT_MIN };
         self.each_record(what, |field, bytes| {
             let key: RecordKey = field.parse()?;
             loaded.format = loaded.format.max(format_of(&bytes).unwrap_or_default());
-            let record =
-                decode_record(key, &bytes).map_err(|source| LoadError::Record { key: field, source })?;
-            if let Some(Record::Pending(event)) = loaded.guilds.take(key, record)
+            if let Some(Record::Pending(event)) = loaded.guilds.take(key, &bytes)?
                 && event.position <= Position::new(head.session.ordinal, head.read)
             {
                 loaded.pending.push(event);

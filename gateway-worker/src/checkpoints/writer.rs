@@ -4,8 +4,8 @@
 //! at least as far; records are written before the head that names them. Records may be newer than the head: each guild has a
 //! stamp, and events replayed up to it change nothing.
 //!
-//! When the format has become older, a pass rewrites all records in place: until it is done a worker that reads only the
-//! older format cannot resume from here. When it has become newer, nothing is written for that.
+//! When the format has become older, or guilds have other keys in it, a pass rewrites all records in place: until it is done a worker that
+//! reads only the older format cannot resume from here. Each guild moves from one set of keys to the other in one step.
 
 use fleet_model::Position;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Checkpoints;
-use crate::{bot::EventQueue, shard_state::ShardState};
+use crate::{bot::EventQueue, cache::Layouts, shard_state::ShardState};
 
 mod pass;
 
@@ -41,6 +41,8 @@ pub(crate) struct Stored {
     pub(crate) pending: BTreeSet<Position>,
     /// The newest format that a record has.
     pub(crate) format: u16,
+    /// In the keys of which formats its guilds are.
+    pub(crate) layouts: Layouts,
 }
 
 /// The last checkpoint of an owner that stops in order.
@@ -63,9 +65,9 @@ impl Writer {
     ) -> Self {
         let soon = Arc::new(Notify::new());
         let (last, end) = oneshot::channel();
-        let (stored, stored_pending, stored_format) = match stored {
-            Some(Stored { session, pending, format }) => (Some(session), pending, format),
-            None => (None, BTreeSet::new(), FORMAT_MIN),
+        let (stored, stored_pending, stored_format, layouts) = match stored {
+            Some(Stored { session, pending, format, layouts }) => (Some(session), pending, format, layouts),
+            None => (None, BTreeSet::new(), FORMAT_MIN, Layouts::default()),
         };
         let pass = Pass {
             checkpoints,
@@ -76,6 +78,7 @@ impl Writer {
             stored_pending,
             stored_handled: BTreeSet::new(),
             stored_format,
+            stored_layouts: layouts,
             doubtful_pending: BTreeSet::new(),
             in_doubt: false,
         };

@@ -9,9 +9,7 @@ use std::{
     time::Duration,
 };
 
-use checkpoint::{
-    FormatError, Head, InvalidKey, PendingEvent, Record, RecordKey, decode_head, decode_record,
-};
+use checkpoint::{FormatError, Head, InvalidKey, PendingEvent, Record, RecordKey, decode_head};
 use fleet_model::{Arriving, Epoch, ShardKey, WorkerId};
 use tokio::{
     runtime::Handle,
@@ -22,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::source::{self, CopyPart, SourceError};
 use crate::{
-    cache::{CacheSettings, Copy, Prepared, RestoreError},
+    cache::{CacheSettings, Prepared, RestoreError, Restoring, ShardCache},
     threads::TimeSlice,
 };
 
@@ -183,7 +181,7 @@ impl Copier {
     async fn copy(&self) -> Result<HandoffState, CopyFailed> {
         let opening = source::copy(self.shard, &self.what, &self.worker);
         let mut parts = timeout(NEXT_PART, opening).await.map_err(|_| CopyFailed::Stalled)??;
-        let mut copy = Copy::new(&self.cache);
+        let mut copy = ShardCache::new(self.cache).restoring();
         let mut pending = Vec::new();
         let mut slice = TimeSlice::begin();
         let (mut so_far, mut bytes) = (false, 0_usize);
@@ -219,7 +217,7 @@ impl Copier {
                     let head = decode_head(&head)?;
                     pending.sort_by_key(|event: &PendingEvent| event.position);
                     fail::fail_point!("handoff_carried");
-                    return Ok(HandoffState { guilds: copy.finish(&head)?, head, pending });
+                    return Ok(HandoffState { guilds: copy.finish(&head), head, pending });
                 }
             }
         }
@@ -227,14 +225,14 @@ impl Copier {
 }
 
 async fn take(
-    copy: &mut Copy,
+    copy: &mut Restoring,
     pending: &mut Vec<PendingEvent>,
     records: Vec<(String, Vec<u8>)>,
     slice: &mut TimeSlice,
 ) -> Result<(), CopyFailed> {
     for (key, record) in records {
         let key: RecordKey = key.parse()?;
-        if let Some(Record::Pending(event)) = copy.take(key, decode_record(key, &record)?) {
+        if let Some(Record::Pending(event)) = copy.take(key, &record)? {
             pending.push(event);
         }
         slice.yield_if_over().await;
@@ -242,7 +240,7 @@ async fn take(
     Ok(())
 }
 
-async fn make_guilds(copy: &mut Copy, slice: &mut TimeSlice) -> Result<(), RestoreError> {
+async fn make_guilds(copy: &mut Restoring, slice: &mut TimeSlice) -> Result<(), RestoreError> {
     while copy.next_guild()? {
         slice.yield_if_over().await;
     }

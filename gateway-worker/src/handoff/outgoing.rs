@@ -64,19 +64,16 @@ impl Classified for CopyRefused {
 
 impl Encoded {
     /// Adds a guild's records: members first, as the core speaks of them.
-    pub(crate) fn add(&mut self, records: GuildRecords, format: u16) -> Result<(), FormatError> {
+    pub(crate) fn add(&mut self, records: GuildRecords) {
         self.gone.extend(records.gone);
-        for (key, record) in records.members.into_iter().chain(records.together) {
-            self.push(key, &record, format)?;
+        for (key, bytes) in records.members.into_iter().chain(records.together) {
+            self.push(key, bytes);
         }
-        Ok(())
     }
 
-    fn push(&mut self, key: RecordKey, record: &Record, format: u16) -> Result<(), FormatError> {
-        let bytes = encode_record(record, format)?;
+    fn push(&mut self, key: RecordKey, bytes: Bytes) {
         self.bytes += bytes.len();
         self.set.push((key, bytes));
-        Ok(())
     }
 }
 
@@ -128,20 +125,19 @@ fn last_part(
     let Some(progress) = shard.progress().filter(|progress| progress.session.ordinal == session) else {
         return Ok(None);
     };
-    let Some(changed) = shard.cache().end_copy(session) else { return Ok(None) };
+    let Some(changed) = shard.cache().end_copy(session, format)? else { return Ok(None) };
     let mut records = Encoded::default();
-    for guild in changed {
-        records.add(guild, format)?;
-    }
+    changed.into_iter().for_each(|guild| records.add(guild));
     for event in &last.pending {
-        records.push(RecordKey::Pending(event.position), &Record::Pending(event.clone()), format)?;
+        let record = encode_record(&Record::Pending(event.clone()), format)?;
+        records.push(RecordKey::Pending(event.position), record);
     }
     let head = Head {
         read: progress.read,
         read_at_unix_ms: progress.read_at_unix_ms,
         expecting: shard.cache().guilds_to_expect(false),
         doubt: shard.cache().doubt_code(),
-        own_user: shard.cache().own_user(),
+        own_user: shard.cache().own_user_text(),
         presence: shard.presence(),
         epoch: shard.epoch(),
         exact: last.exact,

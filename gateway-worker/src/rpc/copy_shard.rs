@@ -52,8 +52,8 @@ async fn send_all(
     let mut records = Encoded::default();
     for guild in guilds {
         fail::fail_point!("handoff_copy_guild");
-        let all = shard.cache().all_records(session, guild);
-        records.add(all, format).map_err(|error| refusal(ErrorClass::Internal, error.to_string()))?;
+        let all = shard.cache().all_records(session, guild, format);
+        records.add(all.map_err(|error| refusal(ErrorClass::Internal, error.to_string()))?);
         if records.bytes >= CHUNK {
             send_records(std::mem::take(&mut records), parts).await?;
         }

@@ -5,7 +5,6 @@
 //! [`connection`](super::connection) acts on that.
 
 use std::{
-    collections::HashSet,
     hash::{BuildHasher as _, RandomState},
     ops::Range,
     sync::Arc,
@@ -16,7 +15,6 @@ use dispatch::{Decision, Pressure};
 use fleet_model::{Gap, Position, ShardEvent, StartKind, StartOutcome};
 use relay::gap_event;
 use tokio::time::Instant;
-use twilight_model::gateway::event::EventType;
 
 use self::{held::HeldEvents, reading::WarningCounts, restoring::Restoring};
 use super::{commands::inherit_presence, protocol::TRANSPORT};
@@ -73,7 +71,6 @@ pub(super) struct Intake {
     event_queue: EventQueue,
     checkpoints: Checkpoints,
     metrics: ShardMetrics,
-    wanted: HashSet<EventType>,
     intents: u64,
     resources: Vec<String>,
     restoring: Option<Restoring>,
@@ -150,7 +147,6 @@ impl Intake {
         let go_on = || handed_over.is_none() && go_on();
         let beginning = checkpoints.claim(key, epoch, &needs, go_on).await?;
         let mut intake = Self {
-            wanted: shard.cache().wanted_events(),
             shard,
             event_queue,
             checkpoints,
@@ -283,7 +279,7 @@ impl Intake {
             self.note_missing(read, received_at);
             self.missing = read + 1..sequence;
         }
-        if queued || self.is_for_cache(&event.name) {
+        if queued || self.shard.cache().uses(&event.name) {
             self.complete(&mut event, received_at);
             self.apply(&event);
         }

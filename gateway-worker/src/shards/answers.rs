@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fleet_model::{
     GuildRecord, OwnGuild, ShardReport, ShardSlot, ShardStatus, UserLookup, UserRecord, WorkerId,
 };
+use guild_cache::Doubt;
 use shard_bridge::{
     CommandFuture, Delivered, FoundObject, GatewayCommand, LocalShards, ObjectQuery, ObjectRefused,
     ShardAnswer, ShardMessage, ShardRequest,
@@ -12,7 +13,6 @@ use shard_bridge::{
 use tokio::time::Instant;
 
 use super::{RunningShard, RunningShards};
-use crate::reading::Doubt;
 
 /// The shard of a guild, among these.
 pub(super) fn of_guild(shards: &[Arc<RunningShard>], guild_id: u64) -> Option<&Arc<RunningShard>> {
@@ -93,8 +93,8 @@ fn own_guild(shard: &RunningShard, guild_id: u64) -> OwnGuild {
         found: guild.is_some(),
         complete: is_sure,
         doubt,
-        member_count: guild.as_ref().and_then(|guild| guild.known.members),
-        unavailable: guild.as_ref().is_some_and(|guild| guild.known.unavailable),
+        member_count: guild.as_ref().and_then(|guild| guild.members),
+        unavailable: guild.as_ref().is_some_and(|guild| guild.is_unavailable),
         name: guild.and_then(|guild| guild.name),
     }
 }

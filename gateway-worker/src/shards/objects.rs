@@ -1,13 +1,13 @@
 //! Objects of the caches of this worker's shards.
 
-use serde_json::Value;
+use guild_cache::Doubt;
 use shard_bridge::{FoundObject, ObjectKind, ObjectQuery, ObjectRefused};
 
 use super::{
     RunningShard, RunningShards,
     answers::{is_whole, of_guild},
 };
-use crate::{cache::Missing, reading::Doubt};
+use crate::cache::Missing;
 
 impl RunningShards {
     /// An object as Discord's own JSON, and why parts of it may be missing or out of date.
@@ -24,27 +24,15 @@ impl RunningShards {
         };
         let doubt_of_found = cache.doubt_of(query.guild, about);
         let doubt = doubt(shard, self.get(shard.key()).is_some());
-        let found = match query.kind {
-            ObjectKind::Guild => cache.guild_object(query.guild),
-            ObjectKind::Channel(channel) => cache.channel_object(query.guild, channel),
-            ObjectKind::Member(user) => cache.member_object(query.guild, user),
-            ObjectKind::Roles => cache.role_objects(query.guild),
+        let ObjectQuery { guild, kind, fields } = query;
+        let found = match *kind {
+            ObjectKind::Guild => cache.find_guild(*guild, fields),
+            ObjectKind::Channel(channel) => cache.find_channel(*guild, channel, fields),
+            ObjectKind::Member(user) => cache.find_member(*guild, user, fields),
+            ObjectKind::Roles => cache.find_roles(*guild, fields),
         };
-        let mut object = found.map_err(|missing| refused(doubt, missing))?;
-        match &mut object {
-            Value::Array(list) => list.iter_mut().for_each(|one| keep(one, &query.fields)),
-            one => keep(one, &query.fields),
-        }
-        Ok(FoundObject { json: object.to_string(), doubt: doubt_of_found.unwrap_or_default() })
-    }
-}
-
-/// Only the wanted fields; all when none are named.
-fn keep(object: &mut Value, fields: &[String]) {
-    if let Value::Object(object) = object
-        && !fields.is_empty()
-    {
-        object.retain(|name, _| fields.contains(name));
+        let json = found.map_err(|missing| refused(doubt, missing))?;
+        Ok(FoundObject { json, doubt: doubt_of_found.unwrap_or_default() })
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     codec::Codec,
     doubt::{Doubt, Losses, Part, ShardDoubt},
-    event::{Event, Parsed, guild_of, is_used, parse},
+    event::{Event, Parsed, guild_of, parse},
     guild::{Edit, Guild},
     key::{Changes, Kind, RecordKey},
     list::Touched,
@@ -98,11 +98,6 @@ impl ShardCache {
     /// What is kept.
     pub fn rules(&self) -> &Rules {
         &self.rules
-    }
-
-    /// Whether the cache uses events of this name.
-    pub fn uses(&self, name: &str) -> bool {
-        is_used(name, self.rules.resources)
     }
 
     /// Applies an event of the session. `data`: the text of its field `d`. One that the records hold, of which this cache was restored,

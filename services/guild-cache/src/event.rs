@@ -18,7 +18,8 @@ mod guild_create;
 mod parse;
 
 pub(crate) use guild_create::GuildText;
-pub(crate) use parse::{guild_of, is_used, parse};
+pub use parse::is_used;
+pub(crate) use parse::{guild_of, parse};
 
 /// An object with its id.
 pub(crate) type Element<'a> = (u64, Cow<'a, str>);

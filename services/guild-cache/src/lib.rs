@@ -55,6 +55,7 @@ pub use cache::{
     read_elements, read_fields, read_string,
 };
 pub use codec::Codec;
+pub use event::is_used;
 pub use doubt::{Doubt, Losses, Part, ShardDoubt};
 pub use key::{Changed, Kind, RecordKey};
 pub use record::{FORMAT, RecordError};

@@ -7,6 +7,7 @@ use checkpoint::{
     CHUNK, CheckpointStoreError, Head, HeadWrite, PendingEvent, Record, RecordKey, StepAnswer, WriteStep,
     encode_head, encode_record,
 };
+use guild_cache::Changed;
 use tokio::{
     sync::{Notify, oneshot},
     time::Instant,
@@ -15,8 +16,9 @@ use tokio::{
 use super::LastCheckpoint;
 use crate::{
     bot::{EventQueue, KnownPending},
-    cache::{Changed, GuildChanges},
+    cache::{Layouts, WrittenAs},
     checkpoints::{Checkpoints, Keep},
+    clock::unix_ms,
     shard_state::{Progress, ShardState},
     threads::TimeSlice,
 };
@@ -28,8 +30,10 @@ struct Form {
     format: u16,
     /// The store holds nothing of the session.
     fresh: bool,
-    /// What the store holds is in a newer format.
+    /// What the store holds is in a newer format, or in other keys.
     rewrite: bool,
+    /// The store may hold guilds in other keys.
+    moves: bool,
 }
 
 /// How a pass ended.
@@ -57,6 +61,8 @@ pub(super) struct Pass {
     pub(super) stored_handled: BTreeSet<Position>,
     /// The newest format that it may hold a record in.
     pub(super) stored_format: u16,
+    /// In the keys of which formats it may hold guilds.
+    pub(super) stored_layouts: Layouts,
     /// Those that it may hold, from failed passes.
     pub(super) doubtful_pending: BTreeSet<Position>,
     /// It is unknown whether the last step was carried out.
@@ -79,6 +85,7 @@ impl Pass {
                 () = tokio::time::sleep(wait) => {}
             }
             let began = Instant::now();
+            self.shard.cache().seal(unix_ms());
             // A pass is not broken off when the end comes meanwhile: the last one goes on from it.
             if matches!(self.write(None).await, PassEnd::Outranked) {
                 return;
@@ -100,23 +107,26 @@ impl Pass {
         loop {
             let session = progress.session.ordinal;
             // Asked again each time until it has been written to its end.
-            let rewrite = format < self.stored_format;
+            let fresh = self.stored != Some(session);
+            let moves = !fresh && self.stored_layouts.has_other_than(format);
+            let rewrite = moves || format < self.stored_format;
             if rewrite {
                 self.shard.cache().note_everything(session);
             }
             self.stored_format = self.stored_format.max(format);
-            let fresh = self.stored != Some(session);
+            self.stored_layouts = self.stored_layouts.and(Layouts::of(format));
             let Some(mut changed) = self.shard.cache().take_changes(session) else { return PassEnd::Done };
-            let form = Form { format, fresh, rewrite };
+            let form = Form { format, fresh, rewrite, moves };
             let outcome = self.write_changes(&progress, &mut changed, form, last.as_ref()).await;
             match outcome {
                 Ok(()) => {
                     if rewrite {
-                        tracing::info!(shard.id = %self.shard.key(), format, "checkpoint rewritten in an older format");
+                        tracing::info!(shard.id = %self.shard.key(), format, "checkpoint rewritten in another format");
                     }
                     // A store that was emptied holds nothing else either.
                     if rewrite || fresh {
                         self.stored_format = format;
+                        self.stored_layouts = Layouts::of(format);
                     }
                     self.shard.set_checkpointed(progress.read_at_unix_ms);
                     self.event_queue.covered(progress.position());
@@ -173,7 +183,7 @@ impl Pass {
         form: Form,
         last: Option<&LastCheckpoint>,
     ) -> Result<(), StepFailed> {
-        let Form { format, fresh, rewrite } = form;
+        let Form { format, fresh, rewrite, moves } = form;
         let session = progress.session.ordinal;
         let full = self.checkpoints.keep == Keep::Full;
         if fresh {
@@ -197,10 +207,11 @@ impl Pass {
         let mut bytes = 0;
         let mut slice = TimeSlice::begin();
         if full {
-            for (guild, changes) in &mut changed.guilds {
+            let form = WrittenAs { format, moves };
+            for guild in changed.guilds() {
                 fail::fail_point!("checkpoint_write_guild");
                 slice.yield_if_over().await;
-                self.add_guild(session, *guild, changes, format, &mut step, &mut bytes).await?;
+                self.add_guild(session, guild, changed, form, &mut step, &mut bytes).await?;
             }
         }
         let (still, unknown) = self.pending(progress, progress.read, last, rewrite);
@@ -258,14 +269,13 @@ impl Pass {
         &mut self,
         session: u64,
         guild: u64,
-        changes: &mut GuildChanges,
-        format: u16,
+        changed: &mut Changed,
+        form: WrittenAs,
         step: &mut WriteStep,
         bytes: &mut usize,
     ) -> Result<(), StepFailed> {
-        let records = self.shard.cache().records(session, guild, changes);
+        let records = self.shard.cache().records(session, guild, changed, form)?;
         for (key, record) in records.members {
-            let record = encode_record(&record, format)?;
             *bytes += record.len();
             step.set.push((key, record));
             if *bytes >= CHUNK {
@@ -274,7 +284,6 @@ impl Pass {
         }
         step.remove.extend(records.gone);
         for (key, record) in records.together {
-            let record = encode_record(&record, format)?;
             *bytes += record.len();
             step.set.push((key, record));
         }
@@ -338,7 +347,7 @@ impl Pass {
             read_at_unix_ms: progress.read_at_unix_ms,
             expecting: self.shard.cache().guilds_to_expect(without_guilds),
             doubt: self.shard.cache().doubt_code(),
-            own_user: self.shard.cache().own_user(),
+            own_user: self.shard.cache().own_user_text(),
             presence: self.shard.presence(),
             epoch: self.shard.epoch(),
             exact,

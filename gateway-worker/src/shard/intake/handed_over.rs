@@ -7,6 +7,7 @@ use checkpoint::{Head, PendingEvent, Session};
 
 use super::{Intake, older};
 use crate::{
+    cache::Layouts,
     checkpoints::{
         LostSession,
         restore::{Beginning, FreshStart},
@@ -55,7 +56,8 @@ impl Intake {
             self.report_unread(&session, (read, read_at_unix_ms));
         }
         if let Some(format) = stored_in {
-            self.write(Some(Stored { session, pending: positions, format }));
+            let layouts = Layouts::of(format);
+            self.write(Some(Stored { session, pending: positions, format, layouts }));
         } else {
             self.shard.cache().note_everything(session);
             self.write(None);

@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fleet_model::{ProblemCode, ShardEvent};
+use guild_cache::{Losses, is_structural};
 use tokio::time::Instant;
-use twilight_model::gateway::event::EventType;
 
 use super::{DispatchOutcome, Intake, MOST_AHEAD, OUT_OF_ORDER};
 use crate::{
     payload::guild_of,
-    reading::{self, Odd, Part, SessionStart, Unreadable},
+    reading::{self, SessionStart, Unreadable},
 };
 
 /// Why a READY is refused.
@@ -19,11 +19,11 @@ const SAY_EVERY: Duration = Duration::from_mins(1);
 
 /// Counts and limits warnings about a shard's events.
 #[derive(Debug, Default)]
-pub(super) struct WarningCounts(BTreeMap<(&'static str, Part), (Instant, u64)>);
+pub(super) struct WarningCounts(BTreeMap<(&'static str, &'static str), (Instant, u64)>);
 
 impl WarningCounts {
     /// Adds to a count. Returns the unlogged total if a warning is due.
-    fn due(&mut self, what: &'static str, part: Part, count: usize) -> Option<u64> {
+    fn due(&mut self, what: &'static str, part: &'static str, count: usize) -> Option<u64> {
         let now = Instant::now();
         let Some((at, unsaid)) = self.0.get_mut(&(what, part)) else {
             self.0.insert((what, part), (now, 0));
@@ -41,7 +41,7 @@ impl Intake {
     /// Applies an event to the cache, if the cache uses it.
     pub(super) fn apply(&mut self, event: &ShardEvent) {
         let ShardEvent { name, position, guild, text, .. } = event;
-        if !self.is_for_cache(name) {
+        if !self.shard.cache().uses(name) {
             return;
         }
         let guild = *guild;
@@ -49,23 +49,13 @@ impl Intake {
             self.count_foreign(1);
             return;
         }
-        let shard = self.shard.clone();
-        if let Ok(reading) = reading::read(name, text, |update| shard.cache().object_of_update(name, update))
-        {
-            shard.cache().apply(&reading, position.sequence);
-            self.count_odd(name, guild, &reading.odd);
-        } else {
+        // An event that is not JSON has no data that can be read either.
+        let data = reading::data_of(text).unwrap_or_default();
+        let applied = self.shard.cache().apply(name, data, position.sequence);
+        if applied.is_unreadable {
             self.metrics.count_garbled();
-            self.count_unreadable(name, guild, Part::Event, 1);
-            if reading::is_structural(name) {
-                shard.cache().doubt_event(guild);
-            }
         }
-    }
-
-    /// Whether the cache uses events of this name.
-    pub(super) fn is_for_cache(&self, name: &str) -> bool {
-        EventType::try_from(name).is_ok_and(|kind| self.wanted.contains(&kind))
+        self.count_losses(name, guild, &applied.losses);
     }
 
     /// Notes that an event was left out: what it may have changed is in doubt. `name`: `None` when unreadable.
@@ -73,7 +63,7 @@ impl Intake {
         let guild = guild_of(name.unwrap_or_default(), text);
         if guild.is_some_and(|guild| self.is_foreign(guild)) {
             self.count_foreign(1);
-        } else if name.is_none_or(reading::is_structural) {
+        } else if name.is_none_or(is_structural) {
             self.shard.cache().doubt_event(guild);
         }
     }
@@ -89,17 +79,19 @@ impl Intake {
         }
         let key = self.shard.key();
         let own = (u64::from(key.number()), u64::from(key.total()));
-        let named = start.guilds.len();
-        start.guilds.retain(|guild| !self.is_foreign(*guild));
-        let foreign = named - start.guilds.len();
+        let guilds = &mut start.guilds.guilds;
+        let named = guilds.len();
+        guilds.retain(|guild| key.has_guild(*guild));
+        let foreign = named - guilds.len();
+        let is_without_guilds = guilds.is_empty();
         if foreign > 0 {
             self.count_foreign(foreign);
         }
-        if start.shard.is_some_and(|shard| shard != own) || foreign > 0 && start.guilds.is_empty() {
+        if start.shard.is_some_and(|shard| shard != own) || foreign > 0 && is_without_guilds {
             self.shard.set_cause(ProblemCode::WrongSession, WRONG_SESSION);
             return Err(DispatchOutcome::Hopeless(WRONG_SESSION));
         }
-        self.count_odd("READY", None, &start.odd);
+        start.unreadable().for_each(|part| self.count_unreadable("READY", None, part, 1));
         Ok(start)
     }
 
@@ -119,7 +111,7 @@ impl Intake {
 
     fn count_foreign(&mut self, count: usize) {
         (0..count).for_each(|_| self.metrics.count_foreign());
-        if let Some(count) = self.warnings.due("foreign", Part::Guild, count) {
+        if let Some(count) = self.warnings.due("foreign", "guild", count) {
             tracing::warn!(
                 shard.id = %self.shard.key(), count,
                 "guilds of other shards ignored; check the shard total"
@@ -127,19 +119,19 @@ impl Intake {
         }
     }
 
-    fn count_odd(&mut self, event: &str, guild: Option<u64>, odd: &Odd) {
-        for (part, count) in odd.parts() {
-            self.count_unreadable(event, guild, part, count);
+    fn count_losses(&mut self, event: &str, guild: Option<u64>, losses: &Losses) {
+        for (part, count) in losses.parts() {
+            self.count_unreadable(event, guild, part.as_str(), count);
         }
     }
 
     /// `event` is a known name; nothing else of the payload is logged.
-    fn count_unreadable(&mut self, event: &str, guild: Option<u64>, part: Part, count: usize) {
+    fn count_unreadable(&mut self, event: &str, guild: Option<u64>, part: &'static str, count: usize) {
         self.metrics.count_unreadable(part, count);
         if let Some(count) = self.warnings.due("unreadable", part, count) {
             tracing::warn!(
-                shard.id = %self.shard.key(), event, guild, part = part.as_str(), count,
-                "unreadable parts of an event left out or replaced by defaults"
+                shard.id = %self.shard.key(), event, guild, part, count,
+                "unreadable parts of an event left out"
             );
         }
     }

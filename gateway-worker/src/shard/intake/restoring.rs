@@ -116,14 +116,14 @@ impl Intake {
                 return if same_session { Err(why.to_string()) } else { Ok(restoring.held.into_events()) };
             }
         };
-        let Restored { guilds, pending, format } = restored;
+        let Restored { guilds, pending, format, layouts } = restored;
         let positions = pending.iter().map(|event| event.position).collect();
         self.queue_all_pending(pending, restoring.exact);
         if same_session {
             self.shard.cache().adopt(guilds);
         }
         self.report_unread(&restoring.session, restoring.read);
-        self.write(Some(Stored { session: ordinal, pending: positions, format }));
+        self.write(Some(Stored { session: ordinal, pending: positions, format, layouts }));
         self.check_suspects();
         Ok(restoring.held.into_events())
     }

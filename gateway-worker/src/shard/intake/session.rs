@@ -82,7 +82,7 @@ impl Intake {
         self.ordinal = next_ordinal(self.ordinal, self.event_queue.relayed_session(), unix_ms());
         let now = unix_ms();
         self.missing = 0..0;
-        self.shard.cache().begin_session(self.ordinal, Some(&start));
+        self.shard.cache().begin_session(self.ordinal, &start.guilds);
         let session = Session {
             id: start.session_id,
             resume_url: start.resume_url,

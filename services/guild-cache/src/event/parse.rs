@@ -25,8 +25,8 @@ pub(crate) fn parse<'a>(
     Ok(Some(Parsed { guild, event, losses }))
 }
 
-/// Whether the cache uses events of this name.
-pub(crate) fn is_used(name: &str, resources: Resources) -> bool {
+/// Whether a cache of these resources uses events of this name.
+pub fn is_used(name: &str, resources: Resources) -> bool {
     let any = |wanted: &[Resources]| wanted.iter().any(|resource| resources.has(*resource));
     let starts_with = |prefix: &str| name.starts_with(prefix);
     match name {
