@@ -27,6 +27,8 @@ use crate::{
     shards::RunningShard,
 };
 
+pub(crate) mod guilds;
+
 pub(crate) const SHARD: ShardKey = ShardKey::new(3, TOTAL);
 pub(crate) const EPOCH: Epoch = Epoch(7);
 pub(crate) const TOTAL: u32 = 4;

@@ -150,3 +150,6 @@ impl Restoring {
         Prepared { old_blocks: old_blocks.collect(), cache: blocks.finish(&head) }
     }
 }
+
+#[cfg(test)]
+mod tests;

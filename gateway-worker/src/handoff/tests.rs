@@ -11,12 +11,14 @@ use tokio_stream::wrappers::TcpListenerStream;
 
 use super::*;
 use crate::{
-    cache::records::tests::{event, guild, ready},
     checkpoints::{WrittenFormat, writer::LastCheckpoint},
     rpc::{WorkerServer, WorkerService},
     shard_state::Progress,
     shards::{RunningShard, RunningShards},
-    testing::{self, EPOCH, SHARD},
+    testing::{
+        self, EPOCH, SHARD,
+        guilds::{guild, ready, tell},
+    },
 };
 
 const SESSION: u64 = 7;
@@ -24,9 +26,9 @@ const SESSION: u64 = 7;
 /// A shard with a session of two guilds, read up to 3.
 fn source() -> Arc<RunningShard> {
     let shard = testing::shard_at(EPOCH, "all");
-    shard.cache().begin_session(SESSION, Some(&ready(&[5, 6])));
-    shard.cache().apply(&event("GUILD_CREATE", &guild(5)), 2);
-    shard.cache().apply(&event("GUILD_CREATE", &guild(6)), 3);
+    shard.cache().begin_session(SESSION, &ready(&[5, 6]));
+    tell(shard.cache(), "GUILD_CREATE", &guild(5), 2);
+    tell(shard.cache(), "GUILD_CREATE", &guild(6), 3);
     let session = Session {
         id: "s".to_owned(),
         resume_url: "ws://x".to_owned(),
@@ -110,8 +112,8 @@ async fn copy_includes_changes_made_meanwhile() {
     // It runs on: a guild is renamed, another one left.
     let mut renamed = guild(5);
     renamed["name"] = json!("renamed");
-    shard.cache().apply(&event("GUILD_UPDATE", &renamed), 4);
-    shard.cache().apply(&event("GUILD_DELETE", &json!({ "id": "6" })), 5);
+    tell(shard.cache(), "GUILD_UPDATE", &renamed, 4);
+    tell(shard.cache(), "GUILD_DELETE", &json!({ "id": "6" }), 5);
     shard.set_read(5, 11);
     shard.copy_slot().hand_over(&shard, &last(vec![pending(5), pending(4)]), 1);
 
@@ -143,7 +145,7 @@ async fn copy_of_another_session_is_dropped() {
     let shard = source();
     let mut target = Target::copying(&serve(&shard).await, EPOCH);
     target.is_copied().await;
-    shard.cache().begin_session(SESSION + 1, Some(&ready(&[5])));
+    shard.cache().begin_session(SESSION + 1, &ready(&[5]));
     shard.copy_slot().hand_over(&shard, &last(Vec::new()), 1);
     let arrival = target.arrivals.take(SHARD, Some(EPOCH)).unwrap();
     assert!(arrival.handoff_state().await.is_none());

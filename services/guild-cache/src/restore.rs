@@ -97,7 +97,7 @@ impl Restoring {
         let mut name = None;
         let is_right = block.check(&self.codec, |id, text| {
             let Ok(object) = object::read_all(text, ["id", "name"], &[]) else { return false };
-            name = object.found[1].and_then(object::string);
+            name = object.found[1].and_then(object::lossy_string);
             let is_of_guild =
                 key.kind == Kind::Extras || object.found[0].and_then(object::id) == Some(key.guild);
             id == key.guild && is_of_guild && object.lost == 0

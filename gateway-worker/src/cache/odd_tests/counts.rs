@@ -1,27 +1,25 @@
 //! Repeated events, and events of guilds that are not there: counts and promises.
 
+use guild_cache::Doubt;
 use serde_json::{Value, json};
 
 use super::{GUILD, figures, tell};
-use crate::{
-    cache::{
-        LATE_EVENTS,
-        records::tests::{begun, event, guild, member, user, voice},
-    },
-    reading::Doubt,
-};
+use crate::testing::guilds::{self, begun, guild, member, user, voice};
+
+/// Events of the shard after a guild was left, during which the guild's own events are ignored.
+const LATE_EVENTS: u64 = 10_000;
 
 #[test]
 fn repeated_events_count_once() {
     let cache = begun("all", &[GUILD]);
     let mut small = guild(GUILD);
     small["member_count"] = json!(3);
-    cache.apply(&event("GUILD_CREATE", &small), 2);
+    guilds::tell(&cache, "GUILD_CREATE", &small, 2);
     let mut sequence = 2;
     let mut then = |name: &str, d: Value, expected: (u32, u64, u32, u32)| {
         for _ in 0..2 {
             sequence += 1;
-            cache.apply(&event(name, &d), sequence);
+            guilds::tell(&cache, name, &d, sequence);
             assert_eq!(figures(&cache), expected, "{name} {d}");
         }
     };
@@ -41,7 +39,7 @@ fn repeated_events_count_once() {
     then("GUILD_CREATE", fewer, (1, 3, 0, 0));
     then("GUILD_DELETE", json!({"id": "5"}), (0, 0, 0, 0));
     then("CHANNEL_CREATE", json!({"id": "900", "type": 2, "guild_id": "5"}), (0, 0, 0, 0));
-    assert!(cache.contents.load().store.channel(twilight_model::id::Id::new(900)).is_none());
+    assert!(cache.channel(GUILD, 900).is_none());
 }
 
 #[test]
@@ -51,7 +49,7 @@ fn members_are_counted_by_id() {
         let cache = begun(resources, &[GUILD]);
         let mut small = guild(GUILD);
         small["member_count"] = json!(count);
-        cache.apply(&event("GUILD_CREATE", &small), 2);
+        guilds::tell(&cache, "GUILD_CREATE", &small, 2);
         let has_all = resources == "all" && count == 3;
         let mut sequence = 2;
         let mut expected = count;
@@ -71,7 +69,7 @@ fn members_are_counted_by_id() {
             d["guild_id"] = json!("5");
             for time in 1..=3 {
                 sequence += 1;
-                cache.apply(&event(name, &d), sequence);
+                guilds::tell(&cache, name, &d, sequence);
                 let row = format!("{resources} {count}: {name} {id}, time {time}");
                 assert_eq!(figures(&cache).1, expected as u64, "{row}");
             }

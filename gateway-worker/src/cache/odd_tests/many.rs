@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{ALL, GUILD, figures, sure, tell};
-use crate::cache::records::tests::{begun, guild, member};
+use super::{ALL, GUILD, figures, json_of, sure, tell};
+use crate::testing::guilds::{begun, guild, member};
 
 #[test]
 fn fields_that_are_odd_in_every_element_cost_only_themselves() {
@@ -67,17 +67,17 @@ fn fields_that_are_odd_in_every_element_cost_only_themselves() {
         assert_eq!(sure(&cache), ALL, "{row}");
         assert_eq!(cache.guild(GUILD).unwrap().name.as_deref(), Some("guild5"), "{row}");
         let last = count("members") as u64;
-        let member = cache.member_object(GUILD, last << 22).expect(&row);
+        let member = json_of(cache.find_member(GUILD, last << 22, &[]));
         assert_eq!(
             (&member["nick"], &member["user"]["username"]),
             (&json!(format!("nick{last}")), &json!(format!("user{last}"))),
             "{row}"
         );
         if given.contains(&"channels") {
-            assert_eq!(cache.channel_object(GUILD, 1_500).expect(&row)["name"], "channel500", "{row}");
+            assert_eq!(json_of(cache.find_channel(GUILD, 1_500, &[]))["name"], "channel500", "{row}");
         }
         if given.contains(&"roles") {
-            let roles = cache.role_objects(GUILD).expect(&row);
+            let roles = json_of(cache.find_roles(GUILD, &[]));
             assert_eq!(
                 (roles.as_array().unwrap().len(), &roles[249]["name"]),
                 (250, &json!("role250")),

@@ -169,10 +169,11 @@ async fn broken_record_is_named_in_the_error() {
         panic!("not resumed")
     };
     let what = ToRead { shard: SHARD, epoch: EPOCH, serial, records };
-    let error = checkpoints.load(what, &head).await.unwrap_err().to_string();
+    let cache = testing::shard_at(EPOCH, "all");
+    let error = checkpoints.load(what, &head, cache.cache()).await.unwrap_err().to_string();
     assert!(error.contains("r:6"), "{error}");
-    let fewer = checkpoints.load(ToRead { records: 3, ..what }, &head).await.unwrap_err();
-    assert!(matches!(fewer, LoadError::Record { .. } | LoadError::Incomplete { .. }), "{fewer}");
+    let fewer = checkpoints.load(ToRead { records: 3, ..what }, &head, cache.cache()).await.unwrap_err();
+    assert!(matches!(fewer, LoadError::Guilds(_) | LoadError::Incomplete { .. }), "{fewer}");
 }
 
 #[tokio::test]
@@ -197,7 +198,8 @@ async fn pending_events_come_in_order_up_to_the_watermark() {
         panic!("not resumed")
     };
     let what = ToRead { shard: SHARD, epoch: EPOCH, serial, records };
-    let loaded = checkpoints.load(what, &head).await.unwrap();
+    let cache = testing::shard_at(EPOCH, "all");
+    let loaded = checkpoints.load(what, &head, cache.cache()).await.unwrap();
     let found: Vec<Position> = loaded.pending.iter().map(|event| event.position).collect();
     let expected = [(8, 900), (9, 2), (9, 40)].map(|(session, sequence)| Position::new(session, sequence));
     assert_eq!(found, expected, "Discord sends 41 again");

@@ -323,10 +323,9 @@ async fn pending_events_survive_a_lost_session() {
 #[tokio::test]
 async fn pending_events_survive_an_unusable_copy() {
     let mut parts = parts(100, testing::memory());
-    let mut preparing = parts.shard.cache().prepare(cache::Restored::default()).unwrap();
-    while preparing.next_guild().unwrap() {}
+    let restoring = parts.shard.cache().restoring();
     let head = Head { session: Session { intents: 7, ..head().session }, exact: true, ..head() };
-    parts.handed_over = Some(HandoffState { head, guilds: preparing.finish(), pending: vec![pending(39)] });
+    parts.handed_over = Some(HandoffState { guilds: restoring.finish(&head), head, pending: vec![pending(39)] });
     let mut intake = Intake::begin(parts, || false).await.unwrap();
     intake.take(ready("new", 1));
     let positions =
@@ -370,10 +369,9 @@ async fn last_checkpoint_is_exact_only_without_repeats() {
 
         // A later owner's mark depends on the head.
         let mut next = parts(100, testing::memory());
-        let mut preparing = next.shard.cache().prepare(cache::Restored::default()).unwrap();
-        while preparing.next_guild().unwrap() {}
+        let restoring = next.shard.cache().restoring();
         next.handed_over =
-            Some(HandoffState { head: copied, guilds: preparing.finish(), pending: Vec::new() });
+            Some(HandoffState { guilds: restoring.finish(&copied), head: copied, pending: Vec::new() });
         let next = Intake::begin(next, || true).await.unwrap();
         assert_eq!(next.mark == Mark::Fresh, exact, "{found} {came:?}");
     }

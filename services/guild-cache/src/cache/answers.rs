@@ -3,7 +3,7 @@
 use super::{Figures, Guild, Kind, ShardCache};
 use crate::{
     doubt::{Doubt, ShardDoubt},
-    object::{self, field, push_field, string},
+    object::{self, field, lossy_string, push_field},
 };
 
 /// A guild in short.
@@ -166,7 +166,7 @@ impl ShardCache {
 
     /// A user's name.
     pub fn username(&self, user: u64) -> Option<String> {
-        string(field(&self.user(user)?, "username")?)
+        lossy_string(field(&self.user(user)?, "username")?)
     }
 
     /// The bot's own user.
@@ -255,9 +255,9 @@ pub fn read_elements(text: &str) -> Option<Vec<&str>> {
     object::elements(text)
 }
 
-/// The text of a JSON string; `None` for anything else, and for half a surrogate pair.
+/// The text of a JSON string, with U+FFFD in place of half a surrogate pair; `None` for anything else.
 pub fn read_string(raw: &str) -> Option<String> {
-    string(raw)
+    lossy_string(raw)
 }
 
 /// Some fields of an object.

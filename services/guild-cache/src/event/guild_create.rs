@@ -57,7 +57,7 @@ impl<'a> GuildText<'a> {
             push_field(target, key, value.text);
             match key {
                 "id" => guild.id = object::id(value.text).unwrap_or(0),
-                "name" => guild.name = object::string(value.text),
+                "name" => guild.name = object::lossy_string(value.text),
                 "member_count" => {
                     guild.member_count = object::number(value.text).filter(|count| *count <= MOST_MEMBERS);
                 }
