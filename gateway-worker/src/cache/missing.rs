@@ -1,6 +1,6 @@
 //! Single objects as Discord sent them, for bots that keep no cache, and why one is missing.
 
-use guild_cache::{Doubt, GuildInfo, Kind, Resources, only_fields, read_elements};
+use guild_cache::{Doubt, GuildInfo, Kind, Resources, only_fields, read_elements, read_fields};
 use twilight_model::gateway::Intents;
 
 use super::{Contents, ShardCache};
@@ -23,7 +23,13 @@ impl ShardCache {
         self.needs(Resources::GUILDS, "guilds", Intents::GUILDS)?;
         let contents = self.read();
         contents.known(guild)?;
-        contents.cache.guild_object(guild).map(|text| picked(text, fields)).ok_or_else(|| not_yet(guild))
+        let mut text = contents.cache.guild_object(guild).ok_or_else(|| not_yet(guild))?;
+        if read_fields(&text, ["unavailable"])[0].is_none()
+            && let Some(end) = text.rfind('}')
+        {
+            text.insert_str(end, ",\"unavailable\":false");
+        }
+        Ok(picked(text, fields))
     }
 
     /// A channel or thread of a guild.

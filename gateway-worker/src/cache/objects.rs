@@ -40,7 +40,7 @@ impl<T> CachedObject<T> {
         &self.json
     }
 
-    /// The object as twilight's type.
+    /// The object as twilight's type. Half a surrogate pair is read as U+FFFD.
     ///
     /// # Errors
     /// A field is not as the type needs it, or a field that it needs is missing. The error contains nothing of the object.
@@ -56,7 +56,8 @@ impl<T> CachedObject<T> {
     /// # Errors
     /// As for [`CachedObject::parse`].
     pub fn parse_as<U: DeserializeOwned>(&self) -> Result<U, CachedObjectError> {
-        serde_json::from_str(&self.json).map_err(|error| CachedObjectError((&error).into()))
+        let json = outside_text::without_lone_surrogates(&self.json);
+        serde_json::from_str(&json).map_err(|error| CachedObjectError((&error).into()))
     }
 }
 

@@ -218,36 +218,7 @@ pub(crate) fn string(raw: &str) -> Option<String> {
 
 /// The text of a JSON string, with U+FFFD in place of half a surrogate pair; `None` for anything else.
 pub(crate) fn lossy_string(raw: &str) -> Option<String> {
-    string(raw).or_else(|| string(&without_halves(raw)))
-}
-
-/// A JSON string in which halves of surrogate pairs are replaced.
-fn without_halves(raw: &str) -> String {
-    let unit = |at: usize| {
-        let digits = raw.get(at..at + 6)?.strip_prefix("\\u")?;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    let mut text = String::with_capacity(raw.len());
-    let mut rest = 0;
-    while let Some(at) = raw[rest..].find('\\').map(|found| rest + found) {
-        text.push_str(&raw[rest..at]);
-        let length = match (unit(at), unit(at + 6)) {
-            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
-            (Some(0xd800..=0xdfff), _) => {
-                text.push('\u{fffd}');
-                rest = at + 6;
-                continue;
-            }
-            (Some(_), _) => 6,
-            // An escape of one character, which is not the first of another.
-            (None, _) => 2,
-        };
-        rest = raw.len().min(at + length);
-        let Some(escape) = raw.get(at..rest) else { break };
-        text.push_str(escape);
-    }
-    text.push_str(raw.get(rest..).unwrap_or_default());
-    text
+    string(raw).or_else(|| string(&outside_text::without_lone_surrogates(raw)))
 }
 
 /// A Discord id, written as a string or as a number.

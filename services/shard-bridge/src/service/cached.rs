@@ -1,12 +1,14 @@
 //! Objects out of the caches: what is asked for, and the answer in the format that is wanted.
 
+use std::collections::BTreeMap;
+
 use altergolden_proto::{
     convert::CachedObject,
     v1::{self, ObjectFormat},
 };
 use fleet_model::ErrorClass;
 use prost_types::FieldMask;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
@@ -28,7 +30,7 @@ pub(super) async fn guild(
     let guild = if wanted.is_json {
         Guild::Json(json)
     } else {
-        Guild::Message(wanted.message(&parsed(&json)?, guild_id))
+        Guild::Message(wanted.message(&object(&json)?, guild_id))
     };
     Ok(Response::new(v1::GetGuildResponse { guild: Some(guild), shard_id, doubt }))
 }
@@ -49,7 +51,7 @@ pub(super) async fn channel(
     let channel = if wanted.is_json {
         Channel::Json(json)
     } else {
-        Channel::Message(wanted.message(&parsed(&json)?, guild_id))
+        Channel::Message(wanted.message(&object(&json)?, guild_id))
     };
     Ok(Response::new(v1::GetChannelResponse { channel: Some(channel), shard_id, doubt }))
 }
@@ -70,7 +72,7 @@ pub(super) async fn member(
     let member = if wanted.is_json {
         Member::Json(json)
     } else {
-        Member::Message(wanted.message(&parsed(&json)?, guild_id))
+        Member::Message(wanted.message(&object(&json)?, guild_id))
     };
     Ok(Response::new(v1::GetMemberResponse { member: Some(member), shard_id, doubt }))
 }
@@ -89,8 +91,9 @@ pub(super) async fn roles(
     if wanted.is_json {
         answer.json = Some(json);
     } else {
-        let roles: Vec<Map<String, Value>> = parsed(&json)?;
-        answer.roles = roles.iter().map(|role| wanted.message(role, guild_id)).collect();
+        let roles: Vec<&RawValue> = serde_json::from_str(&json).map_err(malformed)?;
+        let message = |role: &&RawValue| Ok(wanted.message(&object(role.get())?, guild_id));
+        answer.roles = roles.iter().map(message).collect::<Result<_, BridgeError>>()?;
     }
     Ok(Response::new(answer))
 }
@@ -159,11 +162,19 @@ impl<T: CachedObject> FieldSelection<T> {
     }
 }
 
-/// What a worker answered.
-fn parsed<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, BridgeError> {
-    serde_json::from_str(json).map_err(|error| {
-        BridgeError::new(ErrorClass::Internal, format!("malformed answer of the worker: {error}"))
+/// An object that a worker answered with, as Discord sent it. A field that serde_json cannot read, such as a number out of range, is left
+/// out.
+fn object(json: &str) -> Result<Map<String, Value>, BridgeError> {
+    serde_json::from_str(json).or_else(|_| {
+        let json = outside_text::without_lone_surrogates(json);
+        let fields: BTreeMap<String, &RawValue> = serde_json::from_str(&json).map_err(malformed)?;
+        let readable = |(name, raw): (String, &RawValue)| Some((name, serde_json::from_str(raw.get()).ok()?));
+        Ok(fields.into_iter().filter_map(readable).collect())
     })
+}
+
+fn malformed(error: serde_json::Error) -> BridgeError {
+    BridgeError::new(ErrorClass::Internal, format!("malformed answer of the worker: {error}"))
 }
 
 #[cfg(test)]
@@ -172,6 +183,13 @@ mod tests {
 
     fn mask(paths: &[&str]) -> FieldMask {
         FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }
+    }
+
+    #[test]
+    fn odd_field_costs_only_itself() {
+        let read = |json: &str| object(json).map(|object| Value::Object(object).to_string()).ok();
+        assert_eq!(read(r#"{"a":1,"b":[1e999],"c":"\ud83d"}"#).as_deref(), Some("{\"a\":1,\"c\":\"\u{fffd}\"}"));
+        assert_eq!(read("[]"), None);
     }
 
     #[test]
