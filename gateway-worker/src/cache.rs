@@ -20,13 +20,14 @@ mod old_records;
 pub(crate) mod records;
 mod resources;
 mod restoring;
+mod written;
 
 pub use guild_cache::GuildInfo;
 pub(crate) use missing::Missing;
 pub use objects::{CachedObject, CachedObjectError};
-pub(crate) use records::{GuildRecords, WrittenAs};
 pub use resources::CachedResources;
 pub(crate) use restoring::{Layouts, Prepared, RestoreError, Restoring};
+pub(crate) use written::{GuildRecords, WrittenAs};
 
 /// Compresses for all shards of the process.
 static CODEC: LazyLock<Arc<Codec>> = LazyLock::new(|| Arc::new(Codec::new()));

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use checkpoint::{Extras, FormatError, GuildCore, Members, Record, RecordKey, encode_record};
 use guild_cache::{Doubt, GuildFacts, Kind, Resources, ShardCache, read_elements, read_fields};
 
-use super::records::{GuildRecords, WrittenAs};
+use super::written::{GuildRecords, WrittenAs};
 
 /// Members that one record is to hold, about.
 const MEMBERS_PER_BLOCK: usize = 256;

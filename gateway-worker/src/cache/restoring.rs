@@ -23,9 +23,9 @@ pub(crate) enum RestoreError {
 /// In the keys of which formats records are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layouts {
-    /// Those of formats 1 and 2.
+    /// The keys of formats 1 and 2.
     pub(crate) lists: bool,
-    /// Those of the formats with blocks.
+    /// The keys of formats with blocks.
     pub(crate) blocks: bool,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Prepared {
 }
 
 impl Layouts {
-    /// Those of a format.
+    /// The keys of a format.
     pub(crate) fn of(format: u16) -> Self {
         let blocks = format >= checkpoint::FORMAT_OF_BLOCKS;
         Self { lists: !blocks, blocks }
@@ -58,7 +58,7 @@ impl Layouts {
         Self { lists: self.lists || other.lists, blocks: self.blocks || other.blocks }
     }
 
-    /// Whether there is another than that of `format`.
+    /// Whether some are not the keys of `format`.
     pub(crate) fn has_other_than(self, format: u16) -> bool {
         self.and(Self::of(format)) != Self::of(format)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use checkpoint::{FORMAT_MAX, FORMAT_MIN, Head, Record, encode_record};
+use checkpoint::{FORMAT_MAX, FORMAT_MIN, FORMAT_OF_BLOCKS, Head, Record, encode_record};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

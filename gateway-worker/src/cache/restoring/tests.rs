@@ -6,11 +6,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     cache::{
-        ShardCache,
-        records::{
-            GuildRecords,
-            tests::{Happens, as_event, contents, happens, head, is_sent, made},
-        },
+        GuildRecords, ShardCache,
+        records::tests::{Happens, as_event, contents, happens, head, is_sent, made},
     },
     testing::guilds::{SESSION, begun, ready, tell},
 };

@@ -174,7 +174,7 @@ impl ShardCache {
         self.own_user.as_deref()
     }
 
-    /// The ids of the objects of a kind in a guild, in order; of members, voice states and presences those of the users.
+    /// The ids of the objects of a kind in a guild, in order. Members, voice states and presences have the ids of their users.
     pub fn ids(&self, guild: u64, kind: Kind) -> Vec<u64> {
         let guild = self.guild_ref(guild).filter(|_| kind.is_list());
         guild.into_iter().flat_map(|guild| guild.list(kind).ids()).collect()
