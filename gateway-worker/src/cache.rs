@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub struct CacheSettings {
     pub resources: CachedResources,
     /// Messages kept per channel.
     pub messages_per_channel: usize,
+    /// Age at which messages are removed, within a minute; `None` keeps them.
+    pub message_lifetime: Option<Duration>,
     /// What the shard asks Discord for.
     pub intents: Intents,
 }
@@ -48,7 +51,7 @@ impl CacheSettings {
         Rules {
             resources: self.resources.0,
             messages_per_channel: self.messages_per_channel,
-            message_lifetime_ms: None,
+            message_lifetime_ms: self.message_lifetime.map(millis),
             ..Rules::default()
         }
     }
@@ -56,6 +59,10 @@ impl CacheSettings {
     fn empty(&self) -> guild_cache::ShardCache {
         guild_cache::ShardCache::new(self.rules(), Arc::clone(&CODEC))
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// One shard's cache.

@@ -81,6 +81,10 @@ pub struct WorkerArgs {
     #[arg(long, env = "CACHE_MESSAGES", value_name = "NUMBER", default_value_t = 100)]
     pub cache_messages: u16,
 
+    /// Age at which messages leave the cache; without it only their number is limited
+    #[arg(long, env = "CACHE_MESSAGE_LIFETIME", hide_short_help = true, value_name = "DURATION", value_parser = settings::duration)]
+    pub cache_message_lifetime: Option<Duration>,
+
     /// What is kept of each shard for the worker that takes it over: `full`, `session` (it resumes, with an empty cache) or
     /// `off` (it identifies)
     #[arg(long, env = "CHECKPOINT", value_name = "WHAT", default_value = "full")]
@@ -299,6 +303,7 @@ impl WorkerArgs {
             cache: CacheSettings {
                 resources: self.cache,
                 messages_per_channel: self.cache_messages.into(),
+                message_lifetime: self.cache_message_lifetime,
                 intents: self.intents.0,
             },
             keep: self.checkpoint,

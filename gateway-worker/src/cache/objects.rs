@@ -181,3 +181,6 @@ impl ShardCache {
         self.read().cache.message_ids(channel)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -171,6 +171,7 @@ mod tests {
         let cache = ShardCache::new(CacheSettings {
             resources: "none".parse().unwrap(),
             messages_per_channel: 0,
+            message_lifetime: None,
             intents: Intents::empty(),
         });
         let shard = ShardState::new(ShardKey::new(3, 4), Epoch(7), cache, Arc::new(Notify::new()));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use checkpoint::{FORMAT_MAX, FORMAT_MIN, FORMAT_OF_BLOCKS, Head, Record, encode_record};
+use checkpoint::{FORMAT_MAX, FORMAT_MIN, FORMAT_OF_BLOCKS, Head, Record, decode_record, encode_record};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -181,6 +181,41 @@ fn record_that_is_not_json_is_refused() {
         let error = restoring.next_guild().unwrap_err().to_string();
         assert!(error.contains("guild 5 "), "{error}");
     }
+}
+
+/// A guild in lists, as older workers read it: as a GUILD_CREATE of twilight's types.
+#[test]
+fn lists_are_read_by_older_workers() {
+    let cache = begun("all", &[5]);
+    tell(&cache, "GUILD_CREATE", &guild(5), 2);
+    let mut core = None;
+    let mut lists = BTreeMap::new();
+    let records = cache.all_records(SESSION, 5, 2).unwrap();
+    for (key, bytes) in records.members.into_iter().chain(records.together) {
+        match decode_record(key, &bytes).unwrap() {
+            Record::Core(found) => core = Some(found),
+            Record::Channels(list) => drop(lists.insert("channels", list)),
+            Record::Roles(list) => drop(lists.insert("roles", list)),
+            Record::Members(members) => drop(lists.insert("members", members.list)),
+            Record::Extras(extras) => {
+                lists.insert("emojis", extras.emojis);
+                lists.insert("stickers", extras.stickers);
+                lists.insert("stage_instances", extras.stage_instances);
+                lists.insert("guild_scheduled_events", extras.scheduled_events);
+            }
+            Record::Pending(_) => panic!("no record of a guild"),
+        }
+    }
+    let core = core.unwrap();
+    lists.insert("voice_states", core.voice_states);
+    let mut whole: Value = serde_json::from_slice(&core.object.unwrap()).unwrap();
+    for (name, list) in lists {
+        assert_eq!(whole.get(name), None);
+        whole[name] = serde_json::from_slice(&list).unwrap();
+    }
+    let whole: twilight_model::guild::Guild = serde_json::from_value(whole).unwrap();
+    assert_eq!((whole.channels.len(), whole.members.len(), whole.roles.len()), (2, 3, 1));
+    assert_eq!((core.stamp, core.members, core.channels, core.in_voice), (2, Some(600), 1, vec![2 << 22]));
 }
 
 #[derive(Clone, Debug)]
