@@ -34,7 +34,12 @@ pub(crate) const EPOCH: Epoch = Epoch(7);
 pub(crate) const TOTAL: u32 = 4;
 
 pub(crate) fn cache(resources: &str) -> CacheSettings {
-    CacheSettings { resources: resources.parse().unwrap(), messages_per_channel: 0, message_lifetime: None, intents: Intents::GUILDS }
+    CacheSettings {
+        resources: resources.parse().unwrap(),
+        messages_per_channel: 0,
+        message_lifetime: None,
+        intents: Intents::GUILDS,
+    }
 }
 
 pub(crate) fn shard_at(epoch: Epoch, resources: &str) -> Arc<ShardState> {

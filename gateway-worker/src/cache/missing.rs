@@ -92,7 +92,8 @@ impl ShardCache {
         if fields.is_empty() {
             return Ok(roles);
         }
-        let picked = read_elements(&roles).unwrap_or_default().into_iter().map(|role| only_fields(role, fields));
+        let picked =
+            read_elements(&roles).unwrap_or_default().into_iter().map(|role| only_fields(role, fields));
         Ok(format!("[{}]", picked.collect::<Vec<_>>().join(",")))
     }
 

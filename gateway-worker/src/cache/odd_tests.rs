@@ -189,9 +189,8 @@ fn almost_json_costs_only_the_odd_part() {
 #[test]
 fn odd_fields_of_updates_are_kept_as_they_came() {
     type Look<'a> = Box<dyn Fn(&ShardCache) -> Value + 'a>;
-    let object = |name: &'static str| {
-        move |cache: &ShardCache| json_of(cache.find_guild(GUILD, &[]))[name].clone()
-    };
+    let object =
+        |name: &'static str| move |cache: &ShardCache| json_of(cache.find_guild(GUILD, &[]))[name].clone();
     let channel = |cache: &ShardCache| json_of(cache.find_channel(GUILD, CHANNEL, &[]));
     let role = |cache: &ShardCache| json_of(cache.find_roles(GUILD, &[]))[0].clone();
     let first = |cache: &ShardCache| json_of(cache.find_member(GUILD, 1 << 22, &[]));

@@ -60,9 +60,8 @@ pub(super) fn write(
         return Ok(records);
     };
     let has = |kinds: &[Kind]| form.moves || changed.iter().any(|key| kinds.contains(&key.kind));
-    let mut push = |key, record| {
-        encode_record(&record, form.format).map(|bytes| records.together.push((key, bytes)))
-    };
+    let mut push =
+        |key, record| encode_record(&record, form.format).map(|bytes| records.together.push((key, bytes)));
     if has(&[Kind::Channels, Kind::Threads]) {
         let list = array(cache, guild, &[Kind::Channels, Kind::Threads]);
         push(RecordKey::Channels(guild), Record::Channels(list))?;
@@ -197,7 +196,8 @@ impl OldGuild {
             // They are counted and not named.
             doubt = doubt.and(Doubt::COUNTS);
         }
-        let object = core.object.as_deref().map_or(Ok(""), |object| str::from_utf8(object).map_err(|_| NotJson))?;
+        let object =
+            core.object.as_deref().map_or(Ok(""), |object| str::from_utf8(object).map_err(|_| NotJson))?;
         let mut text = match object.trim().strip_suffix('}').map(str::trim_end) {
             Some("{") | None if core.object.is_none() => format!("{{\"id\":\"{guild}\""),
             Some("{") | None => return Err(NotJson),

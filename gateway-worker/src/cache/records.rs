@@ -119,8 +119,7 @@ impl Contents {
         }
         if !form.is_blocks() {
             let blocks = self.old_blocks(guild);
-            let mut records =
-                old_records::write(&self.cache, guild, &keys, blocks, form)?;
+            let mut records = old_records::write(&self.cache, guild, &keys, blocks, form)?;
             if form.moves {
                 records.gone.extend(keys.into_iter().map(key));
             }

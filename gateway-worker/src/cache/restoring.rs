@@ -146,7 +146,8 @@ impl Restoring {
             doubt: ShardDoubt::of_code(head.doubt),
             own_user: own_user.map(str::to_owned),
         };
-        let old_blocks = old.iter().map(|(guild, old)| (*guild, old.blocks())).filter(|(_, blocks)| *blocks > 0);
+        let old_blocks =
+            old.iter().map(|(guild, old)| (*guild, old.blocks())).filter(|(_, blocks)| *blocks > 0);
         Prepared { old_blocks: old_blocks.collect(), cache: blocks.finish(&head) }
     }
 }

@@ -10,8 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointStoreError, ClaimAnswer, Cursor, FORMAT_MIN, Head, Page, PageRead, PendingEvent,
-    Record, RecordKey, StoredCheckpoint, decode_head, decode_record, format_of,
+    CheckpointStoreError, ClaimAnswer, Cursor, FORMAT_MIN, Head, Page, PageRead, PendingEvent, Record,
+    RecordKey, StoredCheckpoint, decode_head, decode_record, format_of,
 };
 use fleet_model::{Epoch, Position, ShardKey};
 use outside_text::printable_within;
@@ -297,12 +297,7 @@ impl Checkpoints {
         }
     }
 
-    async fn load_once(
-        &self,
-        what: ToRead,
-        head: &Head,
-        cache: &ShardCache,
-    ) -> Result<Loaded, LoadError> {
+    async fn load_once(&self, what: ToRead, head: &Head, cache: &ShardCache) -> Result<Loaded, LoadError> {
         let mut loaded = Loaded { guilds: cache.restoring(), pending: Vec::new(), format: FORMAT_MIN };
         self.each_record(what, |field, bytes| {
             let key: RecordKey = field.parse()?;

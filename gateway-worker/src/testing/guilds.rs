@@ -9,7 +9,12 @@ use crate::cache::{CacheSettings, ShardCache};
 pub(crate) const SESSION: u64 = 7;
 
 pub(crate) fn settings(resources: &str) -> CacheSettings {
-    CacheSettings { resources: resources.parse().unwrap(), messages_per_channel: 0, message_lifetime: None, intents: Intents::all() }
+    CacheSettings {
+        resources: resources.parse().unwrap(),
+        messages_per_channel: 0,
+        message_lifetime: None,
+        intents: Intents::all(),
+    }
 }
 
 /// Applies an event.

@@ -55,8 +55,8 @@ pub use cache::{
     read_elements, read_fields, read_string,
 };
 pub use codec::Codec;
-pub use event::is_used;
 pub use doubt::{Doubt, Losses, Part, ShardDoubt};
+pub use event::is_used;
 pub use key::{Changed, Kind, RecordKey};
 pub use record::{FORMAT, RecordError};
 pub use restore::{GuildFacts, Head, Restoring};

@@ -44,9 +44,15 @@ fn objects_are_read_as_twilights_types() {
     assert_eq!(cache.presence(GUILD, USER).unwrap().parse().unwrap().guild_id, Id::new(GUILD));
     assert_eq!(cache.message(501, 72).unwrap().parse().unwrap().id, Id::new(72));
     assert_eq!(cache.message_ids(501), [71, 72]);
-    assert_eq!((cache.guild_ids(), cache.channel_ids(GUILD), cache.thread_ids(GUILD)), (vec![5], vec![501], vec![502]));
+    assert_eq!(
+        (cache.guild_ids(), cache.channel_ids(GUILD), cache.thread_ids(GUILD)),
+        (vec![5], vec![501], vec![502])
+    );
     assert_eq!((cache.role_ids(GUILD), cache.member_ids(GUILD)), (vec![500], vec![1 << 22, USER, 3 << 22]));
-    assert_eq!((cache.connected_users(GUILD), cache.voice_channel(GUILD, USER)), (vec![(USER, 501)], Some(501)));
+    assert_eq!(
+        (cache.connected_users(GUILD), cache.voice_channel(GUILD, USER)),
+        (vec![(USER, 501)], Some(501))
+    );
     assert_eq!(cache.guilds_of_user(USER), [GUILD]);
     assert!(cache.channel(6, 501).is_none() && cache.member(GUILD, 9).is_none() && cache.user(9).is_none());
 }

@@ -13,15 +13,15 @@ use crate::{
 };
 
 /// Everything that a cache holds.
-pub(in crate::cache) fn contents(cache: &ShardCache) -> BTreeMap<String, String> {
+pub(in crate::cache) fn contents(cache: &ShardCache) -> BTreeMap<String, Value> {
     let mut all = BTreeMap::new();
     for id in cache.guild_ids() {
         let created = cache.read().cache.guild_create(id).unwrap_or_else(|| "{}".to_owned());
         let created: Value = serde_json::from_str(&created).unwrap();
-        all.insert(id.to_string(), format!("{:?} {created}", cache.guild(id)));
+        all.insert(id.to_string(), json!([format!("{:?}", cache.guild(id)), created]));
     }
-    all.insert("figures".to_owned(), format!("{:?}", cache.figures()));
-    all.insert("pending".to_owned(), format!("{:?}", cache.pending_guilds()));
+    all.insert("figures".to_owned(), json!(format!("{:?}", cache.figures())));
+    all.insert("pending".to_owned(), json!(cache.pending_guilds()));
     all
 }
 
@@ -213,7 +213,7 @@ fn lists_are_read_by_older_workers() {
         assert_eq!(whole.get(name), None);
         whole[name] = serde_json::from_slice(&list).unwrap();
     }
-    let whole: twilight_model::guild::Guild = serde_json::from_value(whole).unwrap();
+    let whole: twilight_model::guild::Guild = serde_json::from_str(&whole.to_string()).unwrap();
     assert_eq!((whole.channels.len(), whole.members.len(), whole.roles.len()), (2, 3, 1));
     assert_eq!((core.stamp, core.members, core.channels, core.in_voice), (2, Some(600), 1, vec![2 << 22]));
 }

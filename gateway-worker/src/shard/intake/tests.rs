@@ -11,7 +11,6 @@ use fleet_model::Epoch;
 use super::*;
 use crate::{
     bot::KnownPending,
-    cache,
     event::{Event, arrived},
     handler::{Context, EventHandler},
     testing::{self, EPOCH, SHARD, TOTAL},
@@ -325,7 +324,8 @@ async fn pending_events_survive_an_unusable_copy() {
     let mut parts = parts(100, testing::memory());
     let restoring = parts.shard.cache().restoring();
     let head = Head { session: Session { intents: 7, ..head().session }, exact: true, ..head() };
-    parts.handed_over = Some(HandoffState { guilds: restoring.finish(&head), head, pending: vec![pending(39)] });
+    parts.handed_over =
+        Some(HandoffState { guilds: restoring.finish(&head), head, pending: vec![pending(39)] });
     let mut intake = Intake::begin(parts, || false).await.unwrap();
     intake.take(ready("new", 1));
     let positions =

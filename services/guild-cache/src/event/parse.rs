@@ -31,8 +31,15 @@ pub fn is_used(name: &str, resources: Resources) -> bool {
     let starts_with = |prefix: &str| name.starts_with(prefix);
     match name {
         // What is counted.
-        "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE" | "CHANNEL_CREATE" | "CHANNEL_UPDATE"
-        | "CHANNEL_DELETE" | "VOICE_STATE_UPDATE" | "GUILD_MEMBER_ADD" | "GUILD_MEMBER_REMOVE" => true,
+        "GUILD_CREATE"
+        | "GUILD_UPDATE"
+        | "GUILD_DELETE"
+        | "CHANNEL_CREATE"
+        | "CHANNEL_UPDATE"
+        | "CHANNEL_DELETE"
+        | "VOICE_STATE_UPDATE"
+        | "GUILD_MEMBER_ADD"
+        | "GUILD_MEMBER_REMOVE" => true,
         "GUILD_ROLE_CREATE" | "GUILD_ROLE_UPDATE" | "GUILD_ROLE_DELETE" => any(&[Resources::ROLES]),
         "GUILD_MEMBER_UPDATE" => any(&[Resources::MEMBERS]),
         "GUILD_MEMBERS_CHUNK" => any(&[Resources::MEMBERS, Resources::PRESENCES]),
@@ -111,9 +118,7 @@ fn read<'a>(name: &str, data: &'a str, losses: &mut Losses) -> Read<'a> {
         "GUILD_EMOJIS_UPDATE" => extra_list("emojis", data),
         "GUILD_STICKERS_UPDATE" => extra_list("stickers", data),
         "GUILD_SOUNDBOARD_SOUNDS_UPDATE" => extra_list("soundboard_sounds", data),
-        _ if name.starts_with("STAGE_INSTANCE_") => {
-            extra("stage_instances", name, data, losses)
-        }
+        _ if name.starts_with("STAGE_INSTANCE_") => extra("stage_instances", name, data, losses),
         "GUILD_SCHEDULED_EVENT_USER_ADD" | "GUILD_SCHEDULED_EVENT_USER_REMOVE" => {
             let [guild, event] = all(data, ["guild_id", "guild_scheduled_event_id"])?;
             done(required(guild)?, Event::Follows { event: required(event)?, adds: name.ends_with("_ADD") })
@@ -121,12 +126,8 @@ fn read<'a>(name: &str, data: &'a str, losses: &mut Losses) -> Read<'a> {
         _ if name.starts_with("GUILD_SCHEDULED_EVENT_") => {
             extra("guild_scheduled_events", name, data, losses)
         }
-        _ if name.starts_with("GUILD_SOUNDBOARD_SOUND_") => {
-            extra("soundboard_sounds", name, data, losses)
-        }
-        _ if name.starts_with("MESSAGE_REACTION_") => {
-            reaction(name, data)
-        }
+        _ if name.starts_with("GUILD_SOUNDBOARD_SOUND_") => extra("soundboard_sounds", name, data, losses),
+        _ if name.starts_with("MESSAGE_REACTION_") => reaction(name, data),
         _ if name.starts_with("MESSAGE_") => message(name, data, losses),
         "USER_UPDATE" => {
             let [user] = all(data, ["id"])?;

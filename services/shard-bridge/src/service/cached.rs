@@ -188,7 +188,10 @@ mod tests {
     #[test]
     fn odd_field_costs_only_itself() {
         let read = |json: &str| object(json).map(|object| Value::Object(object).to_string()).ok();
-        assert_eq!(read(r#"{"a":1,"b":[1e999],"c":"\ud83d"}"#).as_deref(), Some("{\"a\":1,\"c\":\"\u{fffd}\"}"));
+        assert_eq!(
+            read(r#"{"a":1,"b":[1e999],"c":"\ud83d"}"#).as_deref(),
+            Some("{\"a\":1,\"c\":\"\u{fffd}\"}")
+        );
         assert_eq!(read("[]"), None);
     }
 

@@ -222,11 +222,12 @@ async fn taken_over(store: Arc<dyn CheckpointStore>, keep: Keep, needs: &Needs) 
 
 #[tokio::test]
 async fn pass_cut_at_any_step_can_be_continued() {
-    for late in [false, true] {
+    for (late, format) in [(false, 1), (true, 1), (false, 3), (true, 3)] {
         let mut cuts = 0;
         for cut in 0.. {
             let store = Faulty::new(late);
             let mut bench = Bench::new(store.clone(), Keep::Full).await;
+            bench.pass.checkpoints.format.assign(format);
             bench.take("GUILD_CREATE", &guild(5));
             assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
             let before = bench.sequence;
@@ -421,7 +422,9 @@ async fn names(store: &dyn CheckpointStore, serial: u64) -> BTreeSet<char> {
         let PageRead::Page(page) = store.read(SHARD, EPOCH, serial, from).await.unwrap() else {
             panic!("no page")
         };
-        names.extend(page.records.iter().filter_map(|(name, _)| name.chars().next()).filter(|name| *name != 'p'));
+        names.extend(
+            page.records.iter().filter_map(|(name, _)| name.chars().next()).filter(|name| *name != 'p'),
+        );
         cursor = page.next;
     }
     names
@@ -443,7 +446,7 @@ async fn guilds_move_between_the_keys_of_formats_in_place() {
             bench.pass.write(None).await;
             store.fail_after(usize::MAX);
             if bench.pass.stored.is_some() {
-                let (head, loaded) = taken_over(copy_of(&store, bench.pass.serial).await, Keep::Full, &needs()).await.unwrap();
+                let (head, loaded) = taken_over(copy_of(&store).await, Keep::Full, &needs()).await.unwrap();
                 let other = testing::shard_at(Epoch(EPOCH.0 + 1), "all");
                 restore(&other, loaded.guilds, &head);
                 assert_eq!(other.cache().guild_ids().len(), 2, "{to} after {cut} steps");
@@ -462,13 +465,13 @@ async fn guilds_move_between_the_keys_of_formats_in_place() {
 }
 
 /// A store that holds the same, to be claimed by another owner.
-async fn copy_of(store: &Faulty, serial: u64) -> Arc<dyn CheckpointStore> {
+async fn copy_of(store: &Faulty) -> Arc<dyn CheckpointStore> {
     let Ok(ClaimAnswer::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
     let mut step = WriteStep { fresh: true, ..WriteStep::default() };
     step.head = stored.head.map(|head| HeadWrite { bytes: head.bytes, total: TOTAL });
     let mut cursor = (stored.records > 0).then_some(Cursor::START);
     while let Some(from) = cursor {
-        let PageRead::Page(page) = store.read(SHARD, EPOCH, serial, from).await.unwrap() else {
+        let PageRead::Page(page) = store.read(SHARD, EPOCH, stored.serial, from).await.unwrap() else {
             panic!("no page")
         };
         step.set.extend(page.records.into_iter().map(|(name, bytes)| (name.parse().unwrap(), bytes)));
