@@ -13,6 +13,8 @@ use bytes::Bytes;
 use guild_cache::{Applied, Codec, Doubt, Resources, Rules, SessionGuilds, ShardDoubt};
 use twilight_model::gateway::Intents;
 
+use crate::threads::TimeSlice;
+
 mod missing;
 mod objects;
 #[cfg(test)]
@@ -124,7 +126,16 @@ impl ShardCache {
     }
 
     /// Compresses what has changed. To be called about once a second.
-    pub(crate) fn seal(&self, now_unix_ms: u64) {
+    pub(crate) async fn seal(&self, now_unix_ms: u64) {
+        let mut slice = TimeSlice::begin();
+        let open = self.read().cache.open_guilds();
+        for _ in 0..open {
+            // One at a time: others need the cache too.
+            if !self.write().cache.seal_next() {
+                break;
+            }
+            slice.yield_if_over().await;
+        }
         self.write().cache.seal(now_unix_ms);
     }
 

@@ -367,7 +367,7 @@ fn removed_guilds_leave_no_memory() {
             guilds::tell(&cache, "GUILD_DELETE", &json!({ "id": id.to_string() }), sequence);
         }
     }
-    cache.seal(0);
+    cache.write().cache.seal(0);
     let memory = cache.read().cache.memory();
     assert!(memory < 64 * 1024, "{memory}");
     assert_eq!((figures(&cache), cache.guild_ids().len()), ((0, 0, 0, 0), 0));

@@ -4,7 +4,10 @@
 //! A record is written again when one of its objects has changed; all of a guild's members when one has, as it is no longer known which
 //! of them left. Soundboard sounds and fields of lists that these formats do not know are not in them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 use bytes::Bytes;
 use checkpoint::{Extras, FormatError, GuildCore, Members, Record, RecordKey, encode_record};
@@ -81,7 +84,7 @@ pub(super) fn write(
         channels: known.channels,
         in_voice: cache.connected(guild).iter().map(|(user, _)| *user).collect(),
         unavailable: known.is_unavailable,
-        object: cache.guild_fields(guild).map(Bytes::from),
+        object: cache.guild_fields(guild).map(|fields| Bytes::from(readable(&fields).into_owned())),
         voice_states: if keeps(Resources::VOICE_STATES) {
             array(cache, guild, &[Kind::Voice])
         } else {
@@ -121,11 +124,17 @@ fn array(cache: &ShardCache, guild: u64, kinds: &[Kind]) -> Bytes {
 /// Adds an element to an array that is not closed.
 fn add(list: &mut String, text: &str) {
     list.push(if list.is_empty() { '[' } else { ',' });
-    list.push_str(text);
+    list.push_str(&readable(text));
+}
+
+/// An object as older workers can read it: they refuse half a surrogate pair.
+fn readable(text: &str) -> Cow<'_, str> {
+    outside_text::without_lone_surrogates(text)
 }
 
 fn extras(cache: &ShardCache, guild: u64) -> Extras {
     let text = cache.extras(guild).unwrap_or_default();
+    let text = readable(&text);
     let names = ["emojis", "stickers", "stage_instances", "guild_scheduled_events"];
     let lists = read_fields(&text, names).map(|list| Bytes::copy_from_slice(list.unwrap_or("[]").as_bytes()));
     let [emojis, stickers, stage_instances, scheduled_events] = lists;

@@ -189,15 +189,23 @@ impl ShardCache {
         self.users.shrink();
     }
 
+    /// Number of guilds that have changed since they were compressed.
+    pub fn open_guilds(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Compresses what has changed of one guild, so that a caller can let others use the cache before the next. False when there is none.
+    pub fn seal_next(&mut self) -> bool {
+        let Some(slot) = self.open.pop() else {
+            self.open_bytes = 0;
+            return false;
+        };
+        self.edit(slot, &mut Losses::default(), |edit| edit.seal());
+        true
+    }
+
     fn seal_guilds(&mut self) {
-        for slot in std::mem::take(&mut self.open) {
-            if self.slots[slot as usize].is_some() {
-                self.edit(slot, &mut Losses::default(), |edit| {
-                    edit.seal();
-                });
-            }
-        }
-        self.open_bytes = 0;
+        while self.seal_next() {}
     }
 
     /// Changes a guild, and the figures with it.

@@ -85,7 +85,7 @@ impl Pass {
                 () = tokio::time::sleep(wait) => {}
             }
             let began = Instant::now();
-            self.shard.cache().seal(unix_ms());
+            self.shard.cache().seal(unix_ms()).await;
             // A pass is not broken off when the end comes meanwhile: the last one goes on from it.
             if matches!(self.write(None).await, PassEnd::Outranked) {
                 return;
