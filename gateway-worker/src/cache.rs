@@ -20,7 +20,7 @@ mod objects;
 #[cfg(test)]
 mod odd_tests;
 mod old_records;
-pub(crate) mod records;
+mod records;
 mod resources;
 mod restoring;
 mod written;

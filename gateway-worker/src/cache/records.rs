@@ -152,4 +152,4 @@ fn key(key: guild_cache::RecordKey) -> RecordKey {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
