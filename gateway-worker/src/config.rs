@@ -357,7 +357,7 @@ mod tests {
             ("--drain-timeout", "25", "unit"),
             ("--shards-per-cluster", "0", "1.."),
             ("--checkpoint", "some", "off, session or full"),
-            ("--checkpoint-format-max", "3", "1..=2"),
+            ("--checkpoint-format-max", "4", "1..=3"),
             ("--handlers-at-once", "0", "1.."),
             ("--rest-global-per-second", "0", "1..=100000"),
             ("--rest-invalid-limit", "10001", "1..=10000"),

@@ -258,14 +258,14 @@ fn small_records_get_small_in_format_2() {
 #[test]
 fn another_format_is_named() {
     let mut sealed = encode_record(&channels(9), 1).unwrap().to_vec();
-    sealed[2] = 3;
+    sealed[2] = 4;
     let error = decode_record(RecordKey::Channels(1), &sealed).unwrap_err();
-    assert_eq!(error, FormatError::Newer { format: 3 });
+    assert_eq!(error, FormatError::Newer { format: 4 });
     assert_eq!(
         error.to_string(),
-        "the record has format 3, this version reads 1 to 2: a newer version wrote it"
+        "the record has format 4, this version reads 1 to 3: a newer version wrote it"
     );
-    assert_eq!(format_of(&sealed), Some(3));
+    assert_eq!(format_of(&sealed), Some(4));
     assert_eq!(format_of(b"{\"id\":1}"), None);
     // Bytes of a newer format after its number do not matter.
     assert_eq!(decode_head(&[0xa1, 0xc9, 0, 1]), Err(FormatError::Newer { format: 256 }));
