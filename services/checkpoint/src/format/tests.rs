@@ -270,7 +270,7 @@ fn another_format_is_named() {
     // Bytes of a newer format after its number do not matter.
     assert_eq!(decode_head(&[0xa1, 0xc9, 0, 1]), Err(FormatError::Newer { format: 256 }));
     assert_eq!(decode_head(&[0xa1, 0xc9, 0, 0]), Err(FormatError::Older { format: 0 }));
-    assert_eq!(encode_record(&channels(9), 3), Err(FormatError::Newer { format: 3 }));
+    assert_eq!(encode_record(&channels(9), 4), Err(FormatError::Newer { format: 4 }));
     assert_eq!(encode_record(&channels(9), 0), Err(FormatError::Older { format: 0 }));
 }
 
