@@ -204,7 +204,7 @@ impl Naive {
         let mut listed_members = 0;
         for (list, _) in LISTS {
             let Some(Value::Array(elements)) = core.get(list).cloned() else {
-                let is_needed = matches!(list, "channels" | "roles");
+                let is_needed = list == "channels";
                 let is_odd = core.get(list).is_some_and(|value| !value.is_null());
                 if is_needed || is_odd {
                     guild.doubt |= doubt_of(list);
