@@ -235,7 +235,7 @@ impl OldGuild {
             ("voice_states", voice_states),
             ("members", members.join(",")),
         ] {
-            text.push_str(&format!(",\"{name}\":[{inside}]"));
+            text.extend([",\"", name, "\":[", &inside, "]"]);
         }
         text.push('}');
         let facts = GuildFacts {

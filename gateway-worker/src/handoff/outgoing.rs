@@ -127,7 +127,9 @@ fn last_part(
     };
     let Some(changed) = shard.cache().end_copy(session, format)? else { return Ok(None) };
     let mut records = Encoded::default();
-    changed.into_iter().for_each(|guild| records.add(guild));
+    for guild in changed {
+        records.add(guild);
+    }
     for event in &last.pending {
         let record = encode_record(&Record::Pending(event.clone()), format)?;
         records.push(RecordKey::Pending(event.position), record);

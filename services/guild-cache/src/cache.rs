@@ -200,7 +200,9 @@ impl ShardCache {
             self.open_bytes = 0;
             return false;
         };
-        self.edit(slot, &mut Losses::default(), |edit| edit.seal());
+        self.edit(slot, &mut Losses::default(), |edit| {
+            edit.seal();
+        });
         true
     }
 
