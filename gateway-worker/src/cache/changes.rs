@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guild_that_came_is_written_whole_and_then_only_what_changed() {
+    fn new_guild_is_written_whole_and_later_only_its_changes() {
         let mut changes = Changes::default();
         changes.note(came(1, 1_000), 5);
         let all = changes.take().guilds.remove(&1).unwrap();
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guild_that_is_gone_is_removed_and_stays_gone() {
+    fn removed_guild_stays_removed() {
         let mut changes = Changes::default();
         changes.note(came(1, 10), 5);
         changes.note(Touched { guild: 1, what: What::Gone }, 8);
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_while_the_shard_is_copied_is_known_though_it_was_written() {
+    fn changes_during_a_copy_are_reported_even_when_written() {
         let mut changes = Changes::default();
         changes.note(came(1, 10), 5);
         assert_eq!(changes.end_copy(), None);
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_written_is_not_forgotten() {
+    fn failed_writes_are_repeated() {
         let mut changes = Changes::default();
         changes.note(came(1, 10), 5);
         let first = changes.take();

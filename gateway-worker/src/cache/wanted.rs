@@ -72,7 +72,7 @@ mod tests {
     use crate::cache::CachedResources;
 
     #[test]
-    fn only_what_is_kept_is_parsed() {
+    fn only_cached_parts_are_parsed() {
         let of = |text: &str| wanted_events(text.parse::<CachedResources>().unwrap().0);
         assert!(!of("guilds").contains(&EventType::MessageCreate));
         assert!(of("messages").contains(&EventType::MessageCreate));

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_handed_a_shard_over_speaks_for_it_until_the_next_is_ready() {
+    fn previous_owner_answers_for_a_shard_until_the_next_is_ready() {
         let handed_over = || {
             let mut report = report("a", 0, 5, 10);
             report.report.status = ShardStatus::Moving;
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_found_or_there_is_a_reason() {
+    fn user_is_found_or_the_answer_gives_a_reason() {
         let answers =
             BTreeMap::from([(id("a"), users(&[], None)), (id("b"), users(&[3, 1], Some("partial")))]);
         let first = user(7, 0, false, &answers, Some("worker c cannot be reached"));

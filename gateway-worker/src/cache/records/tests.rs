@@ -216,7 +216,7 @@ impl Store {
 }
 
 #[test]
-fn a_guild_with_everything_comes_back_as_it_was() {
+fn full_guild_is_restored_unchanged() {
     for resources in ["all", "guilds,channels,roles,voice_states,own_user", "channels", "none"] {
         let cache = begun(resources, &[5]);
         cache.apply(&event("GUILD_CREATE", &guild(5)), 2);
@@ -230,7 +230,7 @@ fn a_guild_with_everything_comes_back_as_it_was() {
 }
 
 #[test]
-fn guilds_that_never_came_are_still_to_come() {
+fn guilds_that_have_not_arrived_stay_expected() {
     let cache = begun("all", &[5, 6, 7]);
     cache.apply(&event("GUILD_CREATE", &guild(5)), 2);
     cache.apply(&event("GUILD_DELETE", &json!({ "id": "6", "unavailable": true })), 3);
@@ -242,7 +242,7 @@ fn guilds_that_never_came_are_still_to_come() {
 }
 
 #[test]
-fn the_bots_own_user_comes_back() {
+fn own_user_is_restored() {
     let cache = begun("all", &[]);
     let user = cache.own_user().unwrap();
     let back = ShardCache::new(settings("all"));
@@ -251,7 +251,7 @@ fn the_bots_own_user_comes_back() {
 }
 
 #[test]
-fn a_record_that_is_no_json_is_refused_and_nothing_changes() {
+fn record_that_is_not_json_is_refused_and_changes_nothing() {
     let cache = begun("all", &[5]);
     cache.apply(&event("GUILD_CREATE", &guild(5)), 2);
     let mut store = Store::default();
@@ -390,7 +390,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
-    fn cut_anywhere_restored_and_told_the_rest_it_is_the_same(happens in happens()) {
+    fn restore_from_any_cut_and_a_replay_of_the_rest_give_the_same_cache(happens in happens()) {
         let cache = begun("all", &[5, 6, 7]);
         let mut store = Store { read: 1, expecting: vec![5, 6, 7], ..Store::default() };
         let mut told = Vec::new();

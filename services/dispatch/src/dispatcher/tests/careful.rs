@@ -104,7 +104,7 @@ impl Watched {
 }
 
 #[tokio::test]
-async fn suspects_are_asked_for_handled_alone_and_told_of_then_all_else_starts_at_once() {
+async fn suspects_are_requested_handled_alone_and_reported_before_others_start() {
     let mut watched = Watched::new();
     watched.push(4, false, CarefulStep::Wait);
     watched.push(5, false, CarefulStep::Wait);
@@ -135,7 +135,7 @@ async fn a_suspect_that_is_not_begun_when_the_dispatcher_closes_was_not_started(
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_never_ends_holds_the_others_up_for_a_minute() {
+async fn endless_suspect_delays_the_others_by_a_minute() {
     let mut watched = Watched::new();
     watched.push(1, true, CarefulStep::Wait);
     watched.push(2, true, CarefulStep::Nothing);

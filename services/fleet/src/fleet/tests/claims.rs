@@ -34,7 +34,7 @@ fn epochs_above_every_clock_are_refused() {
 }
 
 #[test]
-fn stored_epoch_is_believed_above_the_clock() {
+fn stored_epoch_above_the_clock_is_used() {
     let mut records = recovered();
     let future = at(0).unix_ms + 100 * DAY_MS;
     records.owners.iter_mut().for_each(|owner| owner.epoch = Epoch(future));
