@@ -52,7 +52,7 @@ pub fn discord_token() -> Result<Option<Secret>, SettingsError> {
 /// Returns the bot's token, which logs and errors hide from now on.
 ///
 /// # Errors
-/// There is none.
+/// The token is not set.
 pub fn required_token(token: Option<Secret>) -> Result<Secret, SettingsError> {
     let token = token.ok_or_else(|| {
         SettingsError::new(
