@@ -160,6 +160,7 @@ mod tests {
     fn a_missing_shard_is_named() {
         let answer = stats(3, [report("a", 0, 1, 10), report("a", 2, 1, 10)]);
         assert_eq!(answer.missing_shards, [ShardKey::new(1, 3)]);
+        assert_eq!(answer.missing_shards[0].total(), 3);
         assert!(!answer.complete);
         assert_eq!(answer.shard_count, 3);
     }

@@ -318,7 +318,9 @@ fn undelivered(worker: &WorkerId, status: &Status) -> BridgeError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(status);
     while let Some(error) = cause {
         if error.is::<tonic::ConnectError>() {
-            return BridgeError::unavailable(format!("worker {worker} cannot be reached: it did not arrive"));
+            return BridgeError::unavailable(format!(
+                "worker {worker} cannot be reached: the message did not arrive"
+            ));
         }
         cause = error.source();
     }

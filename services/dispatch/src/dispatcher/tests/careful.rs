@@ -1,11 +1,11 @@
-//! Suspects: asked for before they begin, seen of when they have ended.
+//! Suspects: permission is asked for before each begins, and its end is reported.
 
 use tokio::sync::Notify;
 
 use super::*;
 use Word::{Asked, Began as Begins, Ended as Ends, LetGo};
 
-/// Admits as seen, and tells of what it was asked and seen itself.
+/// Admits as it is told, and records what it was asked and told.
 struct Watchful {
     seen: mpsc::UnboundedSender<Word>,
     gate: Semaphore,

@@ -149,7 +149,7 @@ async fn silent_workers_are_named_and_cost_at_most_the_deadline() {
     for (shard, class, says) in [
         (0, ErrorClass::Unavailable, "worker w0 is of a version that takes no messages"),
         (1, ErrorClass::TooLate, "worker w1 did not answer by the deadline: the message may have arrived"),
-        (2, ErrorClass::Unavailable, "worker w2 cannot be reached: it did not arrive"),
+        (2, ErrorClass::Unavailable, "worker w2 cannot be reached: the message did not arrive"),
         (3, ErrorClass::Unavailable, "no worker runs shard 3"),
         (4, ErrorClass::NotFound, "there is no shard 4: the bot has 4, from 0"),
     ] {
