@@ -76,7 +76,7 @@ fn failure_says_whether_the_message_may_have_arrived() {
     let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
     let no_connection = Status::from_error(Box::new(tonic::ConnectError(Box::new(refused))));
     for (status, class, says) in [
-        (no_connection, ErrorClass::Unavailable, "it did not arrive"),
+        (no_connection, ErrorClass::Unavailable, "the message did not arrive"),
         (Status::unimplemented(""), ErrorClass::Unavailable, "takes no messages"),
         (Status::cancelled("Timeout expired"), ErrorClass::TooLate, "may have arrived"),
         (Status::cancelled("connection closed"), ErrorClass::Unavailable, "may have arrived"),
