@@ -118,15 +118,9 @@ impl CoordinatorArgs {
     /// Checks the settings against each other.
     ///
     /// # Errors
-    /// The first that does not fit, in one line.
+    /// The first invalid flag, in one line.
     pub fn into_config(self, token: Option<Secret>) -> Result<CoordinatorConfig, SettingsError> {
-        let token = token.ok_or_else(|| {
-            SettingsError::new(
-                "DISCORD_TOKEN",
-                "is not set; set it or DISCORD_TOKEN_FILE (`altergolden dev` needs none)",
-            )
-        })?;
-        outside_text::hide_secret(token.expose());
+        let token = settings::required_token(token)?;
         let stand_in = self.discord.discord_api_url.as_ref().is_some_and(ApiOrigin::is_loopback);
         if self.identify_interval < DISCORD_IDENTIFY_INTERVAL && !stand_in {
             return Err(SettingsError::new(

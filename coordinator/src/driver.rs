@@ -154,16 +154,16 @@ struct ActingTerm {
     number: Term,
     /// Whether the term is confirmed: see [`term_status`].
     may_act: bool,
-    /// Another coordinator acted before; its permits are counted.
+    /// Another coordinator acted before, so its permits count too.
     had_predecessor: bool,
     gateway_url: String,
 }
 
 /// What the driver knows of the store.
 struct KnownStore {
-    /// The known store; another one has lost the owners.
+    /// Identity of the store that holds the owners. A store with another identity has lost them.
     identity: FleetStoreIdentity,
-    /// Its identity has been asked for, and it has not answered.
+    /// The store was asked for its identity and has not answered yet.
     asked: bool,
     invalid: InvalidRecords,
 }

@@ -276,13 +276,7 @@ impl WorkerArgs {
     /// # Errors
     /// The first invalid flag, in one line.
     pub fn into_config(self, token: Option<Secret>) -> Result<WorkerConfig, SettingsError> {
-        let token = token.ok_or_else(|| {
-            SettingsError::new(
-                "DISCORD_TOKEN",
-                "is not set; set it or DISCORD_TOKEN_FILE (`altergolden dev` needs none)",
-            )
-        })?;
-        outside_text::hide_secret(token.expose());
+        let token = settings::required_token(token)?;
         let worker = match self.worker_name {
             Some(name) => name,
             None => settings::default_worker_name()

@@ -39,7 +39,7 @@ pub(crate) const LONGEST_TTL: Duration = Duration::from_hours(1);
 /// The longest time between two reports; a coordinator asks for at most a second.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A connection to the coordinator. Clones are the same.
+/// A connection to the coordinator. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct CoordinatorConnection(Channel);
 
@@ -143,8 +143,10 @@ impl CoordinatorConnection {
         let messages = ReceiverStream::new(messages).map(v1::WorkerReport::from);
         match timeout(patience, self.client().heartbeat(messages)).await {
             Ok(Ok(response)) => Ok((reports, Directives(response.into_inner()))),
-            Ok(Err(status)) => Err(format!("no heartbeat stream: {}", for_people(status.message()))),
-            Err(_) => Err("no heartbeat stream: the coordinator does not answer".to_owned()),
+            Ok(Err(status)) => {
+                Err(format!("cannot open the heartbeat stream: {}", for_people(status.message())))
+            }
+            Err(_) => Err("cannot open the heartbeat stream: the coordinator does not answer".to_owned()),
         }
     }
 

@@ -66,8 +66,9 @@ pub(super) struct BudgetRequests {
 }
 
 impl BudgetRequests {
-    /// Returns whether the budget has been short for so long that it is asked for before it resets.
-    pub(super) fn is_due_while_short(&mut self, is_short: bool, now: Duration) -> bool {
+    /// Returns true when a short budget must be asked for before it resets: first after [`ASK_WHILE_SHORT`], then every
+    /// [`ASK_WHILE_SHORT_AGAIN`].
+    pub(super) fn take_due_while_short(&mut self, is_short: bool, now: Duration) -> bool {
         if !is_short {
             self.while_short = None;
             return false;
@@ -242,11 +243,14 @@ impl Driver<'_> {
 
     /// Asks Discord for the budget when it has reset or was short for a while, or when a worker's token is in doubt.
     pub(super) fn refresh_budget(&mut self, now: Duration) {
+        if self.permits.asking.under_way {
+            return;
+        }
         let budget = self.permits.queue.budget();
         let is_due =
-            self.permits.asking.is_due_while_short(budget.is_short(), now) || now >= budget.resets_at;
+            self.permits.asking.take_due_while_short(budget.is_short(), now) || now >= budget.resets_at;
         let due = is_due || !self.permits.asking.doubts.is_empty();
-        if self.permits.asking.under_way || !due {
+        if !due {
             return;
         }
         self.permits.asking.under_way = true;

@@ -1,4 +1,4 @@
-//! Logs and counts what happened in the fleet. What many shards do at once is one line: see `telemetry::batch`.
+//! Logs and counts what happened in the fleet. Events of many shards at once share one line: see `telemetry::batch`.
 
 use fleet::{Finding, Note, Ownership};
 use fleet_model::StartKind;
@@ -32,7 +32,8 @@ impl Driver<'_> {
                 tracing::debug!(shard.id = %shard, worker.id = %from, to.id = %to, "moving shard");
             }
             Note::Releasing { shard, from, copied } => {
-                tracing::info!(batch = true, shard.id = %shard, worker.id = %from, "releasing shards");
+                let kind = if *copied { "copied" } else { "not copied" };
+                tracing::info!(batch = true, shard.id = %shard, worker.id = %from, %kind, "releasing shards");
                 tracing::debug!(shard.id = %shard, worker.id = %from, copied, "releasing shard");
             }
             Note::Plan { description, state, reason } => {
@@ -48,8 +49,8 @@ impl Driver<'_> {
             }
             Note::Started { shard, worker, outcome } => {
                 let took_ms = outcome.took.as_millis() as u64;
-                // While shards queue for their permits, they start one by one: the progress of the queue says so.
-                if outcome.kind == StartKind::Resumed || self.permits.queue.waiting() == 0 {
+                // Shards in the identify queue start one by one; the progress line covers them.
+                if outcome.kind == StartKind::Resumed || !self.publishing.progress.is_shown() {
                     tracing::info!(
                         batch = true, shard.id = %shard, worker.id = %worker, kind = %outcome.kind, "shards started"
                     );

@@ -160,7 +160,7 @@ impl Driver<'_> {
                 self.fleet.on_written(outcomes, now);
                 self.name_invalid(invalid.iter().map(|(_, key)| key));
                 for (shard, _) in invalid {
-                    self.fleet.record_is_invalid(shard, now);
+                    self.fleet.delay_after_invalid_record(shard, now);
                 }
             }
             DriverOutcome::Owners(owners, Err(error)) => {

@@ -68,6 +68,8 @@ impl Driver<'_> {
 #[derive(Default)]
 pub(super) struct IdentifyProgress {
     next: Option<Duration>,
+    /// A line was due since permits were last granted one after the other.
+    shown: bool,
 }
 
 impl IdentifyProgress {
@@ -76,7 +78,13 @@ impl IdentifyProgress {
         let due = granting.then(|| self.next.unwrap_or(now + PROGRESS_EVERY));
         let is_due = due.is_some_and(|due| now >= due);
         self.next = if is_due { Some(now + PROGRESS_EVERY) } else { due };
+        self.shown = granting && (self.shown || is_due);
         is_due
+    }
+
+    /// Returns whether lines about the progress are being logged.
+    pub(super) fn is_shown(&self) -> bool {
+        self.shown
     }
 }
 

@@ -283,7 +283,7 @@ async fn unconfirmed_term_without_a_standby_still_acknowledges() {
 #[test]
 fn short_budget_is_asked_for_before_it_resets() {
     let mut asking = BudgetRequests::default();
-    let mut is_due = |short, second| asking.is_due_while_short(short, Duration::from_secs(second));
+    let mut is_due = |short, second| asking.take_due_while_short(short, Duration::from_secs(second));
     let asked: Vec<u64> = (0..1_000).filter(|second| is_due(true, *second)).collect();
     assert_eq!(asked, [60, 360, 660, 960]);
     assert!(!is_due(false, 2_000));
@@ -312,8 +312,10 @@ fn progress_of_the_identify_queue_is_a_line_each_ten_seconds_while_permits_are_g
     let seconds = |seconds| Duration::from_secs(seconds);
     let due: Vec<u64> = (0..60).filter(|&at| progress.take_due(at < 35, seconds(at))).collect();
     assert_eq!(due, [10, 20, 30]);
+    assert!(!progress.is_shown(), "the queue is empty");
     assert!(!progress.take_due(true, seconds(60)), "the queue has just begun to fill again");
-    assert!(!progress.take_due(true, seconds(69)) && progress.take_due(true, seconds(70)));
+    assert!(!progress.take_due(true, seconds(69)) && !progress.is_shown());
+    assert!(progress.take_due(true, seconds(70)) && progress.is_shown());
     let line = progress_line(12, 64, seconds(230));
     assert_eq!(line, "identifying: 12 of 64 shards ready, about 4 min left");
     assert!(progress_line(60, 64, seconds(20)).ends_with("about 20 s left"));

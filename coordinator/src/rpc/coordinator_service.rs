@@ -12,8 +12,8 @@ use altergolden_proto::{
     v1::{self, coordinator_server::Coordinator},
 };
 use fleet_model::{
-    CheckpointFormats, ClaimedShards, ErrorClass, Generation, Incarnation, RefusedDirective, WorkerId,
-    WorkerProfile,
+    CheckpointFormats, ClaimedShards, ErrorClass, FIRST_FORMAT, Generation, Incarnation, RefusedDirective,
+    WorkerId, WorkerProfile,
 };
 use fleet_store::{FleetStore, LeaseGrant, WorkerRecord};
 use tokio::sync::mpsc;
@@ -151,7 +151,10 @@ impl Coordinator for CoordinatorService {
         let incarnation = incarnation.map_err(Malformed::from)?;
         let exited = self.fleet.exited(worker, incarnation, for_people(&reason));
         let given_up = tokio::time::timeout(VERDICT, exited).await.map_err(|_| {
-            refusal(ErrorClass::TooLate, "the fleet store has not said yet whether the lease is revoked")
+            refusal(
+                ErrorClass::TooLate,
+                "the fleet store did not answer in time whether the lease is revoked",
+            )
         })??;
         Ok(Response::new(v1::ReportExitResponse { incarnation: given_up.to_string() }))
     }
@@ -164,8 +167,10 @@ impl Coordinator for CoordinatorService {
     ) -> Result<Response<Self::HeartbeatStream>, Status> {
         let peer = request.remote_addr().map(|address| address.ip());
         let mut reports = request.into_inner();
-        let first =
-            reports.message().await?.ok_or_else(|| refusal(ErrorClass::InvalidInput, "no report came"))?;
+        let first = reports
+            .message()
+            .await?
+            .ok_or_else(|| refusal(ErrorClass::InvalidInput, "the stream ended before its first report"))?;
         first.check_bounds()?;
         let (worker, incarnation) = names(&first.worker_id, &first.incarnation)?;
         let opened = self.fleet.open_heartbeat(worker.clone(), incarnation, peer).await?;
@@ -254,7 +259,7 @@ fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
         return Err(refusal(
             ErrorClass::InvalidInput,
             format!(
-                "running_total is {}: it takes the number of shards, above every shard that runs and at most {}",
+                "running_total is {}: it must be above the number of every running shard, and at most {}",
                 request.running_total,
                 convert::MAX_SHARDS
             ),
@@ -286,9 +291,9 @@ fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
     })
 }
 
-/// A checkpoint format as a worker names it; 0 counts as 1.
+/// A checkpoint format as a worker names it; 0 counts as the first.
 fn format(named: u32) -> u16 {
-    u16::try_from(named).unwrap_or(u16::MAX).max(1)
+    u16::try_from(named).unwrap_or(u16::MAX).max(FIRST_FORMAT)
 }
 
 /// Directives that a worker refused, with repeats folded into one log line.

@@ -16,12 +16,12 @@ use crate::{
 /// An event that waits for its handler.
 pub(crate) struct Queued {
     pub(crate) event: Arc<ShardEvent>,
-    /// It was set aside, and stays so until its handler has ended: no checkpoint holds it.
+    /// An operator replays it. It stays set aside until its handler has ended, so checkpoints leave it out.
     pub(crate) is_replay: bool,
 }
 
 impl Queued {
-    /// Converts it for the queue. `suspect`: it is one, even with a fresh mark.
+    /// Converts the event for the queue. `suspect`: it counts as a suspect even if its mark is fresh.
     pub(crate) fn into_item(self, suspect: bool) -> Item<Self> {
         let event = &self.event;
         Item {
@@ -37,7 +37,7 @@ impl Queued {
     }
 }
 
-/// Whether it is a gap, which handlers are told apart from Discord's events.
+/// Returns whether an event is a gap: handlers receive gaps by a method of their own.
 pub(crate) fn is_gap(event: &ShardEvent) -> bool {
     &*event.name == GAP
 }

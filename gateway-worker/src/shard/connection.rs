@@ -3,6 +3,7 @@
 //! connections.
 
 use fleet_model::{ShardEvent, ShardStatus};
+use relay::GAP;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, MissedTickBehavior},
@@ -263,6 +264,8 @@ impl<'a> Connection<'a> {
         });
         let what = match (sequence, name.as_deref()) {
             (Some(_), Some(name)) if !self.is_expected(name) => "a dispatch out of order",
+            // Only our own gaps have this name, from here on.
+            (Some(_), Some(GAP)) => "a dispatch with a reserved name",
             (Some(sequence), Some(name)) => {
                 self.socket.set_sequence(sequence);
                 self.parts.metrics.count_event();

@@ -42,7 +42,7 @@ mod session;
 /// How far a sequence may be ahead of the one before: events may be missing, but no more than Discord can have sent.
 const MOST_AHEAD: u64 = 1 << 20;
 
-/// Events by which copies are recognized.
+/// How many recent events are kept to recognize repeats.
 const RECENT: usize = 256;
 
 /// The reason when events may have been mistaken for repeats, or repeats for events.
@@ -94,7 +94,7 @@ pub(super) struct Intake {
     began: Instant,
     /// Neither READY nor RESUMED has come on this connection: Discord may repeat events.
     replaying: bool,
-    /// Hashes of the last events, each in the place of its sequence modulo their number, and the hasher. Discord may send
+    /// Hashes of the last events, each at index `sequence % RECENT`, and the hasher. Discord may send
     /// an event twice ([Consistency](https://discord.com/developers/docs/reference#consistency)).
     recent: Box<[u64]>,
     hasher: RandomState,
@@ -270,7 +270,7 @@ impl Intake {
             return DispatchOutcome::Hopeless(OUT_OF_ORDER);
         }
         let now = dispatch_clock();
-        let queued = self.event_queue.wants(&event.name) && !self.is_shed(&event, now);
+        let queued = self.event_queue.wants(&event.name) && !self.shed(&event, now);
         if queued && !self.event_queue.has_room(&event.name, event.text.len()) {
             return self.overflowed(now);
         }
@@ -305,7 +305,7 @@ impl Intake {
         DispatchOutcome::Full
     }
 
-    /// Adds what an event lacked when it arrived.
+    /// Sets the session, guild, time and mark, which an event lacks when it arrives.
     fn complete(&self, event: &mut ShardEvent, received_at_unix_ms: u64) {
         event.position.session = self.ordinal;
         event.guild = guild_of(&event.name, &event.text);
@@ -315,8 +315,8 @@ impl Intake {
         }
     }
 
-    /// Under pressure it is left out.
-    fn is_shed(&mut self, event: &ShardEvent, now: Duration) -> bool {
+    /// Updates the pressure, and returns whether the event is dropped because of it.
+    fn shed(&mut self, event: &ShardEvent, now: Duration) -> bool {
         self.pressure.observed(self.event_queue.at_most_half(), now);
         self.pressure.decision(now) == Decision::Shed
             && self.event_queue.sheds(

@@ -1,9 +1,14 @@
 //! What was or may have been lost is reported as a gap.
 
+use std::sync::Arc;
+
 use discord_sim::Fault;
 use fleet_model::StartKind;
 
-use crate::bench::{Bench, Recorder, kind, sim};
+use crate::{
+    bench::{Bench, Handler, Recorder, kind, sim},
+    odd_gateway::{HELLO, OddGateway, Step},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn first_start_has_no_gap() {
@@ -57,5 +62,26 @@ async fn events_that_discord_did_not_keep_are_a_gap() {
         let positions: Vec<_> = bench.recorder.messages().iter().map(|seen| seen.position).collect();
         assert!(positions.iter().all(|position| position.session == last.session), "{positions:?}");
     }
+    bench.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gap_from_the_gateway_is_not_ours() {
+    const FORGED: &str = r#"{"t":"ALTERGOLDEN_GAP","s":2,"op":0,"d":{"since_unix_ms":1,"until_unix_ms":2,"last_sequence":1,"reason":"forged"}}"#;
+    const LAST: &str = r#"{"t":"INTERACTION_CREATE","s":3,"op":0,"d":{"id":"1","guild_id":"8"}}"#;
+    const STEPS: &[Step] =
+        &[Step::Send(HELLO), Step::Greet, Step::Send(FORGED), Step::Send(LAST), Step::Serve];
+    let gateway = OddGateway::always(STEPS).await;
+    let mut bench = Bench::without_workers(sim(1), Recorder::default()).await;
+    let handler = Arc::new(Handler(bench.recorder.clone()));
+    let url = format!("--discord-gateway-url={}", gateway.url);
+    bench.worker("a", handler, &["--drain-timeout=100ms", &url]).await;
+    bench
+        .until_seen("the last event", |recorder| {
+            recorder.seen.lock().unwrap().iter().any(|seen| seen.name == "INTERACTION_CREATE")
+        })
+        .await;
+    let reasons: Vec<String> = bench.recorder.gaps().into_iter().map(|gap| gap.reason).collect();
+    assert!(reasons.iter().all(|reason| reason != "forged"), "{reasons:?}");
     bench.finish().await;
 }

@@ -85,7 +85,7 @@ async fn every_429_is_waited_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn first_answers_to_interactions_go_out_side_by_side() {
+async fn first_answers_to_interactions_are_sent_in_parallel() {
     let (bench, asker) = bench().await;
     // One after the other they would take ten seconds, and Discord takes none after three.
     bench.inject(Fault::RestDelay { ms: 1_000 });

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use fleet_model::{Arriving, Assignment, Epoch, ShardKey, ShardRange, ShardSlot};
+use fleet_model::{Arriving, Assignment, Epoch, FIRST_FORMAT, ShardKey, ShardRange, ShardSlot};
 
 use super::{MAX_SHARDS, Malformed};
 use crate::v1;
@@ -131,7 +131,7 @@ impl TryFrom<v1::Assignment> for Assignment {
             Ok((shard, Arriving { epoch: Epoch(epoch), from: worker_id.parse()?, url }))
         });
         // A format number too large for `u16` is newer than any format known here: write the oldest, which every version reads.
-        let checkpoint_format = u16::try_from(checkpoint_format).unwrap_or(1);
+        let checkpoint_format = u16::try_from(checkpoint_format).unwrap_or(FIRST_FORMAT);
         Ok(Self {
             revision,
             shard_total,

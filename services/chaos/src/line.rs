@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_a_torn_end_is_not() {
+    fn written_lines_are_read_and_a_torn_last_line_is_skipped() {
         let place = Place { shard: 1, epoch: 2, session: 3, sequence: 4 };
         let ready = Start {
             at_us: 5,

@@ -46,7 +46,7 @@ pub struct Session {
     pub resume_url: String,
     /// Grows with each READY of the shard.
     pub ordinal: u64,
-    /// The shard of the IDENTIFY; `None` from a version that did not write it.
+    /// The slot of the shard that identified; `None` from a version that did not write it.
     pub shard: Option<ShardSlot>,
     /// The shard total of the IDENTIFY.
     pub total: u32,

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_told_apart_and_not_told() {
+    fn tokens_are_distinguished_but_not_shown() {
         let of = |text: &'static str| Caller::of(Some(&HeaderValue::from_static(text)));
         let (one, two) = (of("Bot one"), of("Bot two"));
         assert!(one == of("Bot one") && one != two && one != Caller::open());

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_counts_as_not_said() {
+    fn malformed_header_counts_as_absent() {
         for (name, value) in [
             ("x-ratelimit-limit", "0"),
             ("x-ratelimit-limit", "many"),

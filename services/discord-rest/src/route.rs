@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn majors_stay_and_other_ids_go() {
+    fn major_parameters_stay_and_other_ids_are_masked() {
         for (method, path, pattern, major) in [
             ("POST", "/api/v10/channels/7/messages", "POST /channels/:id/messages", "7"),
             ("PATCH", "/api/channels/7/messages/8", "PATCH /channels/:id/messages/:id", "7"),
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_under_api_is_no_route() {
+    fn path_outside_api_is_not_a_route() {
         for path in [
             "/",
             "/health",

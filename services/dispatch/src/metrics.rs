@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn names_from_outside_do_not_grow_it_without_end() {
+    fn outside_names_do_not_grow_the_metrics_without_bound() {
         let metrics = DispatchMetrics::default();
         for bad in ["", "message_create", "A B", "É", "A\"", &"A".repeat(65)] {
             metrics.count_shed(bad);

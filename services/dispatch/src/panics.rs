@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_future_that_panics_when_it_goes_is_caught_too() {
+    async fn panic_in_the_drop_of_a_future_is_caught() {
         assert_eq!(caught(Twice).await.unwrap_err().message, "polled");
     }
 
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_panic_gives_its_output() {
+    async fn output_is_returned_without_a_panic() {
         let outcome = caught(async {
             tokio::task::yield_now().await;
             5

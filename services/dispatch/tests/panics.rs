@@ -88,7 +88,7 @@ async fn handled(sequence: u64, script: Script) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_panic_is_logged_once_with_place_and_backtrace() {
+async fn panic_is_logged_once_with_location_and_backtrace() {
     fn deep_in_the_bot() {
         panic!("a handler's own");
     }
@@ -108,7 +108,7 @@ async fn a_panic_is_logged_once_with_place_and_backtrace() {
 }
 
 #[tokio::test]
-async fn panics_outside_of_handlers_go_to_the_former_hook() {
+async fn panics_outside_handlers_go_to_the_previous_hook() {
     let log = handled(1, || {
         // A thread that a handler starts is not covered by the hook.
         let other = std::thread::spawn(|| panic!("a thread's"));
@@ -121,7 +121,7 @@ async fn panics_outside_of_handlers_go_to_the_former_hook() {
 }
 
 #[tokio::test]
-async fn what_a_handler_catches_is_its_own() {
+async fn panic_caught_by_a_handler_is_not_reported() {
     let log = handled(1, || {
         assert!(catch_unwind(|| panic!("caught by the handler")).is_err());
     });
@@ -130,7 +130,7 @@ async fn what_a_handler_catches_is_its_own() {
 }
 
 #[tokio::test]
-async fn the_last_of_two_panics_is_the_one_that_is_told() {
+async fn last_of_two_panics_is_reported() {
     let log = handled(1, || {
         let first = catch_unwind(AssertUnwindSafe(|| panic!("the first of two")));
         assert!(first.is_err());

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_oldest_wait_is_given_up_when_there_are_too_many() {
+    async fn oldest_wait_is_dropped_at_the_limit() {
         let waits = AcknowledgementWaits::default();
         let (oldest, mut given_up) = waits.open();
         let others: Vec<_> = (0..MAX_WAITS).map(|_| waits.open()).collect();

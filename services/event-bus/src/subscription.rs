@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_dropped_is_told_in_its_place() {
+    async fn dropped_messages_are_reported_at_their_position() {
         let (outlet, mut subscription) = subscription();
         for number in 0..CAPACITY as u64 {
             assert!(outlet.offer(missed(Some(number))));

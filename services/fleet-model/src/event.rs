@@ -1,4 +1,4 @@
-//! An event of a shard, where it stands there, and whether it may have been handled before.
+//! An event of a shard, its position, and whether it may have been handled before.
 
 use std::{fmt, num::ParseIntError, str::FromStr, sync::Arc};
 

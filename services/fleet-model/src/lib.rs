@@ -30,7 +30,7 @@ pub use lookup::{GuildRecord, OwnGuild, UserLookup, UserRecord};
 pub use outcome::{Gap, StartKind, StartOutcome};
 pub use permit::{IdentifyAnswer, IdentifyMessage};
 pub use problem::{Problem, ProblemClock, ProblemCode, Weight, in_ranges};
-pub use registration::{CheckpointFormats, ClaimedShards, WorkerProfile};
+pub use registration::{CheckpointFormats, ClaimedShards, FIRST_FORMAT, WorkerProfile};
 pub use report::{ShardReport, ShardStatus, WorkerReport};
 pub use routes::{Owner, Route, Routes};
 pub use session::SessionNeeds;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{Epoch, Generation, SessionNeeds, ShardKey};
 
 /// The checkpoint format that every version reads.
-const FIRST_FORMAT: u16 = 1;
+pub const FIRST_FORMAT: u16 = 1;
 
 /// A worker's description of itself.
 #[derive(Clone, Debug, Default)]

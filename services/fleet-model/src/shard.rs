@@ -26,7 +26,7 @@ pub struct ShardKey {
     slot: ShardSlot,
 }
 
-/// The fleet's short name of a shard: keys in Redis, records, the wire's `shard_id`, labels, tables and texts have it. A slot
+/// The fleet's short name of a shard, used in Redis keys, records, labels, tables and texts, and as the wire's `shard_id`. A slot
 /// from outside becomes a [`ShardKey`] where the total is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -43,7 +43,7 @@ pub struct Epoch(pub u64);
 pub struct Term(pub u64);
 
 impl ShardKey {
-    /// Shard `number` of `total`. Its slot is its number: a second total in one fleet would get slots of its own here.
+    /// Returns shard `number` of `total`. Its slot equals its number as long as a fleet has one total.
     pub const fn new(number: u32, total: u32) -> Self {
         debug_assert!(number < total, "the shard is below its total");
         Self { number, total, slot: ShardSlot(number) }
@@ -114,7 +114,7 @@ impl Hash for ShardKey {
     }
 }
 
-/// Maps with shards as keys can be asked for a slot.
+/// Lets a map keyed by [`ShardKey`] be searched by slot.
 impl Borrow<ShardSlot> for ShardKey {
     fn borrow(&self) -> &ShardSlot {
         &self.slot

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_stay_lines_and_json_stays_json() {
+    fn line_breaks_and_json_survive() {
         assert_eq!(printable_lines("a\nb\u{1b}[2K\rc").to_string(), "a\nb\\u{1b}[2K\\rc");
         assert_eq!(
             printable_json("{\n  \"a\": \"\u{202e}\u{85}ok\"\n}").to_string(),

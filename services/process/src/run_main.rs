@@ -46,8 +46,8 @@ pub async fn run_service<A: clap::Parser>(
     run_main(name, |_| telemetry::SERVICE_FILTER, run).await
 }
 
-/// Runs a program: parses its command line, installs the TLS provider, sets up telemetry, calls `run`, exports the spans that
-/// are still buffered. `filter` says what to log when `RUST_LOG` does not.
+/// Runs a program: parses its command line, installs the TLS provider, sets up telemetry, calls `run`, writes and exports
+/// what telemetry has buffered. `filter` says what to log when `RUST_LOG` does not.
 pub async fn run_main<A: clap::Parser>(
     name: &'static str,
     filter: impl FnOnce(&A) -> &'static str,

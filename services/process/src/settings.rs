@@ -14,6 +14,6 @@ mod value;
 pub use command_line::{one_line, parse};
 pub use discord::{ApiOrigin, DiscordArgs, GatewayUrl};
 pub use exit::{Exit, SettingsError};
-pub use secret::{Secret, discord_token, read_secret};
+pub use secret::{Secret, discord_token, read_secret, required_token};
 pub use store::StoreArgs;
 pub use value::{default_worker_name, duration, metrics_prefix, random_incarnation};

@@ -12,12 +12,12 @@ use crate::{LinkError, RedisLink, Script};
 pub enum RecordError {
     /// The record at this key is in an unexpected format.
     Unexpected(String),
-    /// Redis can't be asked, or refused.
+    /// Redis cannot be reached, or it refused the call.
     Away(String),
 }
 
 impl RecordError {
-    /// What an error of the link means for the record at a key.
+    /// Converts an error of the link to the error for the record at `key`.
     pub fn of(key: &str, error: LinkError) -> Self {
         match error {
             LinkError::Refused(words) if words.contains("WRONGTYPE") => Self::Unexpected(key.to_owned()),
@@ -40,7 +40,7 @@ impl ScriptAnswer<'_> {
         self.text(0).unwrap_or_default()
     }
 
-    /// Whether the value at a place is not empty.
+    /// Returns whether the value at a place is present and not empty.
     pub fn is_given(&self, place: usize) -> bool {
         self.words.get(place).is_some_and(|word| !word.is_empty())
     }

@@ -23,8 +23,8 @@ impl Script {
         Self::with_largest_answer(code, LARGEST_ANSWER)
     }
 
-    /// Takes the parts of a script about a record, to run behind the functions of `record.lua`, and how many bytes the strings of its
-    /// answer may have; 16 MiB without a bound.
+    /// Creates a script from `record.lua` and `parts`. `largest_answer`: the most bytes of strings in its answer; `None` means
+    /// 16 MiB.
     pub fn over_record(parts: &[&str], largest_answer: Option<usize>) -> Self {
         let code = [&[include_str!("script/record.lua")], parts].concat().join("\n");
         Self::with_largest_answer(&code, largest_answer.unwrap_or(LARGEST_ANSWER))

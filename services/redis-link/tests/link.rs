@@ -26,7 +26,7 @@ async fn until_back(link: &RedisLink) {
 }
 
 #[tokio::test]
-async fn comes_back_after_each_kind_of_loss() {
+async fn link_recovers_after_each_kind_of_loss() {
     let mut server = RedisServer::start().await;
     let link = link(&server.url());
     ping(&link).await.unwrap();
@@ -70,7 +70,7 @@ async fn many_callers_share_one_try() {
 }
 
 #[tokio::test]
-async fn a_script_is_sent_by_text_once_the_server_forgot_it() {
+async fn script_is_sent_again_after_the_server_forgot_it() {
     let server = RedisServer::start().await;
     let link = link(&server.url());
     let script = Script::new("return {KEYS[1], ARGV[1], ARGV[2]}");
@@ -92,7 +92,7 @@ async fn a_script_takes_any_bytes() {
 }
 
 #[tokio::test]
-async fn an_answer_past_its_bound_stays_in_redis() {
+async fn answer_beyond_its_bound_is_not_read() {
     let server = RedisServer::start().await;
     let link = link(&server.url());
     // What the script returns, and whether that is within 10 bytes.
@@ -123,7 +123,7 @@ async fn an_answer_past_its_bound_stays_in_redis() {
 }
 
 #[tokio::test]
-async fn a_wrong_answer_and_a_refusal_are_told_apart() {
+async fn unexpected_answer_and_refusal_are_distinct_errors() {
     let server = RedisServer::start().await;
     let link = link(&server.url());
     link.command::<()>(cmd("SET").arg("text").arg("x")).await.unwrap();
@@ -136,7 +136,7 @@ async fn a_wrong_answer_and_a_refusal_are_told_apart() {
 }
 
 #[tokio::test]
-async fn logins_work_and_wrong_ones_say_so_without_the_password() {
+async fn wrong_login_is_an_error_without_the_password() {
     let server = RedisServer::start().await;
     server
         .command::<()>(&["ACL", "SETUSER", "bot", "on", ">hunter2", "~*", "&*", "+@all", "-config", "-info"])
@@ -185,7 +185,7 @@ async fn a_cluster_answers_for_every_master() {
 }
 
 #[tokio::test]
-async fn a_sentinel_without_that_master_says_so() {
+async fn sentinel_without_the_master_is_an_error() {
     let sentinel = RedisSentinel::start().await;
     ping(&link(&sentinel.url())).await.unwrap();
     let error = ping(&link(&sentinel.url().replace("master=main", "master=other"))).await.unwrap_err();

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_comes_out_as_it_went_in() {
+    fn payload_survives_encoding() {
         let entry = entry("MESSAGE_CREATE", encode(ShardKey::new(300, 400), PAYLOAD).unwrap());
         let [went_in, came_out]: [serde_json::Value; 2] =
             [PAYLOAD, &entry.payload().unwrap()].map(|text| serde_json::from_str(text).unwrap());

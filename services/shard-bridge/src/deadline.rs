@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_asked_by_another_process_leaves_time_for_the_way_back() {
+    async fn forwarded_question_leaves_time_for_its_answer_to_return() {
         let until = |header: Option<&str>| {
             let mut metadata = MetadataMap::new();
             if let Some(header) = header {

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_handed_a_shard_over_speaks_for_it_until_the_next_is_ready() {
+    fn previous_owner_answers_for_a_shard_until_the_next_is_ready() {
         let handed_over = || {
             let mut report = report("a", 0, 5, 10);
             report.report.status = ShardStatus::Moving;
@@ -160,6 +160,7 @@ mod tests {
     fn a_missing_shard_is_named() {
         let answer = stats(3, [report("a", 0, 1, 10), report("a", 2, 1, 10)]);
         assert_eq!(answer.missing_shards, [ShardKey::new(1, 3)]);
+        assert_eq!(answer.missing_shards[0].total(), 3);
         assert!(!answer.complete);
         assert_eq!(answer.shard_count, 3);
     }
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_found_or_there_is_a_reason() {
+    fn user_is_found_or_the_answer_gives_a_reason() {
         let answers =
             BTreeMap::from([(id("a"), users(&[], None)), (id("b"), users(&[3, 1], Some("partial")))]);
         let first = user(7, 0, false, &answers, Some("worker c cannot be reached"));

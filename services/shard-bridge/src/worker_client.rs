@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct WorkerClient(GatewayWorkerClient<InterceptedService<Channel, SendTrace>>);
 
 impl WorkerClient {
-    /// Takes the largest answer there may be, with what is around the replies.
+    /// Creates a client that accepts answers of twice [`LARGEST_ANSWER`]: the message around the replies takes room too.
     pub(crate) fn new(channel: Channel) -> Self {
         let client = GatewayWorkerClient::with_interceptor(channel, SendTrace);
         Self(client.max_decoding_message_size(2 * LARGEST_ANSWER))
@@ -108,7 +108,7 @@ impl WorkerClient {
         })
     }
 
-    /// Asks the bot code of these shards, for `max_bytes` of replies at most.
+    /// Asks the bot code of these shards. Their replies have at most `max_bytes` together.
     pub(crate) async fn ask(
         mut self,
         shards: &[ShardSlot],

@@ -118,7 +118,7 @@ impl Store {
 }
 
 #[test]
-fn guild_with_everything_comes_back_as_it_was() {
+fn full_guild_is_restored_unchanged() {
     for (resources, format) in ["all", "guilds,channels,roles,voice_states,own_user", "channels", "none"]
         .into_iter()
         .flat_map(|resources| (FORMAT_MIN..=FORMAT_MAX).map(move |format| (resources, format)))
@@ -140,7 +140,7 @@ fn guild_with_everything_comes_back_as_it_was() {
 }
 
 #[test]
-fn guilds_that_never_came_are_still_to_come() {
+fn guilds_that_have_not_arrived_stay_expected() {
     for format in FORMAT_MIN..=FORMAT_MAX {
         let cache = begun("all", &[5, 6, 7]);
         tell(&cache, "GUILD_CREATE", &guild(5), 2);
@@ -154,7 +154,7 @@ fn guilds_that_never_came_are_still_to_come() {
 }
 
 #[test]
-fn own_user_comes_back() {
+fn own_user_is_restored() {
     let user = begun("all", &[]).own_user_text().unwrap();
     let restoring = ShardCache::new(settings("all")).restoring();
     let back = made(restoring, &Head { own_user: Some(user.clone()), ..head(Vec::new()) }, "all");
@@ -162,7 +162,7 @@ fn own_user_comes_back() {
 }
 
 #[test]
-fn record_that_is_not_json_is_refused() {
+fn record_that_is_not_json_is_refused_and_changes_nothing() {
     let cache = begun("all", &[5]);
     tell(&cache, "GUILD_CREATE", &guild(5), 2);
     let mut store = Store::default();
@@ -338,7 +338,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
-    fn restored_cache_that_is_given_the_rest_is_the_same(happens in happens()) {
+    fn restore_from_any_cut_and_a_replay_of_the_rest_give_the_same_cache(happens in happens()) {
         let cache = begun("all", &[5, 6, 7]);
         let mut store = Store { read: 1, expecting: vec![5, 6, 7], ..Store::default() };
         let mut sent = Vec::new();

@@ -41,7 +41,7 @@ impl Inflate {
                 return Err("a message is larger than 32 MiB");
             }
             if input.pos == input.src.len() && !is_full {
-                // The buffer of a long message has grown: an event must not hold the spare part.
+                // Frees the spare capacity of a long message's buffer, because the event keeps the buffer.
                 text.shrink_to_fit();
                 return String::from_utf8(text).map_err(|_| "a message is not UTF-8");
             }

@@ -253,7 +253,7 @@ async fn a_hanging_coordinator_fences_no_worker() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fleet_that_stops_as_a_whole_does_not_wait_for_itself() {
+async fn fleet_that_stops_as_a_whole_does_not_wait_for_itself() {
     let deployment = Deployment::start(sim_config(40)).await;
     let (mut coordinator, mut a, mut b) = pair(&deployment).await;
     // A request that never ends does not delay the exit.
@@ -299,7 +299,7 @@ async fn a_name_has_one_owner() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_worker_would_say_is_refused_in_words() {
+async fn impossible_reports_are_refused_with_a_reason() {
     let deployment = Deployment::start(sim_config(10)).await;
     let coordinator = deployment.coordinator(2).await;
     let mut client = CoordinatorClient::connect(coordinator.address.clone()).await.unwrap();
@@ -343,7 +343,7 @@ async fn what_no_worker_would_say_is_refused_in_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_refused_later_stops_identifies_and_says_so() {
+async fn token_refused_later_stops_identifies_and_is_reported() {
     let deployment = Deployment::start(sim_config(10)).await;
     let (coordinator, _a, _b) = pair(&deployment).await;
     let control = deployment.sim.control();
@@ -414,7 +414,7 @@ fn resumes(deployment: &Deployment) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_is_no_removal() {
+async fn outage_is_not_a_removal() {
     let deployment = Deployment::start(sim_config(10)).await;
     let coordinator = deployment.coordinator(1).await;
     let worker = deployment.worker("a", &coordinator).await;

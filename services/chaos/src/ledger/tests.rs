@@ -97,7 +97,7 @@ fn resumed_is_nothing_to_lose() {
 }
 
 #[test]
-fn a_gap_excuses_what_it_tells_and_no_more() {
+fn gap_excuses_only_the_events_that_it_names() {
     let handled = || handled(EPOCH, [1, 2, 5, 6]);
     let with = |told| judged(&[session(6)], &[book("a-0", handled().into_iter().chain([told]))]);
     let excused = with(gap(5 * S, 2, 2 * S));
@@ -126,7 +126,7 @@ fn replaced(told: Option<Line>) -> Verdict {
 }
 
 #[test]
-fn a_session_that_gave_way_needs_a_gap() {
+fn replaced_session_needs_a_gap() {
     let silent = replaced(None);
     assert_eq!((silent.lost_events(), silent.untold.len()), (2, 1), "{silent}");
     let told = replaced(Some(gap(21 * S, 3, 3 * S)));
@@ -160,7 +160,7 @@ fn events_before_the_first_ready_were_not_promised() {
 }
 
 #[test]
-fn a_replacement_is_told_though_nothing_is_missing() {
+fn replaced_session_is_reported_even_without_missing_events() {
     let old = Session { ended_us: Some(19 * S), ..session(3) };
     let new = Session { id: "s2".into(), opened_us: 20 * S, ..session(1) };
     let lines = |told: Option<Line>| {
@@ -237,7 +237,7 @@ fn a_lower_epoch_is_over_when_a_higher_one_has_begun() {
 }
 
 #[test]
-fn an_end_after_the_higher_epoch_began_is_no_second_owner() {
+fn end_after_a_higher_epoch_is_not_a_second_owner() {
     let slow = start_at(9 * S, place(EPOCH, 1, 2));
     let slow_end = Line::End(End { at_us: 12 * S, place: slow.place });
     let a = [both(start_at(S, place(EPOCH, 1, 1))).to_vec(), vec![Line::Start(slow), slow_end]].concat();
@@ -295,7 +295,7 @@ fn impossible_entries_are_reported() {
 }
 
 #[test]
-fn it_reads_well() {
+fn report_is_readable() {
     let text = judged(&[session(9)], &[book("a-0", handled(EPOCH, [1, 2]))]).to_string();
     assert!(text.contains("9 events dispatched, 2 handled"), "{text}");
     assert!(text.contains("lost without a word: 7"), "{text}");

@@ -28,7 +28,7 @@ const SEED_7: &[&str] = &[
 ];
 
 #[test]
-fn every_kind_comes_and_those_that_cost_only_when_asked_for() {
+fn every_default_kind_is_drawn_and_costly_kinds_only_on_request() {
     let drawn = plan(3, &shape());
     assert_eq!(cost(&drawn, &shape()), Cost::AtMost(0));
     let has = |wanted: fn(&Fault) -> bool| drawn.iter().any(|planned| wanted(&planned.fault));

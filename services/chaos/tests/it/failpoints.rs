@@ -24,7 +24,7 @@ async fn a_worker_may_die_while_it_writes_a_checkpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_may_die_while_it_takes_over() {
+async fn worker_may_die_during_a_takeover() {
     let _turn = one_at_a_time::turn().await;
     let die_at = vec![(1, "checkpoint_read_page:1".to_owned()), (2, "checkpoint_read_end:3".to_owned())];
     let setup = Setup { die_at, ..Setup::default() };

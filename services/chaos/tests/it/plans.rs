@@ -33,7 +33,7 @@ fn failure(result: Result<(), String>) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_told_to_go_hands_everything_over_and_comes_back_for_its_share() {
+async fn drained_worker_hands_off_all_shards_and_gets_its_share_on_return() {
     let _turn = one_at_a_time::turn().await;
     let outcome = changes(async |fleet| {
         let failures = failure(fleet.drain_worker(0).await);
@@ -69,7 +69,7 @@ async fn operators_drain_move_and_rebalance() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_next_generation_takes_over_and_the_old_one_goes() {
+async fn new_generation_takes_over_and_the_old_one_exits() {
     let _turn = one_at_a_time::turn().await;
     let outcome = changes(async |fleet| failure(fleet.deploy().await)).await;
     assert!(outcome.resumes >= 12, "{outcome}");
@@ -77,7 +77,7 @@ async fn a_next_generation_takes_over_and_the_old_one_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deployment_that_is_given_up_goes_back() {
+async fn aborted_deployment_rolls_back() {
     let _turn = one_at_a_time::turn().await;
     changes(async |fleet| {
         let generation = fleet.start_successors().await;
@@ -103,7 +103,7 @@ async fn promotes_while(fleet: &mut Fleet, dies: impl AsyncFnOnce(&mut Fleet)) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_target_may_die_in_the_middle_and_it_goes_back() {
+async fn target_may_die_during_a_deployment_which_then_rolls_back() {
     let _turn = one_at_a_time::turn().await;
     for point in ["handoff_copied:2", "handoff_carried:2", "checkpoint_claimed:2"] {
         let setup = Setup { successors_die_at: vec![(0, point.to_owned())], ..Setup::default() };
@@ -135,7 +135,7 @@ async fn a_source_may_die_in_the_middle() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_coordinator_may_die_in_the_middle_and_the_next_goes_on() {
+async fn plan_continues_under_the_next_coordinator() {
     let _turn = one_at_a_time::turn().await;
     let moving = i32::from(v1::ShardStatus::Moving);
     let done = |status: &v1::FleetStatus| status.plan.as_ref().map_or(0, |plan| plan.steps_done);
@@ -229,7 +229,7 @@ async fn the_coordinator_may_be_restarted_in_the_middle_and_leaves_no_shard_in_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_may_go_in_the_middle_and_it_pauses() {
+async fn plan_pauses_while_redis_is_down() {
     let _turn = one_at_a_time::turn().await;
     plays(Setup::default(), async |fleet| {
         promotes_while(fleet, async |fleet| {

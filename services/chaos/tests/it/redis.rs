@@ -15,7 +15,7 @@ async fn events_flow_while_redis_is_away_and_checkpoints_catch_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_came_back_empty_has_the_checkpoints_again() {
+async fn checkpoints_are_written_again_to_an_emptied_redis() {
     let _turn = one_at_a_time::turn().await;
     let script = [fault(500, 300, Fault::EmptyRedis), fault(6_500, 4_000, Fault::KillWorker(1))];
     let outcome = survives(Setup::default(), &script).await;

@@ -9,7 +9,7 @@ use chaos::{
 use crate::{fault, one_at_a_time, survives};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_event_is_relayed_once_though_workers_die_stall_and_leave() {
+async fn each_event_is_relayed_once_while_workers_die_stall_and_leave() {
     let _turn = one_at_a_time::turn().await;
     let script = [
         fault(500, 3_000, Fault::KillWorker(0)),
@@ -21,7 +21,7 @@ async fn each_event_is_relayed_once_though_workers_die_stall_and_leave() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_redis_could_not_take_is_relayed_when_it_is_back() {
+async fn events_of_a_redis_outage_are_relayed_afterwards() {
     let _turn = one_at_a_time::turn().await;
     let new_sessions = Fault::Discord(Box::new(discord_sim::Fault::InvalidSession {
         shards: Some(vec![0, 5]),

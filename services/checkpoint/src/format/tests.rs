@@ -119,7 +119,7 @@ proptest! {
     }
 
     #[test]
-    fn a_truncated_record_says_so(
+    fn truncated_record_is_reported(
         (key, record) in record(),
         format in format(),
         cut in any::<prop::sample::Index>(),
@@ -283,7 +283,7 @@ fn foreign_bytes_are_rejected() {
 }
 
 #[test]
-fn a_record_is_only_what_its_key_says() {
+fn record_must_match_its_key() {
     let sealed = encode_record(&channels(9), 1).unwrap();
     assert_eq!(decode_record(RecordKey::Roles(1), &sealed), Err(FormatError::Misplaced));
     assert_eq!(decode_record(RecordKey::Members(1, 0), &sealed), Err(FormatError::Misplaced));
@@ -299,7 +299,7 @@ fn a_record_is_only_what_its_key_says() {
 }
 
 #[test]
-fn only_what_shrinks_is_compressed() {
+fn only_records_that_shrink_are_compressed() {
     let compressed = encode_record(&channels(10_000), 1).unwrap();
     assert!(compressed.len() < 200 && compressed[4] == 1, "{} bytes", compressed.len());
     assert_eq!(encode_record(&channels(200), 1).unwrap()[4], 0, "too small to be worth it");
@@ -315,7 +315,7 @@ fn only_what_shrinks_is_compressed() {
 }
 
 #[test]
-fn what_would_be_too_large_is_not_decompressed() {
+fn oversized_record_is_not_decompressed() {
     let size = LARGEST as u32 + 1;
     assert_eq!(decode_head(&envelope(1, size, b"x")), Err(FormatError::TooLarge { bytes: size as usize }));
     let zeros = zstd::bulk::compress(&vec![0; 1_000_000], 1).unwrap();

@@ -127,7 +127,7 @@ struct WirePending {
     started: bool,
     #[prost(uint64, tag = "3")]
     received_at_unix_ms: u64,
-    /// Text: `bytes` looks the same, and is not copied.
+    /// UTF-8 text. As `bytes` its encoding is the same, and decoding does not copy it.
     #[prost(bytes = "bytes", tag = "4")]
     text: Bytes,
     #[prost(uint64, tag = "5")]

@@ -124,7 +124,7 @@ fn answers_out_of_order_do_not_fill_a_bucket() {
 }
 
 #[test]
-fn others_of_the_same_bot_who_use_it_too_are_seen() {
+fn other_programs_of_the_bot_in_a_bucket_are_noticed() {
     let mut limits = known();
     limits.ask(&ask(2), None, 10);
     limits.report(&answered(ask(2), Some(seen(5, 1, 4_900, 105_000))), 100);
@@ -133,7 +133,7 @@ fn others_of_the_same_bot_who_use_it_too_are_seen() {
 }
 
 #[test]
-fn what_is_under_way_counts_for_the_next_window_too() {
+fn requests_in_flight_count_for_the_next_window_too() {
     let mut limits = known();
     assert!((2..6).all(|permit| limits.ask(&ask(permit), None, 10) == GO));
     for permit in 2..5 {
@@ -162,7 +162,7 @@ fn a_worker_that_died_holds_nothing_for_ever() {
 }
 
 #[test]
-fn a_429_stops_what_its_scope_says() {
+fn scope_of_a_429_decides_which_requests_stop() {
     let elsewhere = ask_for(99, "GET /guilds/:id", "1");
     for scope in [Scope::User, Scope::Shared] {
         let mut limits = known();
@@ -189,7 +189,7 @@ fn a_429_stops_what_its_scope_says() {
 }
 
 #[test]
-fn the_breaker_opens_before_the_ban_and_closes_by_itself() {
+fn breaker_opens_before_the_ban_and_closes_later() {
     let mut limits = Limits::new(LimitRules { invalid_limit: 40 });
     let forbidden = |limits: &mut Limits, now| limits.report(&refused(ask(1), 403, None), now);
     for second in 0..39 {
@@ -216,7 +216,7 @@ fn a_ban_by_address_opens_the_breaker_too() {
 }
 
 #[test]
-fn a_bad_token_is_not_sent_again_and_a_good_one_has_two_mistakes_free() {
+fn invalid_token_is_not_sent_again_and_a_valid_one_may_fail_twice() {
     let stopped = BudgetAnswer::Stop(ms(60_000), StopReason::Token);
     let mut limits = limits();
     limits.report(&refused(ask(1), 401, None), 0);
@@ -254,7 +254,7 @@ fn after_holding_back_a_second_passes() {
 }
 
 #[test]
-fn what_has_nothing_to_say_is_forgotten() {
+fn unused_limits_are_forgotten() {
     let mut limits = known();
     for channel in 0..100_000_u64 {
         let ask = BudgetRequest {

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_the_connections_stays_and_the_rest_goes_on() {
+    fn connection_headers_stay_and_others_are_forwarded() {
         let mut headers: HeaderMap = [
             ("connection", "close, x-mine, authorization"),
             ("x-mine", "1"),

@@ -56,8 +56,8 @@ contract!(
     another_token_and_the_exempt_are_not_held_up,
     a_bucket_empties_and_fills_again,
     answers_out_of_order_do_not_fill_a_bucket,
-    others_who_use_the_bucket_are_seen,
-    what_is_under_way_counts_for_the_next_window,
+    other_users_of_a_bucket_are_noticed,
+    requests_in_flight_count_for_the_next_window,
     routes_of_one_bucket_share_it,
     a_429_of_the_bucket_stops_the_bucket,
     a_global_429_stops_all_but_the_exempt,
@@ -65,7 +65,7 @@ contract!(
     the_breaker_opens_for_all,
     a_ban_by_address_opens_the_breaker,
     a_refused_token_is_refused_everywhere,
-    a_good_token_has_two_mistakes_free,
+    valid_token_may_fail_twice,
     a_route_without_headers_is_not_waited_for,
 );
 

@@ -91,7 +91,7 @@ async fn a_stopped_bucket_delays_no_other_route_and_a_global_429_delays_all() {
 }
 
 #[tokio::test]
-async fn a_429_that_can_not_be_waited_out_goes_on_untouched() {
+async fn long_429_is_forwarded_unchanged() {
     let discord = Discord::start(at_once(|_, came| match came.path.as_str() {
         // Ten minutes, of a limit within the bucket.
         "/api/v10/channels/1" => {
@@ -123,7 +123,7 @@ async fn a_429_that_can_not_be_waited_out_goes_on_untouched() {
 }
 
 #[tokio::test]
-async fn a_caller_that_would_repeat_a_429_gets_none() {
+async fn caller_that_repeats_after_a_429_gets_none() {
     let discord = Discord::start(at_once(|_, _| {
         answer(429, &[("retry-after", "600"), ("x-ratelimit-global", "true")], LIMITED)
     }))
@@ -194,7 +194,7 @@ async fn requests_of_one_bucket_wait_and_none_is_refused() {
 }
 
 #[tokio::test]
-async fn who_would_wait_too_long_is_told_so_at_once() {
+async fn request_that_would_wait_too_long_is_refused_at_once() {
     let discord = first_refused("shared").await;
     let setting = Setting { longest_wait: Duration::from_millis(300), ..Setting::default() };
     let bench = Bench::start(discord.address, setting).await;
@@ -208,7 +208,7 @@ async fn who_would_wait_too_long_is_told_so_at_once() {
 }
 
 #[tokio::test]
-async fn first_answers_to_interactions_go_side_by_side() {
+async fn first_answers_to_interactions_are_sent_concurrently() {
     // Each is answered only when all ten are there.
     let all_there = Arc::new(Barrier::new(10));
     let discord = Discord::start(Arc::new(move |_, _| {
@@ -256,7 +256,7 @@ async fn the_breaker_opens_before_discords_ban() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_refused_is_not_sent_again() {
+async fn refused_token_is_not_sent_again() {
     let discord = Discord::start(at_once(|_, came| match came.headers["authorization"].to_str().unwrap() {
         "Bot judge" => answer(401, &[], r#"{"message":"401: Unauthorized","code":0}"#),
         _ => answer(200, &[], "{}"),

@@ -158,7 +158,7 @@ async fn an_answer_counts_though_the_caller_has_left() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_a_502() {
+async fn unreachable_server_is_a_502() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let bench = Bench::to(unused).await;
     let got = bench.get("/users/@me").await;

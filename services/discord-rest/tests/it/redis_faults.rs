@@ -76,7 +76,7 @@ async fn two_workers_share_one_global_limit() {
 }
 
 #[tokio::test]
-async fn a_worker_goes_on_with_its_share_and_comes_back() {
+async fn worker_continues_with_its_share_and_returns_to_the_common_budget() {
     let (mut redis, discord) = (RedisServer::start().await, Discord::start(discord()).await);
     let stop = CancellationToken::new();
     let (one, two) =
@@ -136,7 +136,7 @@ async fn a_redis_that_is_away_from_the_start_delays_no_request() {
 
 /// The budget alone, without a fallback, says that it is away.
 #[tokio::test]
-async fn the_fleets_budget_alone_says_that_it_is_away() {
+async fn only_the_common_budget_reports_that_it_is_unreachable() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let budget: Arc<dyn Budget> = Arc::new(redis_budget(&format!("redis://{unused}"), "t"));
     let discord = Discord::start(discord()).await;

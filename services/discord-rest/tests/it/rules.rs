@@ -172,7 +172,7 @@ pub(crate) async fn answers_out_of_order_do_not_fill_a_bucket(pair: Pair) {
     waits(one, &ask(), WaitReason::Bucket).await;
 }
 
-pub(crate) async fn others_who_use_the_bucket_are_seen(pair: Pair) {
+pub(crate) async fn other_users_of_a_bucket_are_noticed(pair: Pair) {
     learned(&pair, 20_000).await;
     let [one, two] = &pair;
     let second = ask();
@@ -182,7 +182,7 @@ pub(crate) async fn others_who_use_the_bucket_are_seen(pair: Pair) {
     waits(two, &ask(), WaitReason::Bucket).await;
 }
 
-pub(crate) async fn what_is_under_way_counts_for_the_next_window(pair: Pair) {
+pub(crate) async fn requests_in_flight_count_for_the_next_window(pair: Pair) {
     learned(&pair, 1_500).await;
     let [one, two] = &pair;
     let slow = ask();
@@ -308,7 +308,7 @@ pub(crate) async fn a_refused_token_is_refused_everywhere([one, two]: Pair) {
     goes(&two, &BudgetRequest { caller: token("Bot u"), ..ask() }).await;
 }
 
-pub(crate) async fn a_good_token_has_two_mistakes_free([one, two]: Pair) {
+pub(crate) async fn valid_token_may_fail_twice([one, two]: Pair) {
     let ask = ask_for("GET /users/@me", "");
     let refusal = refused(&ask, 401, None);
     one.report(&answered(&ask, None)).await.unwrap();

@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn two_workers_empty_one_bucket_again_and_again_and_break_no_rule() {
+async fn two_workers_that_share_a_bucket_break_no_rule() {
     let (redis, sim) =
         tokio::join!(RedisServer::start(), Sim::start(SimConfig { guilds: 4, ..SimConfig::default() }));
     let sim = sim.unwrap();
@@ -38,7 +38,7 @@ async fn two_workers_empty_one_bucket_again_and_again_and_break_no_rule() {
 }
 
 #[tokio::test]
-async fn twilight_gets_through_a_429_of_each_scope_with_one_repetition() {
+async fn twilight_repeats_once_after_a_429_of_each_scope() {
     let sim = Sim::start(SimConfig { guilds: 4, ..SimConfig::default() }).await.unwrap();
     let bench = Bench::to(sim.addr()).await;
     let twilight = twilight_http::Client::builder()

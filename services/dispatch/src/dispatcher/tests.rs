@@ -125,7 +125,7 @@ async fn in_order_in_a_lane_and_lanes_side_by_side() {
 }
 
 #[tokio::test]
-async fn full_gives_back_and_does_not_wait() {
+async fn full_queue_returns_without_waiting() {
     let mut world = World::new(Limits { items: 2, ..Limits::default() });
     world.push(1, 1, Step::Wait);
     world.push(2, 2, Step::Wait);
@@ -177,7 +177,7 @@ async fn drained_to_half_wakes_at_half() {
 }
 
 #[tokio::test]
-async fn a_panic_is_counted_and_its_lane_goes_on() {
+async fn panic_is_counted_and_its_lane_continues() {
     let mut world = World::new(Limits::default());
     world.push(1, 1, Step::Panic);
     world.push(2, 1, Step::Nothing);
@@ -330,7 +330,7 @@ async fn figures_and_the_wait_are_by_the_owners_clock() {
 }
 
 #[tokio::test]
-async fn a_panic_while_looking_at_what_is_pending_stops_nothing() {
+async fn panic_while_listing_pending_events_stops_nothing() {
     let mut world = World::new(Limits::default());
     world.push(1, 1, Step::Nothing);
     let dispatcher = world.dispatcher.clone();
@@ -387,7 +387,7 @@ async fn a_handler_that_blocks_its_thread_blocks_handlers_at_most() {
 }
 
 #[tokio::test]
-async fn what_its_runtime_dropped_stays_pending() {
+async fn event_of_a_dropped_runtime_stays_pending() {
     let handlers = runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let mut world = World::new(Limits::default());
     let setup = Setup { runtime: handlers.handle().clone(), ..world.dispatcher.0.setup.clone() };
@@ -421,7 +421,7 @@ impl Handler<()> for Ledger {
 }
 
 #[tokio::test]
-async fn many_events_on_many_threads_each_once_and_in_order() {
+async fn events_on_many_threads_run_once_and_in_order() {
     const EVENTS: u64 = 20_000;
     let handlers = runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
     let ledger = Arc::new(Ledger::default());

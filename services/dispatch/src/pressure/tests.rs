@@ -33,7 +33,7 @@ fn an_overflow_shuts_until_half() {
 }
 
 #[test]
-fn what_still_comes_while_it_shuts_is_no_further_overflow() {
+fn events_during_shutting_are_not_another_overflow() {
     let mut pressure = Pressure::new();
     for _ in 0..5 {
         pressure.overflowed(s(10));
@@ -60,7 +60,7 @@ fn the_third_overflow_within_a_minute_sheds() {
 }
 
 #[test]
-fn half_a_minute_shut_in_one_go_sheds() {
+fn half_a_minute_shut_without_a_break_sheds() {
     let mut pressure = Pressure::new();
     pressure.overflowed(s(10));
     assert_eq!(pressure.next_change(s(10)), Some(s(40)));
@@ -72,7 +72,7 @@ fn half_a_minute_shut_in_one_go_sheds() {
 }
 
 #[test]
-fn two_halves_of_a_minute_shut_are_not_one_go() {
+fn two_separate_shut_periods_do_not_shed() {
     let mut pressure = Pressure::new();
     pressure.overflowed(s(0));
     pressure.drained(s(20));
@@ -81,7 +81,7 @@ fn two_halves_of_a_minute_shut_are_not_one_go() {
 }
 
 #[test]
-fn it_sheds_until_the_queue_was_at_most_half_full_for_a_minute_on_end() {
+fn shedding_ends_after_a_minute_at_most_half_full() {
     let mut pressure = shedding(100);
     assert_eq!(pressure.next_change(s(100)), None);
     pressure.observed(true, s(110));
@@ -98,7 +98,7 @@ fn it_sheds_until_the_queue_was_at_most_half_full_for_a_minute_on_end() {
 }
 
 #[test]
-fn a_fresh_interaction_without_room_shuts_for_as_long_as_it_lives() {
+fn fresh_interaction_without_room_shuts_until_it_expires() {
     let mut pressure = shedding(100);
     pressure.overflowed(s(101));
     assert_eq!(pressure.decision(s(101)), Decision::Shut);
@@ -149,14 +149,14 @@ fn the_table_of_the_default_order() {
 }
 
 #[test]
-fn an_interaction_is_left_out_once_its_token_is_gone() {
+fn interaction_with_an_expired_token_is_skipped() {
     let order = ShedOrder::default();
     assert_eq!(begins(&order, "INTERACTION_CREATE", ms(2_999)), None);
     assert_eq!(begins(&order, "INTERACTION_CREATE", s(3)), Some(90));
 }
 
 #[test]
-fn an_order_of_ones_own() {
+fn shedding_order_can_be_set() {
     let order: ShedOrder = " MESSAGE_*, TYPING_START ,".parse().unwrap();
     assert_eq!(order.to_string(), "MESSAGE_*,TYPING_START");
     assert_eq!(begins(&order, "MESSAGE_CREATE", Duration::ZERO), Some(50));

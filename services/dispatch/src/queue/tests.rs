@@ -52,7 +52,7 @@ fn no_more_run_than_may() {
 }
 
 #[test]
-fn what_is_full_gives_the_item_back() {
+fn full_queue_returns_the_item() {
     let mut queue = filled(limits(1, 2, 100), [Some(1), Some(2)]);
     let Err(Full(back)) = queue.push(item(3, None, 0)) else { panic!("the queue holds 2") };
     assert_eq!(back.sequence, 3);
@@ -66,7 +66,7 @@ fn what_is_full_gives_the_item_back() {
 }
 
 #[test]
-fn one_that_is_too_large_goes_alone() {
+fn oversized_item_is_accepted_alone() {
     let mut queue = Queue::new(limits(4, 4, 100));
     assert!(queue.fill_with(1000) <= 1.0);
     queue.push(item(1, None, 1000)).unwrap();
@@ -79,7 +79,7 @@ fn one_that_is_too_large_goes_alone() {
 }
 
 #[test]
-fn what_was_within_bounds_elsewhere_is_let_in_above_them() {
+fn items_of_another_queue_are_accepted_above_the_bounds() {
     let mut queue = filled(limits(1, 2, 2), [Some(1), Some(1)]);
     queue.push_over_bound(item(3, Some(2), 5));
     let figures = queue.figures(Duration::from_secs(1));
@@ -104,7 +104,7 @@ fn zero_limits_count_as_one() {
 }
 
 #[test]
-fn a_sequence_may_come_twice() {
+fn sequence_may_repeat() {
     let mut queue = Queue::new(Limits::default());
     // Pending from a checkpoint, then a new session.
     for sequence in [8, 9, 1, 2, 8] {
@@ -120,7 +120,7 @@ fn a_sequence_may_come_twice() {
 }
 
 #[test]
-fn what_is_pending_says_whether_it_started() {
+fn pending_item_says_whether_it_started() {
     let mut queue = filled(limits(2, 10, 10), [Some(1), Some(1), Some(2), Some(3)]);
     let started = start(&mut queue);
     let pending: Vec<_> = queue.pending().map(|pending| (pending.item.sequence, pending.started)).collect();
@@ -132,7 +132,7 @@ fn what_is_pending_says_whether_it_started() {
 }
 
 #[test]
-fn abandoning_leaves_what_runs() {
+fn abandoning_keeps_running_items() {
     let mut queue = filled(limits(2, 10, 10), [Some(1), Some(1), Some(2), Some(3)]);
     let started = start(&mut queue);
     for started in &started {

@@ -50,7 +50,7 @@ mod tests {
     use super::{super::wire, *};
 
     #[tokio::test]
-    async fn a_subscriber_gets_nothing_that_was_there_before_it() {
+    async fn subscriber_receives_nothing_published_earlier() {
         let stamp = |id, sequence, generation| wire::stamp(id, sequence, generation).unwrap();
         let outlets = Outlets::default();
         let mut subscription = outlets.subscribe(stamp("50-0", "5", "g"));

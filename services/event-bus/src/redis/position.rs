@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_history_fills_a_gap_or_says_what_is_gone() {
+    fn history_fills_a_gap_or_names_what_is_missing() {
         let mut position = ReadPosition::at(stamp("g", 5, 50));
         let seen = catch_up(&mut position, &stream(&[(5, 50), (6, 60), (9, 90)]));
         assert_eq!(seen, [6, 0, 9]);
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_broadcast_ever_is_no_loss() {
+    fn first_broadcast_is_not_a_loss() {
         let mut position = ReadPosition::at(Stamp::default());
         assert_eq!(position.live(&stamp("g", 1, 10)), LiveBroadcast::Gap);
         assert_eq!(position.compare(&stamp("g", 1, 10)), StreamState::ReadOn(None));

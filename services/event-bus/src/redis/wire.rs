@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_over_the_channel_is_read_or_refused() {
+    fn channel_message_is_parsed_or_refused() {
         let message = NewMessage {
             kind: "k".into(),
             body: "{\"a\":\"\\n\"}".into(),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_knows_broadcasts_alone_can_t_take_a_message_to_the_manager_for_one() {
+    fn process_that_knows_only_broadcasts_does_not_mistake_a_manager_message_for_one() {
         /// What processes read before there were messages to the manager.
         #[derive(Deserialize)]
         struct Before {

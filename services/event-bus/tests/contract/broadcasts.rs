@@ -11,7 +11,7 @@ use crate::{End, PATIENCE, message, next_bodies, next_message, next_missed, publ
 /// Deliveries that wait for a reader.
 const QUEUE: usize = 1024;
 
-pub(crate) async fn everyone_gets_a_message((one, two): (End, End)) {
+pub(crate) async fn every_subscriber_receives_a_message((one, two): (End, End)) {
     let mut subscriptions =
         [one.subscribe().await.unwrap(), one.subscribe().await.unwrap(), two.subscribe().await.unwrap()];
     let published = one.publish(message("a")).await.unwrap();
@@ -39,7 +39,7 @@ pub(crate) async fn a_message_arrives_as_it_was_sent((one, two): (End, End)) {
     }
 }
 
-pub(crate) async fn a_subscriber_gets_what_comes_after_it((one, two): (End, End)) {
+pub(crate) async fn subscriber_receives_messages_published_after_it_subscribed((one, two): (End, End)) {
     let mut early = two.subscribe().await.unwrap();
     for number in 0..20 {
         publish(&one, &format!("before {number}")).await;
@@ -89,7 +89,7 @@ pub(crate) async fn acknowledgements_reach_the_sender((one, two): (End, End)) {
     assert_eq!(workers, HashSet::from(["w1".to_owned(), "w2".to_owned()]));
 }
 
-pub(crate) async fn an_acknowledgement_is_for_its_message_alone((one, two): (End, End)) {
+pub(crate) async fn acknowledgement_counts_for_its_message_only((one, two): (End, End)) {
     let mut there = two.subscribe().await.unwrap();
     let mut first = one.publish(message("first")).await.unwrap();
     let mut second = one.publish(message("second")).await.unwrap();
@@ -122,7 +122,7 @@ pub(crate) async fn a_big_message_is_refused((one, two): (End, End)) {
     assert!(next_bodies(&mut there, 1).await[0] == big);
 }
 
-pub(crate) async fn a_slow_reader_is_told_and_delays_no_other((one, two): (End, End)) {
+pub(crate) async fn slow_reader_is_notified_and_delays_no_other((one, two): (End, End)) {
     let (mut slow, mut quick) = (two.subscribe().await.unwrap(), two.subscribe().await.unwrap());
     let more = 10;
     for number in 0..QUEUE + more {
@@ -138,14 +138,14 @@ pub(crate) async fn a_slow_reader_is_told_and_delays_no_other((one, two): (End, 
     assert_eq!(next_bodies(&mut slow, 1).await, ["later"]);
 }
 
-pub(crate) async fn a_reader_that_left_is_no_matter((one, two): (End, End)) {
+pub(crate) async fn departed_reader_does_not_affect_others((one, two): (End, End)) {
     let mut stays = two.subscribe().await.unwrap();
     drop(two.subscribe().await.unwrap());
     publish(&one, "a").await;
     assert_eq!(next_bodies(&mut stays, 1).await, ["a"]);
 }
 
-pub(crate) async fn the_status_tells((one, two): (End, End)) {
+pub(crate) async fn status_reports_the_connection((one, two): (End, End)) {
     for end in [one, two] {
         let mut status = end.status();
         timeout(PATIENCE, status.wait_for(|status| *status == BusStatus::Connected)).await.unwrap().unwrap();

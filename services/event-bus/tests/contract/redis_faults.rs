@@ -15,7 +15,7 @@ async fn publish(end: &impl EventBus, body: &str) {
 }
 
 #[tokio::test]
-async fn what_was_published_while_cut_off_is_repaired() {
+async fn messages_published_during_a_disconnect_are_recovered() {
     let server = RedisServer::start().await;
     let (one, two) = (redis_bus(&server.url(), "test"), redis_bus(&server.url(), "test"));
     let (mut here, mut there) = (one.subscribe().await.unwrap(), two.subscribe().await.unwrap());
@@ -37,7 +37,7 @@ async fn what_was_published_while_cut_off_is_repaired() {
 }
 
 #[tokio::test]
-async fn what_never_came_over_the_channel_is_repaired() {
+async fn messages_missing_on_the_channel_are_recovered() {
     let server = RedisServer::start().await;
     let bus = redis_bus(&server.url(), "test");
     let mut subscription = bus.subscribe().await.unwrap();
@@ -60,7 +60,7 @@ async fn what_never_came_over_the_channel_is_repaired() {
 }
 
 #[tokio::test]
-async fn what_the_history_no_longer_has_is_counted() {
+async fn messages_missing_in_the_history_are_counted() {
     let server = RedisServer::start().await;
     let bus = redis_bus(&server.url(), "test");
     let mut subscription = bus.subscribe().await.unwrap();
@@ -75,7 +75,7 @@ async fn what_the_history_no_longer_has_is_counted() {
 }
 
 #[tokio::test]
-async fn a_redis_that_lost_everything_is_missed_once_and_heals() {
+async fn loss_of_all_redis_data_is_reported_once_and_recovers() {
     let mut server = RedisServer::start().await;
     let bus = redis_bus(&server.url(), "test");
     let mut subscription = bus.subscribe().await.unwrap();
@@ -121,7 +121,7 @@ async fn a_redis_that_stands_still_is_away_by_the_deadline_and_heals() {
 }
 
 #[tokio::test]
-async fn a_redis_that_comes_late_is_waited_for() {
+async fn redis_may_start_late() {
     let mut server = RedisServer::start().await;
     server.kill();
     let bus = redis_bus(&server.url(), "test");
@@ -138,7 +138,7 @@ async fn a_redis_that_comes_late_is_waited_for() {
 }
 
 #[tokio::test]
-async fn what_others_wrote_is_passed_over_or_missed() {
+async fn malformed_messages_are_skipped_or_counted_as_missed() {
     let server = RedisServer::start().await;
     let bus = redis_bus(&server.url(), "test");
     let mut subscription = bus.subscribe().await.unwrap();

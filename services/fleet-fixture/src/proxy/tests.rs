@@ -51,7 +51,7 @@ async fn a_hung_connection_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_cut_resets_what_is_open_and_what_is_new() {
+async fn cut_resets_open_and_new_connections() {
     let (proxy, mut client) = echo().await;
     says(&mut client, *b"one.").await;
     proxy.cut();
@@ -77,7 +77,7 @@ async fn a_hung_connection_can_be_cut() {
 }
 
 #[tokio::test]
-async fn what_is_late_comes_later_and_in_order() {
+async fn delayed_bytes_arrive_later_and_in_order() {
     let (proxy, mut client) = echo().await;
     proxy.set(Traffic::Late(Duration::from_millis(100)));
     let sent = Instant::now();
@@ -89,7 +89,7 @@ async fn what_is_late_comes_later_and_in_order() {
 }
 
 #[tokio::test]
-async fn an_end_goes_through() {
+async fn end_of_stream_is_passed_on() {
     let (_proxy, mut client) = echo().await;
     says(&mut client, *b"one.").await;
     client.shutdown().await.unwrap();

@@ -102,7 +102,7 @@ pub(crate) async fn highest_epoch_wins_in_any_order(store: Store) {
     }
 }
 
-pub(crate) async fn what_an_old_term_still_had_on_its_way_is_refused_behind_a_fence(store: Store) {
+pub(crate) async fn writes_in_flight_of_an_old_term_are_refused_after_a_fence(store: Store) {
     store.set_shard_total(Term(1), 2).await.unwrap();
     store.assign(Term(1), &[owner(0, "a", "1", 7)]).await.unwrap();
     assert_eq!(store.fence(Term(2)).await.unwrap(), TermWrite::Written);

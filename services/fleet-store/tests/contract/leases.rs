@@ -53,7 +53,7 @@ pub(crate) async fn a_lapsed_or_revoked_name_is_free(store: Store) {
     assert_eq!((&record.worker, record.revoked), (&worker("w", "3"), false));
 }
 
-pub(crate) async fn a_revoked_incarnation_never_gets_another(store: Store) {
+pub(crate) async fn revoked_incarnation_gets_no_new_lease(store: Store) {
     grant(&store, "1").await;
     revoke(&store, "1", true).await;
     assert_eq!(grant(&store, "1").await, LeaseGrant::Revoked);
@@ -92,7 +92,7 @@ pub(crate) async fn a_revoked_lease_is_not_renewed(store: Store) {
     assert_eq!(renew(&store, "1", false).await, LeaseRenewal::Refused);
 }
 
-pub(crate) async fn a_name_taken_over_is_not_renewed(store: Store) {
+pub(crate) async fn lease_of_a_replaced_incarnation_is_not_renewed(store: Store) {
     store.grant_lease(TERM, &worker("w", "1"), SHORT).await.unwrap();
     lapse().await;
     store.grant_lease(TERM, &worker("w", "2"), SHORT).await.unwrap();

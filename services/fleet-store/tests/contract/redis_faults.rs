@@ -24,7 +24,7 @@ async fn reached(store: &FleetRedisStore) -> String {
 }
 
 #[tokio::test]
-async fn a_redis_that_lost_everything_is_known_by_its_identity_and_written_again() {
+async fn emptied_redis_is_recognized_by_its_identity_and_written_again() {
     let mut server = RedisServer::start().await;
     let store = redis_store(&server.url(), "test");
     store.claim_term(&incarnation("c"), Term(1), LONG).await.unwrap();
@@ -76,7 +76,7 @@ async fn a_redis_that_is_gone_fails_fast() {
 }
 
 #[tokio::test]
-async fn what_others_wrote_is_named_and_no_panic() {
+async fn malformed_records_are_named_without_a_panic() {
     const MAX: &str = "18446744073709551615";
     let server = RedisServer::start().await;
     // An invalid record of a worker or a shard is left out; the others stop the whole. Numbers beyond every clock and

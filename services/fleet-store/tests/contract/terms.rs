@@ -12,7 +12,7 @@ async fn claim(store: &Store, holder: &str) -> TermClaim {
     store.claim_term(&incarnation(holder), Term(1), LONG).await.unwrap()
 }
 
-pub(crate) async fn a_free_term_goes_to_the_first_that_asks(store: Store) {
+pub(crate) async fn free_term_goes_to_the_first_request(store: Store) {
     assert_eq!(claim(&store, "a").await, TermClaim::Acting(Term(1)));
     assert_eq!(claim(&store, "a").await, TermClaim::Acting(Term(1)), "asking twice is no second term");
     let TermClaim::HeldBy { term, holder, remaining } = claim(&store, "b").await else {
@@ -32,7 +32,7 @@ pub(crate) async fn a_new_holder_gets_a_higher_term(store: Store) {
     assert_eq!(store.load().await.unwrap().term, Term(3), "the number survives the release");
 }
 
-pub(crate) async fn a_new_term_is_at_least_what_is_asked_for(store: Store) {
+pub(crate) async fn new_term_is_at_least_the_requested_one(store: Store) {
     let floor = Term(1_700_000_000_000);
     let first = store.claim_term(&incarnation("a"), floor, LONG).await.unwrap();
     assert_eq!(first, TermClaim::Acting(floor));
@@ -41,7 +41,7 @@ pub(crate) async fn a_new_term_is_at_least_what_is_asked_for(store: Store) {
     assert_eq!(second, TermClaim::Acting(Term(floor.0 + 1)), "and above the one before");
 }
 
-pub(crate) async fn a_lapsed_hold_is_taken_over(store: Store) {
+pub(crate) async fn lapsed_term_can_be_acquired(store: Store) {
     store.claim_term(&incarnation("a"), Term(1), SHORT).await.unwrap();
     lapse().await;
     // No other coordinator took it yet, so the holder can renew it.
@@ -56,7 +56,7 @@ pub(crate) async fn a_lapsed_hold_is_taken_over(store: Store) {
     assert_eq!(renewal, TermRenewal::Lost { to: Term(2) });
 }
 
-pub(crate) async fn a_lapsed_holder_that_claims_gets_a_higher_term(store: Store) {
+pub(crate) async fn lapsed_holder_gets_a_higher_term(store: Store) {
     store.claim_term(&incarnation("a"), Term(1), SHORT).await.unwrap();
     lapse().await;
     assert_eq!(claim(&store, "a").await, TermClaim::Acting(Term(2)));
@@ -82,7 +82,7 @@ pub(crate) async fn only_the_holder_releases(store: Store) {
     assert!(matches!(claim(&store, "b").await, TermClaim::HeldBy { .. }));
 }
 
-pub(crate) async fn a_lost_term_is_written_again(store: Store) {
+pub(crate) async fn lost_term_record_is_written_again(store: Store) {
     // A store that lost everything, or its last writes: its number is lower than the acting coordinator's.
     assert_eq!(store.renew_term(Term(41), &incarnation("a"), LONG).await.unwrap(), HELD);
     assert!(matches!(claim(&store, "b").await, TermClaim::HeldBy { term: Term(41), .. }));

@@ -8,11 +8,11 @@ use crate::{LONG, Store, incarnation, owner, worker};
 const BUDGET: BudgetRecord =
     BudgetRecord { total: 1000, remaining: 995, resets_at_unix_ms: 1_790_000_000_123 };
 
-pub(crate) async fn an_empty_store_says_so(store: Store) {
+pub(crate) async fn empty_store_is_reported_as_empty(store: Store) {
     assert_eq!(store.load().await.unwrap(), FleetRecord::default());
 }
 
-pub(crate) async fn what_is_written_is_loaded(store: Store) {
+pub(crate) async fn written_state_is_loaded(store: Store) {
     store.claim_term(&incarnation("c"), Term(1), LONG).await.unwrap();
     assert_eq!(store.set_shard_total(Term(1), 2).await.unwrap(), TermWrite::Written);
     assert_eq!(store.save_budget(Term(1), BUDGET).await.unwrap(), TermWrite::Written);
@@ -42,7 +42,7 @@ pub(crate) async fn an_old_term_writes_nothing_of_the_fleet(store: Store) {
     assert_eq!((record.shard_total, record.budget, record.last_ran_unix_ms), (Some(4), Some(BUDGET), None));
 }
 
-pub(crate) async fn the_identity_stays(store: Store) {
+pub(crate) async fn identity_does_not_change(store: Store) {
     let identity = store.identity().await.unwrap();
     assert!(!identity.0.is_empty());
     assert_eq!(store.identity().await.unwrap(), identity);

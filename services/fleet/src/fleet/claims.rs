@@ -106,7 +106,7 @@ impl Fleet {
     }
 
     /// Delays further writes of a shard's owner: the store has an unexpected record in its place.
-    pub fn record_is_invalid(&mut self, shard: ShardKey, now: Now) {
+    pub fn delay_after_invalid_record(&mut self, shard: ShardKey, now: Now) {
         if let Some(slot) = self.slots.get_mut(shard.slot().0 as usize) {
             slot.refused = slot.refused.max(1);
             slot.write_was_refused(now);

@@ -5,10 +5,9 @@
 //! unknown. Until they register or are lost, the format stays as it is if the others agree: it was right for all of them, and
 //! a lower format makes each worker write all its records again.
 
-use super::Fleet;
+use fleet_model::FIRST_FORMAT;
 
-/// The format that every version reads.
-const FIRST: u16 = 1;
+use super::Fleet;
 
 /// Tells a worker to keep its format.
 const AS_BEFORE: u16 = 0;
@@ -24,7 +23,7 @@ impl Fleet {
         let unheard = newest(false).next().is_some();
         match newest(true).max() {
             Some(highest) if unheard && highest == lowest => AS_BEFORE,
-            _ if unheard => FIRST,
+            _ if unheard => FIRST_FORMAT,
             _ => lowest,
         }
     }

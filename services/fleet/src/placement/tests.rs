@@ -75,7 +75,7 @@ fn fewest_moves(problem: &PlacementProblem, loads: &BTreeMap<WorkerId, usize>) -
 
 proptest! {
     #[test]
-    fn within_capacity_and_nothing_left_out_while_there_is_room(problem in problems()) {
+    fn placement_respects_capacity_and_places_all_that_fits(problem in problems()) {
         let target = solve(&problem);
         let loads = loads(&problem, &target);
         let mut room = 0usize;
@@ -145,7 +145,7 @@ proptest! {
 }
 
 #[test]
-fn a_new_fleet_gets_ranges() {
+fn new_fleet_is_placed_in_ranges() {
     let problem = PlacementProblem {
         shards: (0..12).map(|n| (ShardKey::new(n, 12), None)).collect(),
         workers: (0..3).map(|n| (worker(n), None)).collect(),
@@ -158,7 +158,7 @@ fn a_new_fleet_gets_ranges() {
 }
 
 #[test]
-fn a_worker_that_joins_takes_only_its_share() {
+fn joining_worker_takes_only_its_share() {
     let problem = PlacementProblem {
         shards: (0..12).map(|n| (ShardKey::new(n, 12), Some(worker(n as usize / 6)))).collect(),
         workers: (0..3).map(|n| (worker(n), None)).collect(),

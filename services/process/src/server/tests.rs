@@ -74,7 +74,7 @@ async fn clients_without_a_timely_greeting_are_closed() {
 
 /// SETTINGS_MAX_CONCURRENT_STREAMS ([RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-6.5.2)).
 #[tokio::test]
-async fn clients_are_told_how_many_streams_they_may_open() {
+async fn clients_learn_the_limit_of_streams() {
     let mut stream = TcpStream::connect(grpc(Limits::GRPC).await).await.unwrap();
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     let mut head = [0; 9];

@@ -49,6 +49,21 @@ pub fn discord_token() -> Result<Option<Secret>, SettingsError> {
     }
 }
 
+/// Returns the bot's token, which logs and errors hide from now on.
+///
+/// # Errors
+/// The token is not set.
+pub fn required_token(token: Option<Secret>) -> Result<Secret, SettingsError> {
+    let token = token.ok_or_else(|| {
+        SettingsError::new(
+            "DISCORD_TOKEN",
+            "is not set; set it or DISCORD_TOKEN_FILE (`altergolden dev` needs none)",
+        )
+    })?;
+    outside_text::hide_secret(token.expose());
+    Ok(token)
+}
+
 /// A secret from the variable `name` or from the file that the variable `file_name` names.
 ///
 /// # Errors

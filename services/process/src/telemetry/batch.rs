@@ -1,7 +1,8 @@
 //! Lines about many shards joined into one: `shards assigned worker.id=a count=12 shards=0-11`.
 //!
 //! An INFO event of our own crates with the field `batch = true` is not written. Events from the same place in the code about the
-//! same workers are collected for [`WINDOW`] and become one line. A program without this layer writes each event.
+//! same workers and of the same kind are collected for [`WINDOW`] and become one line. A program without this layer writes each
+//! event.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -9,12 +10,14 @@ use std::{
 };
 
 use fleet_model::{ShardSlot, in_ranges};
-use tracing::callsite::Identifier;
+use tracing::{callsite::Identifier, field::display};
 
 /// How long events are collected.
 pub(super) const WINDOW: Duration = Duration::from_millis(500);
 /// The most batches at once. Events beyond them are written one by one.
 const MOST: usize = 1_024;
+/// The target of the joined lines.
+pub(super) const TARGET: &str = "log_batches";
 
 /// Batches that are being collected.
 #[derive(Debug, Default)]
@@ -62,7 +65,7 @@ impl Batches {
         true
     }
 
-    /// Removes batches that began a [`WINDOW`] before `now`, and returns them in the order of their beginnings.
+    /// Removes batches that are at least a [`WINDOW`] old, and returns them, oldest first.
     pub(super) fn take_ended(&mut self, now: Instant) -> Vec<BatchLine> {
         let ended = self.0.extract_if(|_, batch| now.saturating_duration_since(batch.began) >= WINDOW);
         let mut ended: Vec<_> = ended.collect();
@@ -76,6 +79,7 @@ impl BatchLine {
     pub(super) fn write(self) {
         let Self { message, group: BatchGroup { worker, to, kind }, shards } = self;
         let (count, shards) = (shards.len(), in_ranges(shards));
-        tracing::info!(target: "log_batches", { worker.id = worker, to.id = to, kind, count, shards }, "{message}");
+        let [worker, to, kind] = [worker, to, kind].map(|text| text.map(display));
+        tracing::info!(target: TARGET, { worker.id = worker, to.id = to, kind, count, %shards }, "{message}");
     }
 }

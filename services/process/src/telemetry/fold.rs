@@ -33,7 +33,9 @@ const WINDOW: Duration = Duration::from_secs(10);
 const SHOWN: u32 = 5;
 /// The most kinds that are counted apart. Further ones differ only by their place in the code.
 const KINDS: usize = 4_096;
-/// How often ended windows and batches are collected.
+/// The target of the lines that count folded ones.
+pub(super) const TARGET: &str = "log_folding";
+/// How often ended windows and batches are written.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Crates whose lines are folded: ours, and libraries that log what peers do.
@@ -91,7 +93,7 @@ struct Folded {
 }
 
 impl Folding {
-    /// Starts the thread that writes the folded counts. It ends with the last clone of this layer.
+    /// Starts the thread that writes folded counts and ended batches. The thread ends when the last clone of this layer is dropped.
     pub(crate) fn write_in_background(&self) -> std::io::Result<()> {
         let collected = Arc::downgrade(&self.0);
         thread::Builder::new()
@@ -100,7 +102,7 @@ impl Folding {
             .map(drop)
     }
 
-    /// Writes what ends within a batch's window: the process stops.
+    /// Writes all collected batches, because the process stops.
     pub(crate) fn write_batches(&self) {
         write_ended(&self.0, Instant::now() + batch::WINDOW);
     }
@@ -116,6 +118,7 @@ impl Folding {
         event.record(&mut line);
         let Collected { kinds, batches } = &mut *lock(&self.0);
         if line.in_batch
+            && *metadata.level() == Level::INFO
             && let Some(shard) = line.shard
             && batches.add(metadata.callsite(), &line.group, shard, &line.message, now)
         {
@@ -174,12 +177,12 @@ fn write_ended(collected: &Mutex<Collected>, now: Instant) {
     for Folded { level, message, lines } in folded {
         match level {
             Level::ERROR => {
-                tracing::error!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s");
+                tracing::error!(target: TARGET, lines, "{message}: and {lines} more in {seconds} s");
             }
             Level::WARN => {
-                tracing::warn!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s");
+                tracing::warn!(target: TARGET, lines, "{message}: and {lines} more in {seconds} s");
             }
-            _ => tracing::info!(target: "log_folding", lines, "{message}: and {lines} more in {seconds} s"),
+            _ => tracing::info!(target: TARGET, lines, "{message}: and {lines} more in {seconds} s"),
         }
     }
 }
@@ -228,7 +231,10 @@ impl Visit for Line {
 mod tests {
     use tracing_subscriber::{layer::SubscriberExt as _, registry};
 
-    use super::{super::subscriber::tests::Lines, *};
+    use super::{
+        super::subscriber::{filter_of, tests::Lines},
+        *,
+    };
 
     /// Counts the lines that reach it.
     #[derive(Clone, Default)]
@@ -297,7 +303,30 @@ mod tests {
         assert!(lines <= KINDS as u64 + u64::from(SHOWN));
     }
 
-    /// Writes what 64 shards of two workers do at a start.
+    #[test]
+    fn joined_lines_pass_a_filter_that_names_only_our_crates() {
+        let lines = Lines::default();
+        let (folding, written) = (Folding::default(), lines.clone());
+        let people = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || written.clone());
+        let subscriber =
+            registry().with(filter_of("off,coordinator=info").unwrap()).with(folding.clone()).with(people);
+        tracing::subscriber::with_default(subscriber, || {
+            start_64_shards();
+            tracing::info!(target: "gateway_worker", batch = true, shard.id = %ShardSlot(1), "filtered");
+            for _ in 0..=SHOWN {
+                tracing::error!(target: "coordinator", "repeated");
+            }
+            write_ended(&folding.0, Instant::now() + WINDOW);
+        });
+        let text = lines.text();
+        assert!(
+            text.contains("shards assigned worker.id=a") && text.contains("repeated: and 1 more"),
+            "{text}"
+        );
+        assert!(!text.contains("filtered"), "{text}");
+    }
+
+    /// Logs what 64 shards of two workers do at a start.
     fn start_64_shards() {
         for shard in 0..64 {
             let worker = if shard < 32 { "a" } else { "b" };
@@ -326,9 +355,9 @@ mod tests {
         assert_eq!(
             said,
             [
-                r#"shards assigned worker.id="a" count=32 shards="0-31""#,
-                r#"shards assigned worker.id="b" count=32 shards="32-63""#,
-                r#"shards started kind="resumed" count=64 shards="0-63""#,
+                "shards assigned worker.id=a count=32 shards=0-31",
+                "shards assigned worker.id=b count=32 shards=32-63",
+                "shards started kind=resumed count=64 shards=0-63",
             ]
         );
         assert_eq!(text.lines().count(), 3, "{text}");

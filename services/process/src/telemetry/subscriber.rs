@@ -16,7 +16,11 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use super::{LONGEST_VALUE, fold::Folding, json_log::JsonLines};
+use super::{
+    LONGEST_VALUE, batch,
+    fold::{self, Folding},
+    json_log::JsonLines,
+};
 
 /// The standard variable that names the collector
 /// ([OpenTelemetry](https://opentelemetry.io/docs/specs/otel/protocol/exporter/)); without it no span leaves.
@@ -30,7 +34,7 @@ pub const SERVICE_FILTER: &str = "info,h2=warn,hyper=warn,tower=warn,opentelemet
 
 /// Keeps what the subscriber buffers; [`Telemetry::shutdown`] writes and sends it.
 #[derive(Debug)]
-#[must_use = "spans that are still buffered are lost unless it is shut down"]
+#[must_use = "buffered spans are lost unless it is shut down"]
 pub struct Telemetry {
     provider: Option<SdkTracerProvider>,
     folding: Folding,
@@ -59,12 +63,8 @@ pub enum TelemetryError {
 /// # Errors
 /// A wrong `RUST_LOG`, an endpoint that is no URL, or a second call.
 pub fn init(service: &'static str, default_filter: &str) -> Result<Telemetry, TelemetryError> {
-    let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
-        Ok(text) if !text.is_empty() => {
-            EnvFilter::try_new(text).map_err(|error| TelemetryError::Filter(error.to_string()))?
-        }
-        _ => EnvFilter::new(default_filter),
-    };
+    let filter = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty());
+    let filter = filter_of(filter.as_deref().unwrap_or(default_filter))?;
     let provider = match std::env::var(OTLP_ENDPOINT) {
         Ok(endpoint) if !endpoint.is_empty() => Some(exporting_provider(service)?),
         _ => None,
@@ -90,6 +90,12 @@ pub fn init(service: &'static str, default_filter: &str) -> Result<Telemetry, Te
         .try_init()
         .map_err(|_| TelemetryError::Twice)?;
     Ok(Telemetry { provider, folding })
+}
+
+/// Parses a filter. Lines that [`Folding`] writes always pass: what they stand for has passed the filter already.
+pub(super) fn filter_of(text: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::try_new(format!("{}=info,{}=info,{text}", batch::TARGET, fold::TARGET))
+        .map_err(|error| TelemetryError::Filter(error.to_string()))
 }
 
 /// Lines for people in a terminal.
@@ -140,14 +146,20 @@ fn exporting_provider(service: &'static str) -> Result<SdkTracerProvider, Teleme
 }
 
 impl Telemetry {
-    /// Sends the spans that are still buffered. Blocks for at most five seconds, off the runtime's threads.
-    pub async fn shutdown(self) {
-        self.folding.write_batches();
-        let Some(provider) = self.provider else { return };
+    /// Sends buffered spans. Blocks for at most five seconds, off the runtime's threads.
+    pub async fn shutdown(mut self) {
+        let Some(provider) = self.provider.take() else { return };
         let flushed = tokio::task::spawn_blocking(move || provider.shutdown()).await;
         if let Ok(Err(error)) = flushed {
             tracing::warn!(%error, "the last spans could not be exported");
         }
+    }
+}
+
+impl Drop for Telemetry {
+    /// Writes collected log lines, also when the program ends by a panic.
+    fn drop(&mut self) {
+        self.folding.write_batches();
     }
 }
 

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_comes_again_and_what_is_not_is_a_hole() {
+    fn kept_events_are_sent_again_and_others_become_a_hole() {
         let mut tail = Tail::default();
         tail.push((1..=3).map(|n| entry(n, 10)), Duration::ZERO);
         let again = tail.behind(Some(at(1)));
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_by_number_and_bytes() {
+    fn tail_is_bounded_by_number_and_bytes() {
         let mut tail = Tail::default();
         tail.push((1..=ENTRIES as u64 + 5).map(|n| entry(n, 1)), Duration::ZERO);
         assert_eq!(tail.behind(None).entries.len(), ENTRIES);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_before_us_is_a_hole_when_it_is_gone() {
+    fn lost_events_of_an_earlier_owner_are_a_hole() {
         let mut tail = Tail::default();
         tail.begin_at(Some(at(10)));
         tail.push([entry(11, 1)], Duration::ZERO);

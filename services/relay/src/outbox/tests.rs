@@ -119,7 +119,7 @@ async fn until_empty(outbox: &Outbox) {
 }
 
 #[tokio::test]
-async fn what_was_pending_goes_before_what_is_new() {
+async fn pending_events_go_before_new_ones() {
     let store = MemoryRelay::new(Caps::default());
     let outbox = outbox(store.clone(), 1);
     outbox.push(event(2, 1));
@@ -132,7 +132,7 @@ async fn what_was_pending_goes_before_what_is_new() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_store_does_not_take_waits_within_bounds_and_goes_once() {
+async fn events_that_the_store_refuses_wait_within_bounds_and_are_sent_once() {
     let store = FaultyStore::new();
     let outbox = outbox(store.clone(), 1);
     outbox.begin();
@@ -154,7 +154,7 @@ async fn what_the_store_does_not_take_waits_within_bounds_and_goes_once() {
 }
 
 #[tokio::test]
-async fn a_store_that_forgot_gets_it_again() {
+async fn emptied_store_is_sent_the_events_again() {
     let store = FaultyStore::new();
     let outbox = outbox(store.clone(), 1);
     outbox.begin();
@@ -178,7 +178,7 @@ async fn outbox_entry(store: &MemoryRelay, place: usize) -> NewEntry {
 }
 
 #[tokio::test]
-async fn what_is_not_kept_any_more_becomes_a_gap() {
+async fn dropped_events_become_a_gap() {
     let store = FaultyStore::new();
     let before = outbox(store.clone(), 1);
     before.begin();
@@ -215,7 +215,7 @@ async fn an_outranked_one_sends_nothing_and_fills_up_with_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_one_gives_back_what_was_not_taken() {
+async fn closed_outbox_returns_unsent_events() {
     let store = FaultyStore::new();
     let outbox = outbox(store.clone(), 1);
     outbox.begin();
@@ -258,7 +258,7 @@ async fn event_that_cannot_be_encoded_becomes_a_gap_in_its_place() {
 }
 
 #[tokio::test]
-async fn event_whose_name_no_stream_can_have_becomes_a_gap_in_its_place() {
+async fn event_with_an_unusable_name_becomes_a_gap_at_its_position() {
     for name in ["", "message_create", "A B", "A\u{1b}[2J", &"A".repeat(65), &"A".repeat(1 << 20)] {
         let store = MemoryRelay::new(Caps::default());
         let outbox = outbox(store.clone(), 1);
@@ -289,7 +289,7 @@ async fn only_gap_between_two_events(store: &MemoryRelay, outbox: &Outbox) -> Ga
 proptest! {
     /// For any repeats and any order of owners: each event is in the stream once, in order.
     #[test]
-    fn each_event_is_there_once(owners in prop::collection::vec((1u64..30, 0u64..12), 1..8)) {
+    fn each_event_is_stored_once(owners in prop::collection::vec((1u64..30, 0u64..12), 1..8)) {
         let runtime = runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let store = MemoryRelay::new(Caps::default());

@@ -43,7 +43,7 @@ async fn publish(redis: &RedisServer, shard: u32, payload: &Value) {
 }
 
 #[tokio::test]
-async fn commands_go_out_in_order_and_what_can_not_go_holds_up_its_own_shard_alone() {
+async fn commands_are_sent_in_order_and_a_blocked_one_delays_only_its_shard() {
     let redis = RedisServer::start().await;
     let presence = json!({ "op": 3, "d": { "status": "idle" } });
     // Long before any worker is there: too old.
@@ -155,7 +155,7 @@ fn gated(redis: &RedisServer) -> (Arc<Gated>, mpsc::UnboundedReceiver<(ShardSlot
 }
 
 #[tokio::test]
-async fn newest_presence_goes_out() {
+async fn newest_presence_is_sent() {
     let redis = RedisServer::start().await;
     let (gated, mut heard) = gated(&redis);
     let presence = |number: u32| json!({ "op": 3, "d": { "status": "online", "number": number } });
@@ -181,7 +181,7 @@ async fn newest_presence_goes_out() {
 }
 
 #[tokio::test]
-async fn flood_of_one_shard_stays_in_order_and_delays_no_other() {
+async fn flood_for_one_shard_keeps_its_order_and_delays_no_other() {
     let redis = RedisServer::start().await;
     let (gated, mut heard) = gated(&redis);
     let members = |number: u32| json!({ "op": 8, "d": { "number": number } });

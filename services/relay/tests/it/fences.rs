@@ -145,7 +145,7 @@ async fn streamed(store: &Store) -> Vec<(Position, Mark)> {
     own.map(|entry| (entry.content.position, entry.content.mark)).collect()
 }
 
-async fn nothing_is_left_out(case: &Case, store: Store) {
+async fn no_event_is_omitted(case: &Case, store: Store) {
     let positions =
         |of: &[(u64, u64)]| of.iter().map(|(session, sequence)| at(*session, *sequence)).collect();
     let (pending, fresh): (Vec<Position>, Vec<Position>) = (positions(case.pending), positions(case.fresh));
@@ -199,7 +199,7 @@ async fn nothing_is_left_out(case: &Case, store: Store) {
 #[tokio::test]
 async fn no_session_is_skipped_in_memory() {
     for case in CASES {
-        nothing_is_left_out(case, Arc::new(MemoryRelay::new(Caps::default()))).await;
+        no_event_is_omitted(case, Arc::new(MemoryRelay::new(Caps::default()))).await;
     }
 }
 
@@ -208,7 +208,7 @@ async fn no_session_is_skipped_in_redis() {
     let redis = RedisServer::start().await;
     for (number, case) in CASES.iter().enumerate() {
         let prefix = format!("f{number}:");
-        nothing_is_left_out(case, Arc::new(redis_relay(&redis.url(), &prefix, Caps::default()))).await;
+        no_event_is_omitted(case, Arc::new(redis_relay(&redis.url(), &prefix, Caps::default()))).await;
     }
 }
 

@@ -13,7 +13,7 @@ use super::{PATIENCE, SHARD, at, entries, entry, read_all, read_from, redis_rela
 const EPOCH: Epoch = Epoch(10);
 
 #[tokio::test]
-async fn an_entry_is_what_brokers_expect() {
+async fn entry_has_the_format_of_brokers() {
     let redis = RedisServer::start().await;
     let relay = redis_relay(&redis.url(), "", Caps::default());
     relay.append(SHARD, EPOCH, None, &entries("MESSAGE_CREATE", 1, 1..=1)).await.unwrap();
@@ -25,7 +25,7 @@ async fn an_entry_is_what_brokers_expect() {
 }
 
 #[tokio::test]
-async fn a_redis_that_comes_back_empty_has_lost_writes() {
+async fn emptied_redis_is_reported_as_lost_writes() {
     let mut redis = RedisServer::start().await;
     let relay = redis_relay(&redis.url(), "", Caps::default());
     relay.append(SHARD, EPOCH, None, &entries("A", 1, 1..=3)).await.unwrap();
@@ -78,7 +78,7 @@ async fn flood_of_new_names_makes_a_bounded_number_of_streams() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_no_stream_holds_nothing_else_up() {
+async fn key_that_is_not_a_stream_delays_no_other() {
     let redis = RedisServer::start().await;
     let relay = redis_relay(&redis.url(), "", Caps::default());
     let _: String = redis.command(&["SET", "B", "x"]).await;
@@ -129,7 +129,7 @@ async fn a_page_of_somebody_elses_entries_is_passed_over() {
 }
 
 #[tokio::test]
-async fn who_has_read_all_misses_nothing_when_it_grows_too_old() {
+async fn reader_of_all_entries_misses_nothing_when_old_ones_are_trimmed() {
     let redis = RedisServer::start().await;
     let relay = redis_relay(&redis.url(), "", Caps { age: Duration::ZERO, ..Caps::default() });
     relay.append(SHARD, EPOCH, None, &entries("A", 1, 1..=10)).await.unwrap();
@@ -168,7 +168,7 @@ async fn until_shown(registry: &Registry, line: &str, wanted: i64) {
 }
 
 #[tokio::test]
-async fn the_keeper_measures_groups_and_cuts_what_is_old() {
+async fn trimmer_measures_groups_and_removes_old_entries() {
     let redis = RedisServer::start().await;
     let relay = redis_relay(&redis.url(), "", Caps { length: 10, ..Caps::default() });
     relay.append(SHARD, EPOCH, None, &entries("A", 1, 1..=4)).await.unwrap();

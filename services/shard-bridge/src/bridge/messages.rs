@@ -88,7 +88,7 @@ impl Bridge {
                 return Err(BridgeError::new(ErrorClass::TooBusy, why));
             }
             Delivered::TooLate => {
-                let why = format!("the bot code of worker {worker} had no time for it: it did not arrive");
+                let why = format!("the bot code of worker {worker} had no time for the message: it did not arrive");
                 return Err(BridgeError::too_late(why));
             }
         };
@@ -318,7 +318,9 @@ fn undelivered(worker: &WorkerId, status: &Status) -> BridgeError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(status);
     while let Some(error) = cause {
         if error.is::<tonic::ConnectError>() {
-            return BridgeError::unavailable(format!("worker {worker} cannot be reached: it did not arrive"));
+            return BridgeError::unavailable(format!(
+                "worker {worker} cannot be reached: the message did not arrive"
+            ));
         }
         cause = error.source();
     }

@@ -11,7 +11,7 @@ fn refused(payload: Value, words: &str) {
 }
 
 #[test]
-fn what_libraries_send_is_taken() {
+fn commands_of_common_libraries_are_accepted() {
     let discord_js = json!({ "op": 3, "d": {
         "activities": [{ "name": "chess", "type": 0, "state": null, "url": null }],
         "afk": false, "since": null, "status": "online",
@@ -28,7 +28,7 @@ fn what_libraries_send_is_taken() {
 }
 
 #[test]
-fn what_discord_wants_is_filled_in() {
+fn required_fields_are_filled_in() {
     let text =
         |payload| serde_json::from_str::<Value>(GatewayCommand::parse(payload).unwrap().text()).unwrap();
     assert_eq!(
@@ -42,7 +42,7 @@ fn what_discord_wants_is_filled_in() {
 }
 
 #[test]
-fn what_discord_would_not_take_is_refused() {
+fn commands_that_discord_would_refuse_are_refused() {
     refused(json!([]), "object");
     refused(json!({ "op": 3 }), "d is missing");
     refused(json!({ "d": {} }), "op takes");

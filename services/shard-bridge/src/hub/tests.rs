@@ -57,7 +57,7 @@ async fn given(wants: Wants) -> Vec<&'static str> {
 }
 
 #[tokio::test]
-async fn a_subscriber_is_given_what_it_wants() {
+async fn subscriber_receives_only_what_it_wants() {
     use MessageRecipient::{All, Manager, Shard, Unspecified};
     let only = |types: &[&str], recipients: &[MessageRecipient]| {
         let recipients: Vec<i32> = recipients.iter().map(|recipient| i32::from(*recipient)).collect();
@@ -77,7 +77,7 @@ async fn a_subscriber_is_given_what_it_wants() {
 }
 
 #[tokio::test]
-async fn those_who_got_a_message_are_counted() {
+async fn recipients_of_a_message_are_counted() {
     let hub = hub();
     assert_eq!(hub.give_to_shard(to_shard("a")), 0);
     let mut one = hub.subscribe(Wants::everything()).unwrap();

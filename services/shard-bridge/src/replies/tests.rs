@@ -49,7 +49,7 @@ fn complete_is_when_each_has_replied_with_a_value() {
 }
 
 #[test]
-fn what_a_worker_says_is_looked_at() {
+fn reply_of_a_worker_is_checked() {
     let raw = |json: String| Replied { shard: ShardSlot(0), worker: Some(worker("a")), outcome: Ok(json) };
     let deep = format!("{}1{}", "[".repeat(40), "]".repeat(40));
     let large = format!("\"{}\"", "x".repeat(LARGEST));
@@ -66,7 +66,7 @@ fn what_a_worker_says_is_looked_at() {
 }
 
 #[test]
-fn a_reply_that_does_not_fit_is_told_and_a_smaller_one_after_it_fits() {
+fn reply_that_does_not_fit_is_reported_and_a_smaller_later_one_is_sent() {
     let large = json!("x".repeat(LARGEST - 2));
     let mut replies: Vec<Replied> = (0..20).map(|shard| value(shard, &large)).collect();
     replies.push(value(20, &json!("small")));
@@ -99,7 +99,7 @@ fn the_answer_never_has_more_bytes_than_it_may() {
 }
 
 #[test]
-fn who_does_not_say_gets_what_any_client_takes() {
+fn caller_without_a_size_limit_gets_what_any_client_can_read() {
     assert_eq!(max_bytes(None), USUAL_ANSWER);
     assert_eq!(max_bytes(Some(1)), USUAL_ANSWER);
     assert_eq!(max_bytes(Some(5 << 20)), 5 << 20);

@@ -140,7 +140,7 @@ proptest! {
     /// Each command comes out once, or gave way, or was withdrawn. A guild's requests stay in order, no guild comes
     /// again before the others that wait have had their turn, presences keep Discord's limit, and `next` tells the truth.
     #[test]
-    fn nothing_is_lost_and_no_guild_is_passed_over(steps in steps()) {
+    fn no_command_is_lost_and_no_guild_is_skipped(steps in steps()) {
         let mut now = Instant::now();
         let mut queue = Queue::default();
         let mut waiting: BTreeMap<u64, CommandClass> = BTreeMap::new();

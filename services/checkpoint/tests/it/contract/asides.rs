@@ -36,7 +36,7 @@ fn event(sequence: u64) -> SetAside {
     }
 }
 
-pub(crate) async fn an_event_is_noted_below_a_bound_until_it_is_taken_back(store: Store) {
+pub(crate) async fn event_is_noted_within_a_bound_until_withdrawn(store: Store) {
     assert_eq!(store.note(SHARD, LOWER, at(7), 1).await.unwrap(), YES(0));
     assert_eq!(store.note(SHARD, LOWER, at(7), 1).await.unwrap(), YES(0), "its own note, made again");
     assert_eq!(store.note(SHARD, MINE, at(7), 1).await.unwrap(), NO(1));
@@ -70,7 +70,7 @@ pub(crate) async fn an_owner_before_notes_and_sets_aside_nothing(store: Store) {
     assert_eq!(store.note(SHARD, HIGHER, at(7), 2).await.unwrap(), YES(1), "its note was not taken back");
 }
 
-pub(crate) async fn what_is_set_aside_is_listed_shown_and_dropped(store: Store) {
+pub(crate) async fn event_set_aside_is_listed_shown_and_dropped(store: Store) {
     assert_eq!(store.list_aside(SHARD.slot()).await.unwrap(), []);
     assert_eq!(store.get_aside(SHARD.slot(), at(7)).await.unwrap(), None);
     assert!(!store.drop_aside(SHARD.slot(), at(7)).await.unwrap());
@@ -95,7 +95,7 @@ pub(crate) async fn setting_aside_leaves_the_notes(store: Store) {
     assert_eq!(store.note(SHARD, MINE, at(7), 1).await.unwrap(), NO(1));
 }
 
-pub(crate) async fn a_hundred_are_kept_and_the_oldest_goes(store: Store) {
+pub(crate) async fn oldest_of_more_than_a_hundred_is_dropped(store: Store) {
     // The first is the last by its position, and the oldest all the same.
     store.set_aside(SHARD, MINE, &event(1_000)).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;

@@ -28,7 +28,7 @@ pub(crate) async fn an_empty_store_is_claimed(store: Store) {
     assert_eq!(claim(&store, HIGHER).await.owner_before, Some(MINE), "even after a write");
 }
 
-pub(crate) async fn what_was_claimed_empty_needs_no_fresh_step(store: Store) {
+pub(crate) async fn empty_claim_needs_no_fresh_step(store: Store) {
     claim(&store, MINE).await;
     assert_eq!(write(&store, 0, set(&[(A, "a")])).await, 1);
     assert_holds(&store, 1, &[("c:1", "a")]).await;
@@ -52,7 +52,7 @@ pub(crate) async fn a_claim_keeps_lower_epochs_out(store: Store) {
     assert_eq!(records.into_iter().collect::<Vec<_>>(), steps::FIRST.map(|(k, v)| (k.to_owned(), v.into())));
 }
 
-pub(crate) async fn a_claim_tells_what_the_owner_before_left(store: Store) {
+pub(crate) async fn claim_returns_what_the_previous_owner_left(store: Store) {
     let serial = steps::first(&store).await;
     let stored = claim(&store, HIGHER).await;
     assert_eq!((stored.serial, stored.records), (serial, steps::FIRST.len() as u64));
@@ -71,7 +71,7 @@ pub(crate) async fn a_claim_tells_what_the_owner_before_left(store: Store) {
     assert_eq!((freshness.epoch, freshness.total, freshness.records), (HIGHER, 16, 2));
 }
 
-pub(crate) async fn only_who_claimed_writes(store: Store) {
+pub(crate) async fn only_the_claimant_writes(store: Store) {
     let unclaimed = store.write(SHARD, MINE, 0, &set(&[(A, "a")])).await.unwrap();
     assert_eq!(unclaimed, StepAnswer::Lost { serial: 0 }, "the claim is not there, or not any more");
     let serial = steps::first(&store).await;
@@ -93,7 +93,7 @@ pub(crate) async fn a_wrong_serial_writes_nothing(store: Store) {
     assert_eq!(claim(&store, MINE).await.head.unwrap().bytes, "head");
 }
 
-pub(crate) async fn a_fresh_write_goes_on_above_every_serial(store: Store) {
+pub(crate) async fn fresh_write_continues_above_every_serial(store: Store) {
     let serial = steps::first(&store).await;
     let next = write(&store, serial, fresh(set(&[(A, "new")]))).await;
     assert_eq!(next, serial + 1);

@@ -68,7 +68,7 @@ async fn the_owner_is_in_the_same_slot_of_a_cluster() {
 }
 
 #[tokio::test]
-async fn a_redis_that_lost_everything_is_noticed_and_written_again() {
+async fn emptied_redis_is_noticed_and_written_again() {
     let (server, store) = started().await;
     let serial = steps::first(&store).await;
     server.command::<()>(&["FLUSHALL"]).await;
@@ -83,7 +83,7 @@ async fn a_redis_that_lost_everything_is_noticed_and_written_again() {
 }
 
 #[tokio::test]
-async fn a_redis_that_lost_its_last_writes_is_noticed_and_written_again() {
+async fn loss_of_the_last_writes_is_noticed_and_repaired() {
     let (server, store) = started().await;
     let link = redis_link(&server.url());
     let then = steps::first(&store).await;
@@ -196,7 +196,7 @@ async fn a_checkpoint_is_kept_for_an_hour_after_the_last_touch() {
 }
 
 #[tokio::test]
-async fn what_others_wrote_is_named_and_no_panic() {
+async fn malformed_records_are_named_without_a_panic() {
     let (server, store) = started().await;
     let cases: [&[&str]; 9] = [
         &["SET", CHECKPOINT, "x"],
@@ -261,7 +261,7 @@ async fn two_bots_share_a_redis() {
 }
 
 #[tokio::test]
-async fn notes_and_what_is_set_aside_heed_the_owner_and_expire_by_redis_clock() {
+async fn notes_and_set_aside_events_are_fenced_and_expire_by_redis_time() {
     let server = RedisServer::start().await;
     let store = redis_store(&server.url(), "test");
     let at = Position { session: 1, sequence: 7 };

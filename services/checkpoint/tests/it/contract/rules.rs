@@ -10,12 +10,12 @@ redis_fixture::contract! {
     memory(start_paused = true) => Arc::new(CheckpointMemoryStore::new()),
     redis(url, prefix) => Arc::new(redis_store(url, prefix)),
     fences::an_empty_store_is_claimed,
-    fences::what_was_claimed_empty_needs_no_fresh_step,
+    fences::empty_claim_needs_no_fresh_step,
     fences::a_claim_keeps_lower_epochs_out,
-    fences::a_claim_tells_what_the_owner_before_left,
-    fences::only_who_claimed_writes,
+    fences::claim_returns_what_the_previous_owner_left,
+    fences::only_the_claimant_writes,
     fences::a_wrong_serial_writes_nothing,
-    fences::a_fresh_write_goes_on_above_every_serial,
+    fences::fresh_write_continues_above_every_serial,
     fences::a_late_fresh_write_undoes_nothing,
     fences::a_fresh_write_needs_no_claim,
     fences::of_racing_writers_one_writes,
@@ -30,13 +30,13 @@ redis_fixture::contract! {
     pages::large_records_make_small_pages,
     pages::an_empty_checkpoint_has_one_empty_page,
     pages::a_reader_learns_that_the_state_is_another,
-    asides::an_event_is_noted_below_a_bound_until_it_is_taken_back,
+    asides::event_is_noted_within_a_bound_until_withdrawn,
     asides::notes_outlive_owners_and_sessions,
     asides::notes_of_an_owner_can_be_voided,
     asides::an_owner_before_notes_and_sets_aside_nothing,
-    asides::what_is_set_aside_is_listed_shown_and_dropped,
+    asides::event_set_aside_is_listed_shown_and_dropped,
     asides::setting_aside_leaves_the_notes,
-    asides::a_hundred_are_kept_and_the_oldest_goes,
+    asides::oldest_of_more_than_a_hundred_is_dropped,
 }
 
 #[tokio::test(start_paused = true)]
@@ -51,12 +51,12 @@ async fn a_checkpoint_in_memory_is_kept_for_an_hour() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_memory_notes_are_kept_for_an_hour_and_what_is_set_aside_for_thirty_days() {
+async fn memory_keeps_notes_for_an_hour_and_set_aside_events_for_thirty_days() {
     let store: asides::Store = Arc::new(CheckpointMemoryStore::new());
-    asides::what_is_set_aside_is_listed_shown_and_dropped(store.clone()).await;
+    asides::event_set_aside_is_listed_shown_and_dropped(store.clone()).await;
     asides::setting_aside_leaves_the_notes(store.clone()).await;
     tokio::time::advance(KEPT).await;
-    asides::an_event_is_noted_below_a_bound_until_it_is_taken_back(store.clone()).await;
+    asides::event_is_noted_within_a_bound_until_withdrawn(store.clone()).await;
     assert_eq!(store.list_aside(super::SHARD.slot()).await.unwrap().len(), 3);
     tokio::time::advance(SET_ASIDE_KEPT).await;
     assert_eq!(store.list_aside(super::SHARD.slot()).await.unwrap(), []);

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_interaction_takes_its_callback_types() {
+    fn each_kind_of_interaction_accepts_its_callback_types() {
         let message = json!({"type": 4, "data": {"content": "x"}});
         let good = [
             (COMMAND, message.clone()),

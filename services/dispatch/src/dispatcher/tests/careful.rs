@@ -1,11 +1,11 @@
-//! Suspects: asked for before they begin, seen of when they have ended.
+//! Suspects: permission is asked for before each begins, and its end is reported.
 
 use tokio::sync::Notify;
 
 use super::*;
 use Word::{Asked, Began as Begins, Ended as Ends, LetGo};
 
-/// Admits as seen, and tells of what it was asked and seen itself.
+/// Admits as it is told, and records what it was asked and told.
 struct Watchful {
     seen: mpsc::UnboundedSender<Word>,
     gate: Semaphore,
@@ -104,7 +104,7 @@ impl Watched {
 }
 
 #[tokio::test]
-async fn suspects_are_asked_for_handled_alone_and_told_of_then_all_else_starts_at_once() {
+async fn suspects_are_requested_handled_alone_and_reported_before_others_start() {
     let mut watched = Watched::new();
     watched.push(4, false, CarefulStep::Wait);
     watched.push(5, false, CarefulStep::Wait);
@@ -135,7 +135,7 @@ async fn a_suspect_that_is_not_begun_when_the_dispatcher_closes_was_not_started(
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_never_ends_holds_the_others_up_for_a_minute() {
+async fn endless_suspect_delays_the_others_by_a_minute() {
     let mut watched = Watched::new();
     watched.push(1, true, CarefulStep::Wait);
     watched.push(2, true, CarefulStep::Nothing);

@@ -26,7 +26,7 @@ fn sequences(queue: &mut Queue<()>) -> Vec<u64> {
 }
 
 #[test]
-fn suspects_come_one_at_a_time_and_all_else_after_the_last() {
+fn suspects_run_one_at_a_time_and_other_items_after_the_last() {
     let mut queue = careful();
     for (sequence, lane, suspect) in
         [(1, Some(1), true), (2, Some(2), true), (3, Some(1), false), (4, None, false), (5, Some(3), true)]
@@ -58,7 +58,7 @@ fn a_careful_queue_without_suspects_is_one_like_any_other() {
 }
 
 #[test]
-fn what_was_not_begun_is_taken_out_with_the_rest() {
+fn unstarted_suspects_are_removed_with_the_rest() {
     let mut queue = careful();
     for sequence in 1..=3 {
         queue.push(item(sequence, None, sequence < 3)).unwrap();
@@ -97,7 +97,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn alone_in_order_and_over_with_the_last(steps in prop::collection::vec(step(), 0..120)) {
+    fn suspects_run_alone_in_order_until_the_last(steps in prop::collection::vec(step(), 0..120)) {
         let mut queue = careful();
         let mut sequence = 0;
         let mut came = false;

@@ -44,13 +44,13 @@ fn back_after(deaths: u64, ms: u64) -> Fleet {
 }
 
 #[test]
-fn a_worker_that_died_once_gets_what_is_free_at_once() {
+fn worker_that_died_once_gets_free_shards_at_once() {
     let fleet = back_after(1, 2_000);
     assert_eq!(shards(&fleet, "a"), [0]);
 }
 
 #[test]
-fn a_worker_that_died_twice_gets_nothing_for_five_seconds_and_is_named() {
+fn worker_that_died_twice_is_named_and_gets_no_shards_for_five_seconds() {
     let mut fleet = back_after(2, 2_000);
     assert_eq!(shards(&fleet, "a"), [] as [u32; 0]);
     let view = fleet.view(at(2_000));
@@ -83,7 +83,7 @@ fn eight_deaths_stop_a_worker_for_ten_minutes() {
 }
 
 #[test]
-fn others_get_what_a_worker_that_is_held_back_does_not() {
+fn shards_of_a_held_back_worker_go_to_others() {
     let mut fleet = back_after(2, 2_000);
     join(&mut fleet, "b", "1", 2_100);
     fleet.tick(at(2_200));
@@ -101,7 +101,7 @@ fn a_worker_that_left_did_not_die() {
 }
 
 #[test]
-fn a_worker_that_comes_back_gets_no_running_shard_within_the_ttl() {
+fn returning_worker_gets_no_running_shard_within_the_ttl() {
     let mut fleet = running_fleet();
     die(&mut fleet, "a", "1", 2_000);
     report_as(&mut fleet, "b", "1", 2_100);
@@ -120,7 +120,7 @@ fn a_worker_that_comes_back_gets_no_running_shard_within_the_ttl() {
 }
 
 #[test]
-fn a_shard_whose_owners_die_waits_and_says_why() {
+fn shard_whose_owners_die_waits_and_gives_the_reason() {
     let mut fleet = running_fleet();
     // Shard 0 takes its owners with it, one after the other.
     die(&mut fleet, "a", "1", 2_000);
@@ -142,7 +142,7 @@ fn a_shard_whose_owners_die_waits_and_says_why() {
 }
 
 #[test]
-fn a_shard_whose_owners_died_close_to_each_other_goes_to_a_careful_one_and_stays_careful_there() {
+fn shard_whose_owners_died_close_together_becomes_careful_and_stays_so() {
     let careful = |fleet: &Fleet, worker: &str| -> Vec<u32> {
         fleet.assignment(&id(worker)).unwrap().careful.iter().map(|shard| shard.slot().0).collect()
     };
@@ -174,7 +174,7 @@ fn a_shard_whose_owners_died_close_to_each_other_goes_to_a_careful_one_and_stays
 }
 
 #[test]
-fn what_an_owner_was_not_told_of_did_not_kill_it() {
+fn shard_that_was_never_assigned_did_not_kill_its_owner() {
     let mut fleet = fleet(1);
     fleet.join(registration("a", "1"), at(0)).unwrap();
     fleet.tick(at(1_000));

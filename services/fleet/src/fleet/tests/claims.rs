@@ -34,7 +34,7 @@ fn epochs_above_every_clock_are_refused() {
 }
 
 #[test]
-fn stored_epoch_is_believed_above_the_clock() {
+fn stored_epoch_above_the_clock_is_used() {
     let mut records = recovered();
     let future = at(0).unix_ms + 100 * DAY_MS;
     records.owners.iter_mut().for_each(|owner| owner.epoch = Epoch(future));
@@ -167,7 +167,7 @@ fn owner_is_written_again_until_its_record_is_valid() {
     let named = |fleet: &Fleet, ms| {
         fleet.view(at(ms)).problems.iter().any(|problem| problem.code == ProblemCode::ShardRefused)
     };
-    fleet.record_is_invalid(ShardKey::new(0, 1), at(2_000));
+    fleet.delay_after_invalid_record(ShardKey::new(0, 1), at(2_000));
     assert!(named(&fleet, 2_000));
     let mut writes = 0;
     for ms in (2_000..100_000).step_by(500) {
@@ -179,7 +179,7 @@ fn owner_is_written_again_until_its_record_is_valid() {
             let valid = ms > 60_000;
             fleet.on_written([(&owners[0], if valid { Ok(()) } else { Err(None) })], at(ms));
             if !valid {
-                fleet.record_is_invalid(ShardKey::new(0, 1), at(ms));
+                fleet.delay_after_invalid_record(ShardKey::new(0, 1), at(ms));
             }
         }
     }

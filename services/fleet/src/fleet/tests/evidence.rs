@@ -37,7 +37,7 @@ fn probed(fleet: &mut Fleet, broke_at: u64, finding: Finding, ms: u64) -> Vec<Ef
 }
 
 #[test]
-fn an_address_that_refuses_is_a_death_and_all_shards_are_assigned_at_once() {
+fn refused_connection_is_a_death_and_all_shards_are_assigned_at_once() {
     let mut fleet = fleet_with_peer(HOST);
     fleet.stream_ended(&id("a"), &life("1"), at(6_000));
     assert_eq!(fleet.take_effects(), [look(6_000)], "without a tick");
@@ -60,7 +60,7 @@ fn an_address_that_refuses_is_a_death_and_all_shards_are_assigned_at_once() {
 }
 
 #[test]
-fn another_that_answers_there_is_a_death_too() {
+fn another_worker_at_the_address_is_a_death_too() {
     let mut fleet = fleet_with_peer(HOST);
     fleet.stream_ended(&id("a"), &life("1"), at(6_000));
     fleet.take_effects();
@@ -69,7 +69,7 @@ fn another_that_answers_there_is_a_death_too() {
 }
 
 #[test]
-fn without_evidence_it_looks_again_with_growing_pauses_and_then_no_more() {
+fn probes_without_evidence_repeat_with_growing_pauses_and_end() {
     let mut fleet = fleet_with_peer(HOST);
     let mut looks = Vec::new();
     fleet.stream_ended(&id("a"), &life("1"), at(6_000));
@@ -122,7 +122,7 @@ fn a_worker_that_was_heard_meanwhile_is_not_touched() {
 }
 
 #[test]
-fn a_revocation_that_is_on_its_way_decides_over_a_worker_that_comes_back() {
+fn revocation_in_flight_wins_over_a_returning_worker() {
     let mut fleet = fleet_with_peer(HOST);
     fleet.stream_ended(&id("a"), &life("1"), at(6_000));
     probed(&mut fleet, 6_000, Finding::Refuses, 6_060);
@@ -174,7 +174,7 @@ fn evidence_is_seen_and_needs_no_grace() {
 }
 
 #[test]
-fn a_store_that_could_not_say_is_asked_again_when_the_address_still_refuses() {
+fn undecided_store_is_asked_again_while_the_address_refuses() {
     let mut fleet = fleet_with_peer(HOST);
     fleet.stream_ended(&id("a"), &life("1"), at(6_000));
     probed(&mut fleet, 6_000, Finding::Refuses, 6_060);
@@ -186,7 +186,7 @@ fn a_store_that_could_not_say_is_asked_again_when_the_address_still_refuses() {
 }
 
 #[test]
-fn a_store_that_restarted_is_told_again_whose_lease_is_revoked() {
+fn revocations_are_repeated_to_a_restarted_store() {
     let mut fleet = fleet_with_peer(HOST);
     fleet.on_lease_verdict(&id("a"), &life("1"), RevocationCause::Evidence, LeaseVerdict::Revoked, at(6_000));
     settle_writes(&mut fleet, at(6_000));
@@ -239,7 +239,7 @@ fn an_exit_of_somebody_else_is_none_of_ours() {
 }
 
 #[test]
-fn an_exit_while_the_store_is_not_trusted_is_the_lease_s_to_decide() {
+fn lease_decides_about_an_exit_while_the_store_is_not_trusted() {
     let mut fleet = supervised_fleet();
     let untrusted = Err(ExitRefused::StoreUntrusted { worker: id("a") });
     fleet.mark_store_away();

@@ -32,7 +32,7 @@ fn new_fleet() -> Fleet {
 }
 
 #[test]
-fn it_is_the_newest_that_all_read() {
+fn format_is_the_newest_that_all_read() {
     let mut fleet = new_fleet();
     assert_eq!((format(&fleet, "a"), format(&fleet, "b")), (2, 2));
     let answer = fleet.join(reads("c", "1", 1), at(1_200)).unwrap();
@@ -47,7 +47,7 @@ fn it_is_the_newest_that_all_read() {
 }
 
 #[test]
-fn one_that_does_not_say_reads_the_first() {
+fn worker_without_a_format_reads_the_first() {
     let mut fleet = new_fleet();
     fleet.join(registration("c", "1"), at(1_200)).unwrap();
     assert_eq!(format(&fleet, "a"), 1);
@@ -65,7 +65,7 @@ fn running(worker: &str, newest: u16) -> Registration {
 }
 
 #[test]
-fn while_somebody_is_not_heard_a_format_that_was_in_force_is_left_alone() {
+fn format_in_force_stays_while_a_worker_is_unheard() {
     let mut fleet = restarted();
     assert_eq!(fleet.join(running("a", 2), at(100)).unwrap().checkpoint_format, 0);
     assert_eq!(fleet.join(running("b", 2), at(200)).unwrap().checkpoint_format, 2);
@@ -78,7 +78,7 @@ fn while_somebody_is_not_heard_a_format_that_was_in_force_is_left_alone() {
 }
 
 #[test]
-fn while_somebody_is_not_heard_and_others_differ_it_is_the_first() {
+fn first_format_applies_while_a_worker_is_unheard_and_others_differ() {
     let mut fleet = restarted();
     fleet.join(running("a", 3), at(100)).unwrap();
     fleet.join(reads("c", "1", 2), at(200)).unwrap();

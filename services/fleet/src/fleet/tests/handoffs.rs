@@ -26,7 +26,7 @@ fn without_copies(fleet: &Fleet, worker: &str) -> WorkerReport {
 }
 
 #[test]
-fn the_owner_runs_on_until_the_copy_is_there_and_the_copy_is_named_when_it_is_good() {
+fn owner_runs_until_the_copy_arrives_and_a_usable_copy_is_named() {
     let mut fleet = with_a_third();
     let (shard, Arriving { epoch, from, url }) = arriving(&fleet, "c");
     assert_eq!((from.clone(), url), (id("a"), "http://a".to_owned()));
@@ -44,7 +44,7 @@ fn the_owner_runs_on_until_the_copy_is_there_and_the_copy_is_named_when_it_is_go
 }
 
 #[test]
-fn a_copy_that_does_not_come_holds_nothing_up_for_ever() {
+fn missing_copy_does_not_delay_a_move_without_bound() {
     let mut fleet = with_a_third();
     let (shard, _) = arriving(&fleet, "c");
     for ms in (2100..13_000).step_by(500) {
@@ -71,7 +71,7 @@ fn a_target_that_dies_leaves_the_shard_where_it_is() {
 }
 
 #[test]
-fn a_target_that_dies_when_the_shard_was_let_go_is_no_end_of_it() {
+fn move_survives_the_death_of_its_target_after_release() {
     let mut fleet = with_a_third();
     let (shard, Arriving { epoch, .. }) = arriving(&fleet, "c");
     report(&mut fleet, "c", at(2100));
@@ -82,7 +82,7 @@ fn a_target_that_dies_when_the_shard_was_let_go_is_no_end_of_it() {
 }
 
 #[test]
-fn what_an_owner_ran_that_died_before_it_was_ready_makes_older_copies_void() {
+fn copies_are_void_after_an_owner_died_before_it_was_ready() {
     let mut fleet = with_a_third();
     let (shard, Arriving { epoch, .. }) = arriving(&fleet, "c");
     report(&mut fleet, "c", at(2100));
@@ -170,7 +170,7 @@ fn without_the_store_no_shard_is_asked_back() {
 }
 
 #[test]
-fn who_has_handed_a_shard_over_answers_for_it_until_the_next_is_ready() {
+fn previous_owner_answers_until_the_next_is_ready() {
     let mut fleet = with_a_third();
     let (shard, Arriving { epoch, .. }) = arriving(&fleet, "c");
     report(&mut fleet, "c", at(2100));

@@ -29,7 +29,7 @@ fn tell(fleet: &mut Fleet, outcome: &StartOutcome, ms: u64) -> Vec<StartOutcome>
 }
 
 #[test]
-fn each_outcome_is_told_once() {
+fn each_outcome_is_reported_once() {
     let mut fleet = running_fleet();
     let first = outcome(StartKind::Identified, 10);
     assert_eq!(tell(&mut fleet, &first, 1_300), std::slice::from_ref(&first));
@@ -39,7 +39,7 @@ fn each_outcome_is_told_once() {
 }
 
 #[test]
-fn what_ran_before_this_coordinator_came_is_no_news() {
+fn shards_that_ran_before_this_coordinator_are_not_new() {
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered(), at(0));
     let running = (0..6).map(|shard| (ShardKey::new(shard, 12), Epoch(10))).collect();
     fleet.join(Registration { running: claimed(running, 12), ..registration("a", "1") }, at(100)).unwrap();

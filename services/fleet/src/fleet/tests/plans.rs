@@ -64,7 +64,7 @@ fn state(fleet: &Fleet) -> PlanState {
 }
 
 #[test]
-fn a_standby_generation_gets_no_shards() {
+fn standby_generation_gets_no_shards() {
     let mut fleet = blue_and_green();
     go_on(&mut fleet, 1400, &["a", "b", "g"]);
     assert_eq!(shards(&fleet, "g"), [] as [u32; 0]);
@@ -98,7 +98,7 @@ fn generations_that_lost_the_race_are_named() {
 }
 
 #[test]
-fn a_dry_run_says_what_it_would_do_and_does_nothing() {
+fn dry_run_reports_its_steps_and_changes_nothing() {
     let mut fleet = blue_and_green();
     let plan = fleet.propose_plan(promote("green"), MEANS, at(1400)).unwrap();
     assert_eq!((plan.state, plan.steps.len(), plan.identifies), (PlanState::Proposed, 12, 0));
@@ -110,7 +110,7 @@ fn a_dry_run_says_what_it_would_do_and_does_nothing() {
 }
 
 #[test]
-fn a_promotion_moves_everything_and_the_old_workers_go() {
+fn promotion_moves_all_shards_and_old_workers_exit() {
     let mut fleet = blue_and_green();
     let plan = fleet.start_plan(promote("green"), MEANS, at(1400)).unwrap();
     assert_eq!(plan.state, PlanState::Running);
@@ -123,7 +123,7 @@ fn a_promotion_moves_everything_and_the_old_workers_go() {
 }
 
 #[test]
-fn a_deployment_whose_worker_dies_is_taken_back() {
+fn deployment_whose_worker_dies_is_rolled_back() {
     let mut fleet = blue_and_green();
     fleet.start_plan(promote("green"), MEANS, at(1400)).unwrap();
     for worker in ["g", "a", "b", "g", "a"] {
@@ -140,7 +140,7 @@ fn a_deployment_whose_worker_dies_is_taken_back() {
 }
 
 #[test]
-fn a_shard_that_does_not_become_ready_takes_the_deployment_back() {
+fn shard_that_does_not_become_ready_rolls_the_deployment_back() {
     let mut fleet = blue_and_green();
     fleet.start_plan(promote("green"), MEANS, at(1400)).unwrap();
     for ms in (1500..60_000).step_by(500) {
@@ -175,7 +175,7 @@ fn promoted_in_part() -> Fleet {
 }
 
 #[test]
-fn a_shard_that_was_ready_and_reconnects_is_no_reason_to_go_back() {
+fn reconnecting_shard_does_not_roll_back() {
     let mut fleet = promoted_in_part();
     // Long after, while the plan is still under way.
     for ms in (1600..40_000).step_by(500) {
@@ -198,7 +198,7 @@ fn a_shard_that_was_ready_and_reconnects_is_no_reason_to_go_back() {
 }
 
 #[test]
-fn a_stream_that_breaks_for_a_moment_is_no_reason_to_go_back() {
+fn short_stream_loss_does_not_roll_back() {
     let mut fleet = promoted_in_part();
     fleet.stream_ended(&id("g"), &life("1"), at(1600));
     for ms in [1700, 1800, 1900] {
@@ -241,7 +241,7 @@ fn a_drain_is_over_with_its_worker_though_a_shard_fails_elsewhere() {
 }
 
 #[test]
-fn a_drain_can_be_given_up_and_so_can_the_way_back() {
+fn drain_and_its_rollback_can_be_aborted() {
     let mut fleet = running_fleet();
     fleet.start_plan(PlanKind::Drain(id("a")), MEANS, at(1400)).unwrap();
     assert_eq!(fleet.abort_plan(at(1500)).unwrap().state, PlanState::Aborted);
@@ -252,7 +252,7 @@ fn a_drain_can_be_given_up_and_so_can_the_way_back() {
 }
 
 #[test]
-fn the_last_worker_of_a_generation_that_goes_can_give_its_shards_to_those_that_stand_by() {
+fn last_worker_of_a_leaving_generation_hands_off_to_the_standby_generation() {
     let mut fleet = fleet(4);
     fleet.join(of_generation("a", "blue"), at(0)).unwrap();
     fleet.tick(at(1100));
@@ -332,7 +332,7 @@ fn an_abort_brings_everything_back() {
 }
 
 #[test]
-fn what_can_not_be_is_refused_with_its_reason() {
+fn impossible_plan_is_refused_with_its_reason() {
     let mut fleet = blue_and_green();
     let refused =
         |fleet: &Fleet, kind: PlanKind, means| fleet.propose_plan(kind, means, at(1400)).unwrap_err();
@@ -365,7 +365,7 @@ fn what_can_not_be_is_refused_with_its_reason() {
 }
 
 #[test]
-fn a_drained_worker_gives_everything_away_and_goes_though_it_lost_its_stream() {
+fn drained_worker_hands_off_everything_and_exits_without_its_stream() {
     let mut fleet = running_fleet();
     fleet.start_plan(PlanKind::Drain(id("a")), MEANS, at(1400)).unwrap();
     assert!(fleet.take_effects().contains(&Effect::Drain(id("a"))));
@@ -382,7 +382,7 @@ fn a_drained_worker_gives_everything_away_and_goes_though_it_lost_its_stream() {
 }
 
 #[test]
-fn a_shard_that_was_moved_stays_until_a_rebalance() {
+fn moved_shard_stays_until_a_rebalance() {
     let mut fleet = running_fleet();
     for shard in [0, 1, 2] {
         let to = id("b");

@@ -12,7 +12,7 @@ fn workers_that_start_together_share_from_the_start() {
 }
 
 #[test]
-fn owner_is_told_only_after_it_is_written() {
+fn owner_is_assigned_only_after_it_is_written() {
     let mut fleet = fleet(2);
     fleet.join(registration("a", "1"), at(0)).unwrap();
     fleet.tick(at(1000));
@@ -22,7 +22,7 @@ fn owner_is_told_only_after_it_is_written() {
 }
 
 #[test]
-fn a_write_that_is_outranked_is_done_again_above() {
+fn outranked_write_is_repeated_with_a_higher_epoch() {
     let mut fleet = fleet(1);
     fleet.join(registration("a", "1"), at(0)).unwrap();
     fleet.tick(at(1000));
@@ -34,7 +34,7 @@ fn a_write_that_is_outranked_is_done_again_above() {
 }
 
 #[test]
-fn a_worker_that_joins_gets_its_share_a_few_at_a_time() {
+fn joining_worker_gets_its_share_in_small_batches() {
     let mut fleet = running_fleet();
     fleet.join(registration("c", "1"), at(2000)).unwrap();
     fleet.tick(at(2000));
@@ -53,7 +53,7 @@ fn a_worker_that_joins_gets_its_share_a_few_at_a_time() {
 }
 
 #[test]
-fn a_silent_worker_keeps_its_shards_until_the_store_says_so() {
+fn silent_worker_keeps_its_shards_until_the_store_revokes_its_lease() {
     let mut fleet = running_fleet();
     fleet.stream_ended(&id("a"), &life("1"), at(1200));
     for ms in (1200..6200).step_by(250) {
@@ -80,7 +80,7 @@ fn a_silent_worker_keeps_its_shards_until_the_store_says_so() {
 }
 
 #[test]
-fn a_store_that_was_away_is_not_believed_for_a_while() {
+fn store_that_was_unreachable_is_not_trusted_for_a_while() {
     let mut fleet = running_fleet();
     fleet.mark_store_away();
     fleet.mark_store_up(true, at(6000));
@@ -94,7 +94,7 @@ fn a_store_that_was_away_is_not_believed_for_a_while() {
 }
 
 #[test]
-fn a_store_that_restarted_is_told_again_what_runs() {
+fn running_shards_are_written_again_to_a_restarted_store() {
     let mut fleet = running_fleet();
     fleet.mark_store_up(false, at(2000));
     let effects = fleet.take_effects();
@@ -111,7 +111,7 @@ fn a_stall_of_our_own_is_not_held_against_the_workers() {
 }
 
 #[test]
-fn a_name_is_taken_until_its_holder_is_gone() {
+fn name_is_in_use_until_its_holder_leaves() {
     let mut fleet = running_fleet();
     let refused = fleet.join(registration("a", "2"), at(1300)).unwrap_err();
     assert!(matches!(refused, RegistrationRefused::NameTaken { .. }), "{refused}");
@@ -120,7 +120,7 @@ fn a_name_is_taken_until_its_holder_is_gone() {
 }
 
 #[test]
-fn a_worker_that_drains_gives_everything_away_and_is_forgotten() {
+fn draining_worker_hands_off_everything_and_is_forgotten() {
     let mut fleet = running_fleet();
     for round in 0..8 {
         let now = at(2000 + round * 250);
@@ -156,7 +156,7 @@ fn shards_without_room_are_named() {
 }
 
 #[test]
-fn a_shard_that_should_move_before_its_owner_was_told_is_no_riddle() {
+fn shard_can_move_before_its_owner_was_assigned() {
     let mut fleet = fleet(4);
     fleet.join(registration("a", "1"), at(0)).unwrap();
     fleet.tick(at(1000));
@@ -175,7 +175,7 @@ fn a_shard_that_should_move_before_its_owner_was_told_is_no_riddle() {
 }
 
 #[test]
-fn a_first_worker_that_runs_something_is_not_given_what_others_may_run() {
+fn first_worker_with_shards_is_not_assigned_those_that_others_may_run() {
     let mut fleet = fleet(4);
     let running = |shards: std::ops::Range<u32>| shards.map(|s| (ShardKey::new(s, 4), Epoch(10))).collect();
     let a = Registration { running: claimed(running(0..2), 4), ..registration("a", "1") };
@@ -219,7 +219,7 @@ fn a_new_coordinator_moves_nothing_that_runs() {
 }
 
 #[test]
-fn what_runs_is_believed_when_the_store_forgot_it() {
+fn running_shards_count_when_the_store_forgot_them() {
     let mut fleet = Fleet::new(rules(), Term(1), WantedTotal::explicit(4), Recovered::default(), at(0));
     let running = (0..12).map(|shard| (ShardKey::new(shard, 12), Epoch(10))).collect();
     let back = Registration { running: claimed(running, 12), ..registration("a", "1") };
@@ -233,7 +233,7 @@ fn what_runs_is_believed_when_the_store_forgot_it() {
 }
 
 #[test]
-fn a_fleet_that_has_stopped_takes_another_total() {
+fn stopped_fleet_accepts_another_total() {
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(16), recovered(), at(0));
     fleet.join(registration("c", "1"), at(100)).unwrap();
     for ms in (250..10_000).step_by(250) {
@@ -254,7 +254,7 @@ fn a_fleet_that_has_stopped_takes_another_total() {
 }
 
 #[test]
-fn without_a_store_windows_stay_open_but_none_opens_again() {
+fn without_a_store_leases_continue_but_none_starts() {
     let mut fleet = running_fleet();
     fleet.mark_store_away();
     let heard = |fleet: &mut Fleet, worker: &str, ms: u64| {
@@ -278,7 +278,7 @@ fn without_a_store_windows_stay_open_but_none_opens_again() {
 }
 
 #[test]
-fn a_lapsed_worker_is_renewed_when_the_store_can_be_believed_again() {
+fn lapsed_worker_is_renewed_once_the_store_is_trusted() {
     let mut fleet = running_fleet();
     fleet.mark_store_away();
     fleet.mark_store_up(true, at(6_000));
@@ -291,7 +291,7 @@ fn a_lapsed_worker_is_renewed_when_the_store_can_be_believed_again() {
 }
 
 #[test]
-fn an_unknown_worker_that_runs_something_does_not_join_without_the_store() {
+fn unknown_worker_with_shards_cannot_join_without_the_store() {
     let mut fleet = running_fleet();
     fleet.mark_store_away();
     let running = BTreeMap::from([(ShardKey::new(0, 12), Epoch(7))]);

@@ -30,13 +30,13 @@ fn a_fleet_that_can_be_resumed_keeps_its_total() {
 }
 
 #[test]
-fn a_fleet_that_stopped_long_ago_takes_what_is_recommended() {
+fn fleet_that_stopped_long_ago_uses_the_recommended_total() {
     let fleet = stopped_fleet(ADVICE, 0, 600_000);
     assert_eq!(shards(&fleet, "c").len(), 16);
 }
 
 #[test]
-fn an_explicit_number_wins_once_nothing_runs() {
+fn explicit_total_wins_once_no_shard_runs() {
     let fleet = stopped_fleet(WantedTotal::explicit(16), 0, 1_000);
     assert_eq!(shards(&fleet, "c").len(), 16);
 }
@@ -57,7 +57,7 @@ fn a_fleet_that_stops_under_its_coordinator_keeps_its_total_for_ten_minutes() {
 }
 
 #[test]
-fn what_runs_is_kept_over_what_was_kept_for_a_fleet_that_does_not() {
+fn total_that_runs_wins_over_the_stored_one() {
     let recovered = Recovered { workers: Vec::new(), last_ran_unix_ms: Some(at(0).unix_ms), ..recovered() };
     let mut fleet = Fleet::new(rules(), Term(2), ADVICE, recovered, at(100));
     let running = (0..4).map(|shard| (ShardKey::new(shard, 4), Epoch(10))).collect();
@@ -67,7 +67,7 @@ fn what_runs_is_kept_over_what_was_kept_for_a_fleet_that_does_not() {
 }
 
 #[test]
-fn ghosts_do_not_count_as_running() {
+fn shards_of_dead_workers_do_not_count_as_running() {
     // Their leases have lapsed; the fleet has not noticed yet.
     let recovered = Recovered { last_ran_unix_ms: Some(at(0).unix_ms), ..recovered() };
     let mut fleet = Fleet::new(rules(), Term(2), ADVICE, recovered, at(700_000));
@@ -76,7 +76,7 @@ fn ghosts_do_not_count_as_running() {
 }
 
 #[test]
-fn that_shards_run_is_written_down_now_and_then_and_at_the_end() {
+fn running_total_is_stored_at_intervals_and_at_the_end() {
     let mut fleet = running_fleet();
     let written = |fleet: &mut Fleet| -> Vec<u64> {
         let written = fleet.take_effects().into_iter().filter_map(|effect| match effect {

@@ -25,7 +25,7 @@ fn wiped_fleet() -> Fleet {
 }
 
 #[test]
-fn what_a_stranger_may_run_is_not_given_away() {
+fn shards_that_an_unregistered_worker_may_run_are_not_assigned() {
     let mut fleet = wiped_fleet();
     assert!(is_asked(&mut fleet));
     fleet.on_leases_found(Some(vec![lease("a"), lease("b")]), at(7_110));
@@ -43,7 +43,7 @@ fn what_a_stranger_may_run_is_not_given_away() {
 }
 
 #[test]
-fn a_stranger_that_registers_keeps_what_it_runs() {
+fn unregistered_worker_that_registers_keeps_its_shards() {
     let mut fleet = wiped_fleet();
     assert!(is_asked(&mut fleet));
     fleet.on_leases_found(Some(vec![lease("a"), lease("b")]), at(7_110));
@@ -54,7 +54,7 @@ fn a_stranger_that_registers_keeps_what_it_runs() {
 }
 
 #[test]
-fn what_was_heard_here_waits_for_no_stranger() {
+fn known_shards_do_not_wait_for_unregistered_workers() {
     let mut fleet = running_fleet();
     fleet.on_lease_verdict(&id("a"), &life("1"), RevocationCause::Silence, LeaseVerdict::Revoked, at(2_000));
     let effects = fleet.take_effects();
@@ -62,7 +62,7 @@ fn what_was_heard_here_waits_for_no_stranger() {
 }
 
 #[test]
-fn a_worker_that_was_only_read_of_is_a_stranger() {
+fn worker_known_only_from_the_store_is_unregistered() {
     let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered(), at(0));
     fleet.join(registration("c", "1"), at(100)).unwrap();
     let mut asked = false;

@@ -114,7 +114,7 @@ async fn shard_that_moves_while_its_owners_are_asked_is_in_the_answer() {
 }
 
 #[tokio::test]
-async fn owner_is_asked_a_second_time_once_and_only_if_a_shard_lacks() {
+async fn owner_is_asked_once_more_only_when_a_shard_is_missing() {
     use ShardStatus::{Failed, Queued, Ready, Resuming, Silent};
     for (answer, times) in [
         (Some(Ready), 1),

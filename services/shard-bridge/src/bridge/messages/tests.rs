@@ -46,7 +46,7 @@ fn which_shards_are_wanted() {
 }
 
 #[test]
-fn a_worker_s_answer_counts_for_what_it_was_asked() {
+fn answer_counts_only_for_the_shards_that_were_asked() {
     let shards = [0, 1, 2, 3].map(ShardSlot);
     let share = WorkerShare { worker: "a".parse().unwrap(), url: String::new(), shards: shards.to_vec() };
     let answer = |shard, outcome| ShardAnswer { shard: ShardSlot(shard), outcome };
@@ -71,12 +71,12 @@ fn a_worker_s_answer_counts_for_what_it_was_asked() {
 }
 
 #[test]
-fn whether_a_message_may_have_arrived_is_said() {
+fn failure_says_whether_the_message_may_have_arrived() {
     let worker: WorkerId = "a".parse().unwrap();
     let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
     let no_connection = Status::from_error(Box::new(tonic::ConnectError(Box::new(refused))));
     for (status, class, says) in [
-        (no_connection, ErrorClass::Unavailable, "it did not arrive"),
+        (no_connection, ErrorClass::Unavailable, "the message did not arrive"),
         (Status::unimplemented(""), ErrorClass::Unavailable, "takes no messages"),
         (Status::cancelled("Timeout expired"), ErrorClass::TooLate, "may have arrived"),
         (Status::cancelled("connection closed"), ErrorClass::Unavailable, "may have arrived"),
@@ -116,7 +116,7 @@ fn bridge(workers: &[std::net::SocketAddr]) -> Bridge {
 }
 
 #[tokio::test]
-async fn workers_that_do_not_answer_cost_the_deadline_at_most_and_each_is_named() {
+async fn silent_workers_are_named_and_cost_at_most_the_deadline() {
     let listener = || tokio::net::TcpListener::bind("127.0.0.1:0");
     // A version without these calls.
     let older = listener().await.unwrap();
@@ -149,7 +149,7 @@ async fn workers_that_do_not_answer_cost_the_deadline_at_most_and_each_is_named(
     for (shard, class, says) in [
         (0, ErrorClass::Unavailable, "worker w0 is of a version that takes no messages"),
         (1, ErrorClass::TooLate, "worker w1 did not answer by the deadline: the message may have arrived"),
-        (2, ErrorClass::Unavailable, "worker w2 cannot be reached: it did not arrive"),
+        (2, ErrorClass::Unavailable, "worker w2 cannot be reached: the message did not arrive"),
         (3, ErrorClass::Unavailable, "no worker runs shard 3"),
         (4, ErrorClass::NotFound, "there is no shard 4: the bot has 4, from 0"),
     ] {

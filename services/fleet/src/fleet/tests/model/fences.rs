@@ -74,7 +74,7 @@ needed! {
 /// One that was told of a shard may have run it: what was handed over to it is void when it dies. An owner whose record is on
 /// its way must not be such a one.
 #[test]
-fn written_before_told_keeps_copies_good() {
+fn writing_before_assigning_keeps_copies_usable() {
     const ORDERS: &[Order] = &[Order::Quick, Order::Slow];
     let menu = [Fault::Crash(1, 1), Fault::CoordinatorRestarts, Fault::CutFromCoordinators(1, 8)];
     assert_eq!(found_in(ORDERS, &[Fence::UnregisteredAreWaitedFor], 3, &menu), None);
@@ -85,7 +85,7 @@ fn written_before_told_keeps_copies_good() {
 /// A third line: silence is counted from a coordinator's start, the store is believed only a TTL after it, and strangers
 /// are waited for. Where a store is believed at once and strangers are not waited for, the grace is needed.
 #[test]
-fn the_grace_after_a_start_is_the_line_behind_trust_and_strangers() {
+fn grace_after_a_start_holds_back_trust_and_unregistered_workers() {
     const ORDERS: &[Order] = &[Order::Quick, Order::Racing];
     let menu = [Fault::CoordinatorRestarts, ALL, Fault::CutFromCoordinators(1, 3)];
     assert_eq!(found_in(ORDERS, &[Fence::GraceAfterAStart], 2, &menu), None);
@@ -155,7 +155,7 @@ fn slow_clock_is_harmless_while_the_store_remembers() {
 /// terms. It is kept for clocks of coordinators that disagree, which this model does not have, and as what
 /// checkpoints are fenced by.
 #[test]
-fn that_epochs_only_grow_follows_from_terms_while_clocks_agree() {
+fn epochs_grow_by_terms_alone_while_clocks_agree() {
     const ORDERS: &[Order] = &[Order::Quick, Order::Slow];
     let menu = [Fault::CoordinatorStops(8), Fault::Crash(1, 1), Fault::CoordinatorRestarts];
     assert_eq!(found_in(ORDERS, &[Fence::EpochsOnlyGrow], 2, &menu), None);
