@@ -73,8 +73,13 @@ impl ShardHandler {
     /// Waits until an event may be handled: RESUMED is covered by a checkpoint, and the lease, which may have lapsed
     /// meanwhile, is open. Returns false when the shard ends first.
     async fn may_begin(&self, event: &ShardEvent) -> bool {
+        let is_gated = event.mark == Mark::Fresh && !is_gap(event);
+        // The usual case: nothing to wait for.
+        if self.lease.is_open(BootTime::now()) && !(is_gated && self.gate.holds_back(event.position)) {
+            return !self.closing.is_cancelled() && !self.context.shard.is_outranked();
+        }
         let opens = async {
-            if event.mark == Mark::Fresh && !is_gap(event) {
+            if is_gated {
                 self.gate.pass(event.position).await;
             }
             while !self.lease.is_open(BootTime::now()) {

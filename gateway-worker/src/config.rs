@@ -13,6 +13,7 @@ use crate::{
     cache::{CacheSettings, CachedResources},
     checkpoints::Keep,
     rest::{RestArgs, RestConfig},
+    shard::GatewayCompression,
 };
 
 /// A gateway worker of a sharded Discord bot: registers with the coordinator, runs the shards that it is given.
@@ -66,6 +67,17 @@ pub struct WorkerArgs {
     /// another is promoted (`altergolden deploy promote`)
     #[arg(long, env = "GENERATION", value_name = "NAME", default_value = "default")]
     pub generation: Generation,
+
+    /// Compression of the gateway's connections: `zstd-stream`, `zlib-stream` (less memory) or `none`. After a change each shard identifies once, as a session keeps its compression
+    #[arg(
+        long,
+        env = "GATEWAY_COMPRESSION",
+        hide_short_help = true,
+        value_name = "NAME",
+        value_enum,
+        default_value_t
+    )]
+    pub gateway_compression: GatewayCompression,
 
     /// What each shard keeps in memory: `all`, `none`, or any of guilds, channels, roles, members, users, own_user,
     /// voice_states, presences, messages, reactions, emojis, stickers, stage_instances, integrations, scheduled_events
@@ -268,6 +280,8 @@ pub struct WorkerConfig {
     pub api: Option<ApiOrigin>,
     /// The gateway, when it is not what the coordinator says.
     pub gateway: Option<GatewayUrl>,
+    /// How its connections are compressed.
+    pub compression: GatewayCompression,
 }
 
 impl WorkerArgs {
@@ -317,6 +331,7 @@ impl WorkerArgs {
             token,
             api: self.discord.discord_api_url,
             gateway: self.discord.discord_gateway_url,
+            compression: self.gateway_compression,
         })
     }
 }

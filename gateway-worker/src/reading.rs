@@ -3,8 +3,7 @@
 //! No error contains any of the payload.
 
 use guild_cache::{SessionGuilds, read_elements, read_fields, read_string};
-use serde::{Deserialize, de::DeserializeSeed as _};
-use serde_json::value::RawValue;
+use serde::de::DeserializeSeed as _;
 use twilight_model::{
     gateway::{
         event::{DispatchEventWithTypeDeserializer, Event, EventType},
@@ -12,6 +11,8 @@ use twilight_model::{
     },
     guild::{Guild, UnavailableGuild},
 };
+
+use crate::payload::Payload;
 
 /// READY without a usable session id, or that is not JSON.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,8 +23,35 @@ pub(crate) struct Unreadable;
 /// # Errors
 /// The payload does not match twilight's types.
 pub(crate) fn whole(name: &str, text: &str) -> Result<Option<Event>, serde_json::Error> {
-    let envelope: Envelope<'_> = serde_json::from_str(text)?;
-    EventType::try_from(name).is_ok().then(|| parse(name, envelope.d.get())).transpose()
+    if EventType::try_from(name).is_err() {
+        return Ok(None);
+    }
+    with_data(name, text, |data| parse(name, data)).map(Some)
+}
+
+/// Reads the data of a payload. `read` must read a whole text as one JSON value.
+///
+/// # Errors
+/// Those of `read`, or the payload has no data.
+pub(crate) fn with_data<'a, T>(
+    name: &str,
+    text: &'a str,
+    read: impl Fn(&'a str) -> Result<T, serde_json::Error>,
+) -> Result<T, serde_json::Error> {
+    // Where Discord's order of fields puts the data. If that is one value it is the data, as nothing else is left of the payload.
+    if let Some(data) = usual_data(name, text)
+        && let Ok(value) = read(data)
+    {
+        return Ok(value);
+    }
+    read(data_of(text).unwrap_or_default())
+}
+
+/// The text between the head of a payload in Discord's order and its last bracket.
+fn usual_data<'a>(name: &str, text: &'a str) -> Option<&'a str> {
+    let behind_name = text.strip_prefix(r#"{"t":""#)?.strip_prefix(name)?.strip_prefix(r#"","s":"#)?;
+    let behind_sequence = behind_name.trim_start_matches(|digit: char| digit.is_ascii_digit());
+    behind_sequence.strip_prefix(r#","op":0,"d":"#)?.strip_suffix('}')
 }
 
 /// The longest session id; Discord's have 32 bytes.
@@ -54,9 +82,8 @@ impl SessionStart {
     }
 }
 
-/// Reads READY part by part. Only a session id within its bound is required.
-pub(crate) fn session_start(text: &str) -> Result<SessionStart, Unreadable> {
-    let data = data_of(text).ok_or(Unreadable)?;
+/// Reads READY part by part. `data`: the text of its field `d`. Only a session id within its bound is required.
+pub(crate) fn session_start(data: &str) -> Result<SessionStart, Unreadable> {
     let [session_id, resume_url, shard] = read_fields(data, ["session_id", "resume_gateway_url", "shard"]);
     let text_of = |raw: Option<&str>, longest: usize| {
         raw.and_then(read_string).filter(|text| text.len() <= longest).unwrap_or_default()
@@ -77,15 +104,9 @@ pub(crate) fn session_start(text: &str) -> Result<SessionStart, Unreadable> {
     })
 }
 
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow)]
-    d: &'a RawValue,
-}
-
-/// The text of an event's data.
-pub(crate) fn data_of(text: &str) -> Option<&str> {
-    serde_json::from_str::<Envelope<'_>>(text).ok().map(|envelope| envelope.d.get())
+/// The text of an event's data; `None` when the text is not a JSON object.
+fn data_of(text: &str) -> Option<&str> {
+    text.get(Payload::read(text)?.data)
 }
 
 /// twilight's own parser, which takes all or nothing. It reads only text: twilight's types are compiled again for each other source.
@@ -102,5 +123,7 @@ fn parse(name: &str, data: &str) -> Result<Event, serde_json::Error> {
         });
     }
     let mut data = serde_json::Deserializer::from_str(data);
-    DispatchEventWithTypeDeserializer::new(name).deserialize(&mut data).map(Event::from)
+    let event = DispatchEventWithTypeDeserializer::new(name).deserialize(&mut data).map(Event::from)?;
+    data.end()?;
+    Ok(event)
 }

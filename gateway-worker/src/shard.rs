@@ -20,5 +20,6 @@ mod starting;
 pub(crate) use commands::Commands;
 pub(crate) use dialing::Dialing;
 pub(crate) use parts::RunnerParts;
-pub(crate) use protocol::{GatewaySettings, TRANSPORT};
+pub use protocol::GatewayCompression;
+pub(crate) use protocol::GatewaySettings;
 pub(crate) use runner::Runner;

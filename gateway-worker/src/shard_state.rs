@@ -177,7 +177,12 @@ impl ShardState {
     }
 
     pub(crate) fn tick(&self) {
-        self.ticked.store(BootTime::now().as_millis(), Ordering::Relaxed);
+        self.tick_at(BootTime::now());
+    }
+
+    /// Its task goes round, at this moment.
+    pub(crate) fn tick_at(&self, now: BootTime) {
+        self.ticked.store(now.as_millis(), Ordering::Relaxed);
     }
 
     /// A new status, with the reason for people.
@@ -251,6 +256,11 @@ impl ShardState {
     /// Where its session stands; `None` when it has none.
     pub(crate) fn progress(&self) -> Option<Progress> {
         self.lock().progress.clone()
+    }
+
+    /// The watermark of its session; `None` when it has none.
+    pub(crate) fn read(&self) -> Option<u64> {
+        self.lock().progress.as_ref().map(|progress| progress.read)
     }
 
     pub(crate) fn set_progress(&self, progress: Option<Progress>) {

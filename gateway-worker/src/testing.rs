@@ -17,12 +17,14 @@ use crate::{
     checkpoints::{CheckpointMetrics, Checkpoints, Keep, Pace, WrittenFormat},
     clock::BootTime,
     discord,
+    event::Arrived,
     gateway_address::Trust,
     handler::{EventHandler, NoHandler, Tools},
     identify,
     lease::{Lease, LeaseWindow},
     metrics::ShardMetrics,
-    shard::{Commands, Dialing, GatewaySettings, RunnerParts},
+    payload::Payload,
+    shard::{Commands, Dialing, GatewayCompression, GatewaySettings, RunnerParts},
     shard_state::ShardState,
     shards::RunningShard,
 };
@@ -45,6 +47,11 @@ pub(crate) fn cache(resources: &str) -> CacheSettings {
 pub(crate) fn shard_at(epoch: Epoch, resources: &str) -> Arc<ShardState> {
     let cache = ShardCache::new(cache(resources));
     Arc::new(ShardState::new(SHARD, epoch, cache, Arc::new(Notify::new())))
+}
+
+/// An event as it arrives; one that is not JSON has no data.
+pub(crate) fn arrived(name: &str, sequence: u64, text: String) -> Arrived {
+    Arrived::new(name.into(), sequence, Payload::read(&text).unwrap_or_default(), text)
 }
 
 /// A lease that holds for the test.
@@ -125,6 +132,7 @@ pub(crate) fn runner_parts(
             token: process::settings::Secret::new("t"),
             intents: Intents::empty(),
             gateway: trust.gateway("").unwrap(),
+            compression: GatewayCompression::None,
         }),
         lease,
         identify,

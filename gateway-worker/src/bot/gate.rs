@@ -43,10 +43,19 @@ impl Gate {
         }
     }
 
+    /// Whether an event is held back now.
+    pub(super) fn holds_back(&self, event: Position) -> bool {
+        self.held_until(event).is_some()
+    }
+
     /// Returns until when an event is held back, if at all.
     fn held_until(&self, event: Position) -> Option<Instant> {
+        let holds = self.holds();
+        if holds.is_empty() {
+            return None;
+        }
         let now = Instant::now();
-        self.holds().range(..event).map(|(_, until)| *until).filter(|until| *until > now).max()
+        holds.range(..event).map(|(_, until)| *until).filter(|until| *until > now).max()
     }
 
     /// Waits until every RESUMED before an event is covered, but at most [`COVER`] for each.

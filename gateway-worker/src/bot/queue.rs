@@ -67,6 +67,20 @@ impl EventQueue {
     /// Queues an event even if the queue is full: callers check for room before. Returns false when the shard has ended;
     /// the event then counts as not received.
     pub(crate) fn push(&self, event: ShardEvent) -> bool {
+        let added = self.add(event);
+        self.start_handlers();
+        added
+    }
+
+    /// Starts the handlers of events that were added.
+    pub(crate) fn start_handlers(&self) {
+        if *self.wanted != Wanted::Nothing {
+            self.dispatcher.start_all();
+        }
+    }
+
+    /// As [`EventQueue::push`], but the handler starts with [`EventQueue::start_handlers`].
+    pub(crate) fn add(&self, event: ShardEvent) -> bool {
         let event = Arc::new(event);
         let is_for_handler = self.is_for_handler(&event);
         if is_for_handler && self.dispatcher.is_shut() {
@@ -74,7 +88,7 @@ impl EventQueue {
         }
         self.relay(&event);
         let queued = Queued { event, is_replay: false };
-        !is_for_handler || self.dispatcher.push_over_bound(queued.into_item(false)).is_ok()
+        !is_for_handler || self.dispatcher.add(queued.into_item(false)).is_ok()
     }
 
     /// Queues an event that was pending on the previous worker, also in a full queue: it was within bounds there. `handled`: only

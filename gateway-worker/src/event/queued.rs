@@ -10,7 +10,7 @@ use relay::{GAP, gap_of};
 use crate::{
     clock::{dispatch_clock, unix_ms},
     event::{Mark, late_mark},
-    payload::{Envelope, guild_of},
+    payload::Payload,
 };
 
 /// An event that waits for its handler.
@@ -45,9 +45,10 @@ pub(crate) fn is_gap(event: &ShardEvent) -> bool {
 /// Reads a pending event of a checkpoint. `late`: its handler may have started. `None` if it cannot be read.
 pub(crate) fn from_pending(pending: PendingEvent, late: bool) -> Option<ShardEvent> {
     let PendingEvent { position, received_at_unix_ms, text, .. } = pending;
-    let name: Arc<str> = Envelope::read(&text)?.name?.into();
-    let guild = guild_of(&name, &text);
-    let mark = if late && &*name != GAP { late_mark(&name, &text, unix_ms()) } else { Mark::Fresh };
+    let payload = Payload::read(&text)?;
+    let guild = payload.guild();
+    let name = payload.name?;
+    let mark = if late && &*name != GAP { late_mark(&name, payload.id, unix_ms()) } else { Mark::Fresh };
     let event = ShardEvent { name, position, guild, mark, received_at_unix_ms, text };
     (!is_gap(&event) || gap_of(&event).is_some()).then_some(event)
 }

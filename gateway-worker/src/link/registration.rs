@@ -12,7 +12,7 @@ use crate::{
     clock::{BootTime, unix_ms},
     coordinator::{CoordinatorConnection, RegisterFailure, RegistrationCall},
     gateway_address::Trust,
-    shard::{GatewaySettings, TRANSPORT},
+    shard::GatewaySettings,
 };
 
 impl Link {
@@ -88,7 +88,7 @@ impl Link {
         let config = &self.parts.config;
         SessionNeeds {
             intents: config.cache.intents.bits(),
-            transport: TRANSPORT.to_owned(),
+            transport: config.compression.transport().to_owned(),
             resources: match config.keep {
                 Keep::Full => config.cache.resources.checkpointed().into_iter().collect(),
                 Keep::Session | Keep::Off => BTreeSet::new(),
@@ -111,6 +111,7 @@ impl Link {
                 token: config.token.clone(),
                 intents: config.cache.intents,
                 gateway,
+                compression: config.compression,
             }));
         }
         Ok(())

@@ -2,7 +2,7 @@
 //! when it cannot be used any more; its [stage] says how far it has come. The [runner](super::runner) makes
 //! connections.
 
-use fleet_model::{ShardEvent, ShardStatus};
+use fleet_model::ShardStatus;
 use relay::GAP;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -24,9 +24,9 @@ use super::{
 use crate::{
     checkpoints::restore::{NotRestored, Restored},
     clock::BootTime,
-    event::arrived,
+    event::Arrived,
     identify::{PermitGrant, PermitQueue},
-    payload::Envelope,
+    payload::Payload,
     shard_state::{Progress, ShardState},
     threads::TimeSlice,
 };
@@ -40,6 +40,9 @@ mod stage;
 /// Our close codes: the first keeps the session, the second ends it.
 const KEEPS_SESSION: u16 = 4000;
 const ENDS_SESSION: u16 = 1000;
+/// The most messages, and bytes, that are taken before the connection looks at anything else.
+const AT_ONCE: usize = 32;
+const AT_ONCE_BYTES: usize = 64 * 1024;
 
 /// Why a connection is not used any more.
 pub(super) enum ConnectionEnd {
@@ -131,9 +134,16 @@ impl<'a> Connection<'a> {
 
     /// Runs until the connection must end. Returns why.
     pub(super) async fn run(&mut self) -> ConnectionEnd {
+        let end = self.serve().await;
+        self.intake.start_handlers();
+        end
+    }
+
+    async fn serve(&mut self) -> ConnectionEnd {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.intake.start_handlers();
             let room = self.room();
             tokio::select! {
                 biased;
@@ -160,12 +170,7 @@ impl<'a> Connection<'a> {
                     }
                 }
                 received = self.socket.receive() => {
-                    self.shard().tick();
-                    // Before anything is handled: the process may have slept since it asked for this.
-                    if !self.parts.lease.is_open(BootTime::now()) {
-                        return ConnectionEnd::Fenced;
-                    }
-                    if let Some(end) = self.take(received) {
+                    if let Some(end) = self.take_all(received).await {
                         return end;
                     }
                     // A socket that always has more must not keep the thread for itself.
@@ -175,15 +180,39 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// Takes a message, and those that are at hand behind it.
+    async fn take_all(&mut self, received: Received) -> Option<ConnectionEnd> {
+        let (mut next, mut messages, mut bytes) = (Some(received), 0, 0);
+        while let Some(received) = next {
+            if let Received::Text(text) = &received {
+                bytes += text.len();
+            }
+            messages += 1;
+            let now = BootTime::now();
+            self.shard().tick_at(now);
+            // Before anything is handled: the process may have slept since it asked for this.
+            if !self.parts.lease.is_open(now) {
+                return Some(ConnectionEnd::Fenced);
+            }
+            if let Some(end) = self.take(received) {
+                return Some(end);
+            }
+            let is_more_taken = messages < AT_ONCE && bytes < AT_ONCE_BYTES;
+            next = if is_more_taken { self.socket.poll_once().await } else { None };
+        }
+        None
+    }
+
     /// Installs the checkpoint that was read, or failed to be, and takes the events that arrived meanwhile.
     async fn install(&mut self, restored: Result<Restored, NotRestored>) -> Option<ConnectionEnd> {
         match self.intake.install(restored) {
             Ok(held) => {
-                for event in held {
+                for arrived in held {
                     self.shard().tick();
-                    if let Some(end) = self.take_event(event) {
+                    if let Some(end) = self.take_event(arrived) {
                         return Some(end);
                     }
+                    self.intake.start_handlers();
                     self.slice.yield_if_over().await;
                 }
                 None
@@ -229,12 +258,12 @@ impl<'a> Connection<'a> {
     }
 
     fn take_text(&mut self, text: String) -> Option<ConnectionEnd> {
-        let Some(Envelope { op: Some(op), sequence, name }) = Envelope::read(&text) else {
+        let Some(payload @ Payload { op: Some(op), .. }) = Payload::read(&text) else {
             self.malformed("a message without an opcode");
             return None;
         };
         match op {
-            0 => self.dispatch(sequence, name, text),
+            0 => self.dispatch(payload, text),
             1 => {
                 self.socket.asked_for_heartbeat();
                 None
@@ -250,32 +279,28 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn dispatch(
-        &mut self,
-        sequence: Option<u64>,
-        name: Option<String>,
-        text: String,
-    ) -> Option<ConnectionEnd> {
-        let sequence = sequence.or_else(|| match name.as_deref() {
+    fn dispatch(&mut self, payload: Payload, text: String) -> Option<ConnectionEnd> {
+        let name = payload.name.clone();
+        let sequence = payload.sequence.or_else(|| match name.as_deref() {
             // It is undocumented whether RESUMED has a sequence of its own.
             Some("RESUMED") => self.shard().progress().map(|progress| progress.read),
             Some("READY") => Some(1),
             _ => None,
         });
-        let what = match (sequence, name.as_deref()) {
+        let what = match (sequence, &name) {
             (Some(_), Some(name)) if !self.is_expected(name) => "a dispatch out of order",
             // Only our own gaps have this name, from here on.
-            (Some(_), Some(GAP)) => "a dispatch with a reserved name",
+            (Some(_), Some(name)) if &**name == GAP => "a dispatch with a reserved name",
             (Some(sequence), Some(name)) => {
                 self.socket.set_sequence(sequence);
                 self.parts.metrics.count_event();
                 self.silence.event();
-                return self.take_event(arrived(name, sequence, text));
+                return self.take_event(Arrived::new(name.clone(), sequence, payload, text));
             }
             _ => "a dispatch without s or t",
         };
         self.malformed(what);
-        self.intake.not_taken(name.as_deref(), &text);
+        self.intake.not_taken(name.as_deref(), payload.guild());
         None
     }
 
@@ -333,10 +358,10 @@ impl<'a> Connection<'a> {
         tracing::warn!(shard.id = %self.shard().key(), what, "malformed gateway message ignored");
     }
 
-    fn take_event(&mut self, event: ShardEvent) -> Option<ConnectionEnd> {
+    fn take_event(&mut self, arrived: Arrived) -> Option<ConnectionEnd> {
         self.stage.event_came();
-        let name = event.name.clone();
-        match self.intake.take(event) {
+        let name = arrived.event.name.clone();
+        match self.intake.take(arrived) {
             DispatchOutcome::Applied => {}
             DispatchOutcome::Repeated if &*name == "RESUMED" => {}
             DispatchOutcome::Held | DispatchOutcome::Repeated => return None,

@@ -4,20 +4,16 @@
 //! lost, and the writer of checkpoints. Decides nothing about connections: it returns what it could not take, and
 //! [`connection`](super::connection) acts on that.
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    ops::Range,
-    sync::Arc,
-    time::Duration,
-};
+use std::{hash::BuildHasher as _, ops::Range, sync::Arc, time::Duration};
 
 use dispatch::{Decision, Pressure};
-use fleet_model::{Gap, Position, ShardEvent, StartKind, StartOutcome};
+use fleet_model::{Gap, Position, StartKind, StartOutcome};
+use foldhash::quality::RandomState;
 use relay::gap_event;
 use tokio::time::Instant;
 
 use self::{held::HeldEvents, reading::WarningCounts, restoring::Restoring};
-use super::{commands::inherit_presence, protocol::TRANSPORT};
+use super::commands::inherit_presence;
 use crate::{
     bot::EventQueue,
     checkpoints::{
@@ -26,11 +22,11 @@ use crate::{
         writer::{LastCheckpoint, Stored, Writer},
     },
     clock::{dispatch_clock, unix_ms},
-    event::{Mark, late_mark},
+    event::{Arrived, Mark, late_mark},
     handoff::{CopySlot, HandoffState},
     metrics::ShardMetrics,
-    payload::{guild_of, interaction_age},
-    shard_state::{Progress, ShardState},
+    payload::interaction_age,
+    shard_state::ShardState,
 };
 
 mod handed_over;
@@ -73,6 +69,7 @@ pub(super) struct Intake {
     metrics: ShardMetrics,
     intents: u64,
     resources: Vec<String>,
+    transport: &'static str,
     restoring: Option<Restoring>,
     writer: Option<Writer>,
     serial: u64,
@@ -114,6 +111,8 @@ pub(super) struct IntakeParts {
     pub(super) intents: u64,
     /// Names of the cache resources that a checkpoint must hold.
     pub(super) resources: Vec<String>,
+    /// The transport of the shard's sessions.
+    pub(super) transport: &'static str,
     /// The handoff state from the previous owner.
     pub(super) handed_over: Option<HandoffState>,
     /// Another worker ran the shard before, as the coordinator says.
@@ -131,13 +130,14 @@ impl Intake {
             metrics,
             intents,
             resources,
+            transport,
             handed_over,
             ran_before,
         } = parts;
         let kept = if checkpoints.keep == Keep::Full { resources.clone() } else { Vec::new() };
-        let transport = TRANSPORT.to_owned();
         let (key, epoch) = (shard.key(), shard.epoch());
-        let needs = Needs { ran_before, shard: key, intents, transport, resources: kept };
+        let needs =
+            Needs { ran_before, shard: key, intents, transport: transport.to_owned(), resources: kept };
         if let Some(presence) =
             handed_over.as_ref().and_then(|handed_over| handed_over.head.presence.as_deref())
         {
@@ -153,6 +153,7 @@ impl Intake {
             metrics,
             intents,
             resources,
+            transport,
             restoring: None,
             writer: None,
             serial: 0,
@@ -168,7 +169,7 @@ impl Intake {
             replaying: true,
             recent: vec![0; RECENT].into(),
             missing: 0..0,
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             early: HeldEvents::default(),
             warnings: WarningCounts::default(),
         };
@@ -241,20 +242,21 @@ impl Intake {
         self.began = Instant::now();
     }
 
-    /// Takes an event as it [arrived](crate::event::arrived).
-    pub(super) fn take(&mut self, mut event: ShardEvent) -> DispatchOutcome {
-        if &*event.name == "READY" {
-            return self.take_ready(event);
+    /// Takes an event. The handlers that it concerns start with [`Intake::start_handlers`].
+    pub(super) fn take(&mut self, mut arrived: Arrived) -> DispatchOutcome {
+        if &*arrived.event.name == "READY" {
+            return self.take_ready(arrived);
         }
         if let Some(restoring) = self.restoring_this_session() {
-            return restoring.hold(event);
+            return restoring.hold(arrived);
         }
-        let Some(Progress { read, .. }) = self.shard.progress() else {
-            return match self.early.hold(event) {
+        let Some(read) = self.shard.read() else {
+            return match self.early.hold(arrived) {
                 DispatchOutcome::Full => DispatchOutcome::Unusable("too many events came before READY"),
                 taken => taken,
             };
         };
+        let event = &arrived.event;
         let sequence = event.position.sequence;
         let hash = self.hasher.hash_one((sequence, &event.name, &event.text));
         let place = (sequence % RECENT as u64) as usize;
@@ -270,7 +272,8 @@ impl Intake {
             return DispatchOutcome::Hopeless(OUT_OF_ORDER);
         }
         let now = dispatch_clock();
-        let queued = self.event_queue.wants(&event.name) && !self.shed(&event, now);
+        let queued = self.event_queue.wants(&event.name) && !self.shed(&arrived, now);
+        let event = &arrived.event;
         if queued && !self.event_queue.has_room(&event.name, event.text.len()) {
             return self.overflowed(now);
         }
@@ -280,16 +283,17 @@ impl Intake {
             self.missing = read + 1..sequence;
         }
         if queued || self.shard.cache().uses(&event.name) {
-            self.complete(&mut event, received_at);
-            self.apply(&event);
+            self.complete(&mut arrived, received_at);
+            self.apply(&arrived);
         }
         if queued {
+            let Arrived { event, .. } = arrived;
             if let Some(guild) = event.guild {
                 self.note_guild(guild, &event);
             }
             // Room was checked before anything changed. A shut queue means that the shard ends and the event was not
             // received.
-            if !self.event_queue.push(event) {
+            if !self.event_queue.add(event) {
                 return DispatchOutcome::Full;
             }
             self.replayed += u64::from(self.mark.is_late());
@@ -305,24 +309,29 @@ impl Intake {
         DispatchOutcome::Full
     }
 
-    /// Sets the session, guild, time and mark, which an event lacks when it arrives.
-    fn complete(&self, event: &mut ShardEvent, received_at_unix_ms: u64) {
+    /// Starts the handlers of the events that were taken. Called once for all events that a connection has at hand: to wake
+    /// another thread for each costs more than to handle it.
+    pub(super) fn start_handlers(&self) {
+        self.event_queue.start_handlers();
+    }
+
+    /// Sets the session, time and mark, which an event lacks when it arrives.
+    fn complete(&self, Arrived { event, id, .. }: &mut Arrived, received_at_unix_ms: u64) {
         event.position.session = self.ordinal;
-        event.guild = guild_of(&event.name, &event.text);
         event.received_at_unix_ms = received_at_unix_ms;
         if self.mark.is_late() {
-            event.mark = late_mark(&event.name, &event.text, received_at_unix_ms);
+            event.mark = late_mark(&event.name, *id, received_at_unix_ms);
         }
     }
 
     /// Updates the pressure, and returns whether the event is dropped because of it.
-    fn shed(&mut self, event: &ShardEvent, now: Duration) -> bool {
+    fn shed(&mut self, Arrived { event, id, .. }: &Arrived, now: Duration) -> bool {
         self.pressure.observed(self.event_queue.at_most_half(), now);
         self.pressure.decision(now) == Decision::Shed
             && self.event_queue.sheds(
                 &event.name,
                 event.text.len(),
-                interaction_age(&event.name, &event.text, unix_ms()),
+                interaction_age(&event.name, *id, unix_ms()),
             )
     }
 

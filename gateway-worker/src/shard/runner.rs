@@ -82,6 +82,7 @@ impl Runner {
             metrics: self.parts.metrics.clone(),
             intents: self.parts.settings.intents.bits(),
             resources: self.parts.resources.clone(),
+            transport: self.parts.settings.compression.transport(),
             handed_over,
             ran_before: self.parts.ran_before,
         };
@@ -190,7 +191,7 @@ impl Runner {
         let starting = Starting::begin(&self.parts.shard);
         let (address, by_resume_url) = self.address();
         outcome.by_resume_url = by_resume_url;
-        let socket = match self.ticking(Socket::dial(&address, grant)).await {
+        let socket = match self.ticking(Socket::dial(&address, self.parts.settings.compression, grant)).await {
             Some(Ok(socket)) => socket,
             Some(Err(why)) => return ConnectionEnd::Lost(format!("cannot connect: {why}")),
             None if self.parts.stop.is_cancelled() => return ConnectionEnd::Stopped,

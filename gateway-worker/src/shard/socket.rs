@@ -22,7 +22,7 @@ use tokio_websockets::{
 };
 
 use self::{inflate::Inflate, pulse::Pulse, sends::Sends, upgrade::Upgraded};
-use super::{dialing::DialGrant, silence::NOT_ACKNOWLEDGED};
+use super::{dialing::DialGrant, protocol::GatewayCompression, silence::NOT_ACKNOWLEDGED};
 use crate::gateway_address::GatewayAddress;
 
 mod inflate;
@@ -36,9 +36,6 @@ const CONNECT: Duration = Duration::from_secs(10);
 const CLOSE: Duration = Duration::from_millis(200);
 /// The largest message, compressed or not. Guilds with all members and presences stay below it.
 const LARGEST: usize = 32 * 1024 * 1024;
-
-const QUERY: &str =
-    if cfg!(feature = "zstd") { "v=10&encoding=json&compress=zstd-stream" } else { "v=10&encoding=json" };
 
 /// Input from the connection.
 #[derive(Debug)]
@@ -70,14 +67,18 @@ impl Socket {
     ///
     /// # Errors
     /// The reason, as text.
-    pub(super) async fn dial(address: &GatewayAddress, _: DialGrant) -> Result<Self, String> {
-        let stream = match tokio::time::timeout(CONNECT, open(address)).await {
+    pub(super) async fn dial(
+        address: &GatewayAddress,
+        compression: GatewayCompression,
+        _: DialGrant,
+    ) -> Result<Self, String> {
+        let stream = match tokio::time::timeout(CONNECT, open(address, compression)).await {
             Ok(connected) => connected?,
             Err(_) => return Err(format!("no answer within {} s", CONNECT.as_secs())),
         };
         Ok(Self {
             stream,
-            inflate: Inflate::new()?,
+            inflate: Inflate::new(compression)?,
             pulse: None,
             sends: Sends::new(Duration::from_mins(1)),
             timer: Box::pin(tokio::time::sleep_until(Instant::now())),
@@ -176,28 +177,26 @@ impl Socket {
 
     fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Received> {
         loop {
-            if self.pulse.as_ref().is_some_and(|pulse| pulse.is_dead(Instant::now())) {
+            let now = Instant::now();
+            if self.pulse.as_ref().is_some_and(|pulse| pulse.is_dead(now)) {
                 return Poll::Ready(Received::Lost(NOT_ACKNOWLEDGED.to_owned()));
             }
-            self.beat();
+            self.beat(now);
             match Pin::new(&mut self.stream).poll_flush(context) {
                 Poll::Ready(Ok(())) => self.unsent = false,
                 Poll::Ready(Err(error)) => return Poll::Ready(Received::Lost(in_words(&error))),
                 // A peer that does not read is not read from: each ping would queue an answer.
                 Poll::Pending => return Poll::Pending,
             }
-            if let Some(pulse) = &self.pulse {
-                if self.timer.deadline() != pulse.due() {
-                    self.timer.as_mut().reset(pulse.due());
+            let message = match Pin::new(&mut self.stream).poll_next(context) {
+                Poll::Ready(Some(Ok(message))) => message,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Received::Lost(in_words(&error))),
+                Poll::Ready(None) => {
+                    return Poll::Ready(Received::Lost("closed without a close frame".to_owned()));
                 }
-                if self.timer.as_mut().poll(context).is_ready() {
-                    continue;
-                }
-            }
-            let message = match ready!(Pin::new(&mut self.stream).poll_next(context)) {
-                Some(Ok(message)) => message,
-                Some(Err(error)) => return Poll::Ready(Received::Lost(in_words(&error))),
-                None => return Poll::Ready(Received::Lost("closed without a close frame".to_owned())),
+                // Only now is the timer needed: heartbeats that are due have gone out above.
+                Poll::Pending if self.is_beat_due(context) => continue,
+                Poll::Pending => return Poll::Pending,
             };
             if let Some(pulse) = &mut self.pulse {
                 pulse.heard();
@@ -219,9 +218,17 @@ impl Socket {
         }
     }
 
+    /// Whether the next heartbeat is due; if not, the task is woken when it is.
+    fn is_beat_due(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(pulse) = &self.pulse else { return false };
+        if self.timer.deadline() != pulse.due() {
+            self.timer.as_mut().reset(pulse.due());
+        }
+        self.timer.as_mut().poll(context).is_ready()
+    }
+
     /// Queues the heartbeats that are due.
-    fn beat(&mut self) {
-        let now = Instant::now();
+    fn beat(&mut self, now: Instant) {
         let Some(pulse) = self.pulse.as_mut().filter(|pulse| pulse.due() <= now) else { return };
         if pulse.beat(now) && self.sends.free(now).0 > 0 {
             // The reserve is for scheduled heartbeats.
@@ -233,8 +240,9 @@ impl Socket {
 }
 
 /// Connects by TCP and TLS, and upgrades to a WebSocket.
-async fn open(address: &GatewayAddress) -> Result<Stream, String> {
-    let builder = ClientBuilder::new().uri(&address.with_query(QUERY)).map_err(|error| error.to_string())?;
+async fn open(address: &GatewayAddress, compression: GatewayCompression) -> Result<Stream, String> {
+    let url = address.with_query(compression.query());
+    let builder = ClientBuilder::new().uri(&url).map_err(|error| error.to_string())?;
     let builder = builder.limits(Limits::default().max_payload_len(Some(LARGEST)));
     let (host, port, is_tls) = address.server();
     let upgraded = async {

@@ -1,9 +1,9 @@
 //! Runs the handlers of one shard.
 //!
-//! It owns the shard's [`Queue`] and starts what that lets start. It has no task of its own: the next handlers are started
-//! by the call that made room for them, a push or the end of a handler. Each handler is a task on the runtime of [`Setup::runtime`],
+//! It owns the shard's [`Queue`] and starts what that lets start, on the runtime of [`Setup::runtime`],
 //! which is not the one that reads sockets and renews leases: a handler that blocks its thread blocks other handlers at
-//! most. The bookkeeping is under one lock, held for moments; no handler, no log and no drop of an event runs under it.
+//! most. Handlers run [one after another](running) in a task, as a task for each would cost more than most handlers do, until
+//! one of them waits for something: that task is then its own, and another one goes on. The bookkeeping is under one lock, held for moments; no handler, no log and no drop of an event runs under it.
 //!
 //! A handler that panics has handled its event: the panic is counted and logged, and its lane goes on. A handler that
 //! never ends holds its lane and one of [`Limits::at_once`](crate::Limits::at_once); the figures tell it.
@@ -33,6 +33,8 @@ mod running;
 mod tests;
 
 pub use running::{BRIEFLY_ALONE, LONGEST_ALONE};
+
+use running::Runners;
 
 /// Tells the time on the clock of [`Item::received_at`].
 pub type DispatchClock = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -193,6 +195,7 @@ struct Shared<T, H: ?Sized> {
 struct State<T> {
     queue: Queue<T>,
     closed: bool,
+    runners: Runners,
 }
 
 impl<T, H: ?Sized> Clone for Dispatcher<T, H> {
@@ -211,9 +214,9 @@ impl<T, H: ?Sized> fmt::Debug for Dispatcher<T, H> {
 }
 
 impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
-    /// Of a shard at an epoch; both are named in the span `handle_event` of each handler.
+    /// Of a shard at an epoch; both are named in the span `handle_event` of each handler (DEBUG), and when a handler panics.
     pub fn start(setup: Setup<H>, shard: u32, epoch: u64) -> Self {
-        let state = Mutex::new(State { queue: Queue::new(setup.limits), closed: false });
+        let state = Mutex::new(State { queue: Queue::new(setup.limits), closed: false, runners: Runners::of(&setup.runtime) });
         Self(Arc::new(Shared { setup, shard, epoch, state, halved: Notify::new(), idle: Notify::new() }))
     }
 
@@ -252,11 +255,8 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
             return Err(Refused::Closed(item));
         }
         state.queue.push(item).map_err(|Full(item)| Refused::Full(item))?;
-        let started = state.queue.start_next();
         drop(state);
-        if let Some(started) = started {
-            Shared::spawn(&self.0, started);
-        }
+        Shared::start_all(&self.0);
         Ok(())
     }
 
@@ -265,17 +265,27 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
     /// # Errors
     /// The dispatcher was closed; the item is given back.
     pub fn push_over_bound(&self, item: Item<T>) -> Result<(), Refused<T>> {
+        self.add(item)?;
+        self.start_all();
+        Ok(())
+    }
+
+    /// As [`Dispatcher::push_over_bound`], but its handler starts with [`Dispatcher::start_all`]: for several events at a time.
+    ///
+    /// # Errors
+    /// The dispatcher was closed; the item is given back.
+    pub fn add(&self, item: Item<T>) -> Result<(), Refused<T>> {
         let mut state = self.0.lock();
         if state.closed {
             return Err(Refused::Closed(item));
         }
         state.queue.push_over_bound(item);
-        let started = state.queue.start_next();
-        drop(state);
-        if let Some(started) = started {
-            Shared::spawn(&self.0, started);
-        }
         Ok(())
+    }
+
+    /// Starts the handlers of what was added.
+    pub fn start_all(&self) {
+        Shared::start_all(&self.0);
     }
 
     /// Whether an item of `bytes` bytes would be taken now.

@@ -277,6 +277,15 @@ impl<T> Queue<T> {
         ticket
     }
 
+    /// How many items [`Queue::start_next`] has now.
+    pub fn startable(&self) -> usize {
+        let waiting = match &self.careful {
+            Some(careful) => usize::from(careful.may_start()),
+            None => self.ready.len(),
+        };
+        waiting.min(self.limits.at_once.saturating_sub(self.running))
+    }
+
     /// The item to start now, if one may start. It counts as running until [`Queue::done`].
     pub fn start_next(&mut self) -> Option<Started<T>> {
         if self.running >= self.limits.at_once {

@@ -58,6 +58,8 @@ pub use codec::Codec;
 pub use doubt::{Doubt, Losses, Part, ShardDoubt};
 pub use event::is_used;
 pub use key::{Changed, Kind, RecordKey};
+pub use object::is_key;
 pub use record::{FORMAT, RecordError};
 pub use restore::{GuildFacts, Head, Restoring};
 pub use rules::{MOST_MEMBERS, Resources, Rules, UnknownResource};
+pub use scan::{Broken, Raw, Scan};

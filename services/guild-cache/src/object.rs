@@ -195,7 +195,7 @@ pub(crate) fn close(mut object: String) -> String {
 }
 
 /// Whether a key as written means `name`.
-pub(crate) fn is_key(raw: &str, name: &str) -> bool {
+pub fn is_key(raw: &str, name: &str) -> bool {
     raw == name || raw.contains('\\') && unescaped(raw).is_some_and(|key| key == name)
 }
 

@@ -8,25 +8,27 @@ pub(crate) const DEEPEST: u32 = 64;
 
 /// Text that is not JSON, or not of the expected kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Broken;
+pub struct Broken;
 
 /// A value as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Raw<'a> {
-    pub(crate) text: &'a str,
+pub struct Raw<'a> {
+    /// With quotes and escapes, without the white space around it.
+    pub text: &'a str,
     /// Nested deeper than [`DEEPEST`].
-    pub(crate) is_deep: bool,
+    pub is_deep: bool,
 }
 
 /// A position in a text.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Scan<'a> {
+pub struct Scan<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Scan<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
+    /// At the beginning of `text`.
+    pub fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
@@ -41,7 +43,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Returns the first byte of what follows.
-    pub(crate) fn peek(&mut self) -> Option<u8> {
+    pub fn peek(&mut self) -> Option<u8> {
         self.skip_space();
         self.bytes().get(self.at).copied()
     }
@@ -55,28 +57,37 @@ impl<'a> Scan<'a> {
     }
 
     /// The offset of what comes next.
-    pub(crate) fn offset(&self) -> usize {
+    pub fn offset(&self) -> usize {
         self.at
     }
 
     /// The text between two offsets, both returned by [`Scan::offset`].
-    pub(crate) fn between(&self, from: usize, to: usize) -> &'a str {
+    pub fn between(&self, from: usize, to: usize) -> &'a str {
         self.text.get(from..to).unwrap_or_default()
     }
 
     /// Checks that nothing follows.
-    pub(crate) fn end(mut self) -> Result<(), Broken> {
+    ///
+    /// # Errors
+    /// Something does.
+    pub fn end(mut self) -> Result<(), Broken> {
         if self.peek().is_none() { Ok(()) } else { Err(Broken) }
     }
 
     /// Enters an object; its fields follow by [`Scan::next_key`].
-    pub(crate) fn enter_object(&mut self) -> Result<(), Broken> {
+    ///
+    /// # Errors
+    /// No object comes next.
+    pub fn enter_object(&mut self) -> Result<(), Broken> {
         self.take(b'{')
     }
 
     /// Returns the next key without its quotes, escapes as written, and stops before the value; `None` at the object's end.
     /// `is_first`: true before the first key.
-    pub(crate) fn next_key(&mut self, is_first: &mut bool) -> Result<Option<&'a str>, Broken> {
+    ///
+    /// # Errors
+    /// What follows is not JSON.
+    pub fn next_key(&mut self, is_first: &mut bool) -> Result<Option<&'a str>, Broken> {
         if self.peek() == Some(b'}') {
             self.at += 1;
             return Ok(None);
@@ -95,12 +106,18 @@ impl<'a> Scan<'a> {
     }
 
     /// Enters a list; its elements follow by [`Scan::next_element`].
-    pub(crate) fn enter_list(&mut self) -> Result<(), Broken> {
+    ///
+    /// # Errors
+    /// No list comes next.
+    pub fn enter_list(&mut self) -> Result<(), Broken> {
         self.take(b'[')
     }
 
     /// Stops before the next element; false at the list's end. `is_first`: true before the first element.
-    pub(crate) fn next_element(&mut self, is_first: &mut bool) -> Result<bool, Broken> {
+    ///
+    /// # Errors
+    /// What follows is not JSON.
+    pub fn next_element(&mut self, is_first: &mut bool) -> Result<bool, Broken> {
         if self.peek() == Some(b']') {
             self.at += 1;
             return Ok(false);
@@ -113,7 +130,10 @@ impl<'a> Scan<'a> {
     }
 
     /// Returns the value that comes next.
-    pub(crate) fn value(&mut self) -> Result<Raw<'a>, Broken> {
+    ///
+    /// # Errors
+    /// What follows is not JSON.
+    pub fn value(&mut self) -> Result<Raw<'a>, Broken> {
         self.skip_space();
         let from = self.at;
         let (at, deepest) = value_end(self.bytes(), from)?;

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use fleet_model::{Classified, ErrorClass, Gap, Mark, Position, ShardEvent, ShardKey, ShardSlot};
 use serde::{Deserialize, Serialize};
 
+use crate::pack;
+
 /// The name of a gap among events, and of its stream. No event of Discord has it.
 pub const GAP: &str = "ALTERGOLDEN_GAP";
 
@@ -155,16 +157,8 @@ fn transcode(shard: ShardKey, payload: &str) -> Result<Bytes, DataError> {
         .and_then(|()| rmp::encode::write_uint(&mut data, shard.slot().0.into()).map(drop))
         .and_then(|()| rmp::encode::write_str(&mut data, "payload"))
         .map_err(|_| DataError::Payload { line: 0, column: 0 })?;
-    let mut json = serde_json::Deserializer::from_str(payload);
-    // The transcoder's error has no position; a second parse finds it.
-    serde_transcode::transcode(&mut json, &mut rmp_serde::Serializer::new(&mut data)).map_err(|_| {
-        let place = serde_json::from_str::<serde_json::Value>(payload).err();
-        place.map_or(DataError::Payload { line: 0, column: 0 }, |error| DataError::Payload {
-            line: error.line(),
-            column: error.column(),
-        })
-    })?;
-    json.end().map_err(|error| DataError::Payload { line: error.line(), column: error.column() })?;
+    pack::json(payload, &mut data)
+        .map_err(|error| DataError::Payload { line: error.line(), column: error.column() })?;
     Ok(data.into())
 }
 

@@ -27,6 +27,7 @@ mod memory;
 mod metrics;
 mod names;
 mod outbox;
+mod pack;
 mod redis;
 mod status;
 mod store;

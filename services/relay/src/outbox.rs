@@ -5,12 +5,12 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use fleet_model::{Epoch, ShardEvent, ShardKey};
-use tokio::{runtime, sync::Notify};
+use tokio::{runtime, sync::Notify, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{Position, RelayMetrics, RelayStatus, RelayStore};
@@ -21,6 +21,18 @@ mod tail;
 
 use queue::Queue;
 use sender::Sender;
+
+/// The shortest time between two batches of a shard, unless there is enough for a full one. A batch costs as much as ten events, and those that go
+/// out together share their writes and reads; so batches of all shards go out at the same moments. An event that comes after a longer time goes out at
+/// once.
+const INTERVAL: Duration = Duration::from_millis(5);
+
+/// Returns the time until batches go out next.
+fn until_next_interval() -> Duration {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let since = FIRST.elapsed().as_nanos() % INTERVAL.as_nanos();
+    INTERVAL.saturating_sub(Duration::from_nanos(since as u64))
+}
 
 /// How much may wait. Zero counts as 1 in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +83,8 @@ struct State {
     queue: Queue,
     begun: bool,
     closed: bool,
+    /// The task waits for a full batch.
+    is_gathering: bool,
     /// Another worker relays the shard: nothing is kept here.
     outranked: bool,
     /// Up to here events were pending on a previous owner, which may have relayed them.
@@ -96,16 +110,24 @@ impl Shared {
         }
     }
 
-    /// Waits for something to send, and shows it.
-    async fn next_batch(&self) -> Vec<Arc<ShardEvent>> {
+    /// Waits for something to send, and shows it. `since`: how long ago the batch before was made.
+    async fn next_batch(&self, since: Duration) -> Vec<Arc<ShardEvent>> {
+        if since < INTERVAL {
+            self.lock().is_gathering = true;
+            // Late or not, the queue says what there is.
+            let _ = tokio::time::timeout(until_next_interval(), self.woken_when(Queue::has_full_batch)).await;
+            self.lock().is_gathering = false;
+        }
+        self.woken_when(|queue| !queue.is_empty()).await;
+        self.lock().queue.batch()
+    }
+
+    async fn woken_when(&self, holds: impl Fn(&Queue) -> bool) {
         loop {
             let mut wake = std::pin::pin!(self.wake.notified());
             wake.as_mut().enable();
-            {
-                let batch = self.lock().queue.batch();
-                if !batch.is_empty() {
-                    return batch;
-                }
+            if holds(&self.lock().queue) {
+                return;
             }
             wake.await;
         }
@@ -158,6 +180,7 @@ impl Outbox {
             queue: Queue::new(parts.bounds),
             begun: false,
             closed: false,
+            is_gathering: false,
             outranked: false,
             restored_up_to: None,
             reached: None,
@@ -195,9 +218,12 @@ impl Outbox {
         if state.closed || state.outranked || !state.queue.push(event.into()) {
             return;
         }
+        let wakes = !state.is_gathering || state.queue.has_full_batch();
         drop(state);
         self.shared.metrics.waiting(1);
-        self.shared.wake.notify_one();
+        if wakes {
+            self.shared.wake.notify_one();
+        }
     }
 
     /// The position that the store has reached, once known: the next session's positions must be above it.

@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    fmt,
+    fmt::{self, Write as _},
     str::FromStr,
     sync::{Arc, LazyLock, Mutex, PoisonError, atomic::AtomicUsize},
     time::{Duration, Instant},
@@ -241,20 +241,23 @@ impl RelayStore for RedisRelay {
             words.extend([name.to_string(), length.to_string(), u8::from(is_known(name)).to_string()]);
         }
         let mut args: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
-        let mut of_entries = Vec::new();
+        // The numbers of all entries are in one text.
+        let (mut numbers, mut ends) = (String::with_capacity(entries.len() * 64), Vec::new());
         for entry in entries {
             // A stream cannot have such a name: the outbox sends a gap in its place.
             let place = places.get(&*entry.name).copied().unwrap_or_default();
-            of_entries.push([
-                place.to_string(),
-                entry.position.session.to_string(),
-                entry.position.sequence.to_string(),
-                entry.guild.unwrap_or_default().to_string(),
-                entry.received_at_unix_ms.to_string(),
-            ]);
+            let Position { session, sequence } = entry.position;
+            let guild = entry.guild.unwrap_or_default();
+            for number in [place as u64, session, sequence, guild, entry.received_at_unix_ms] {
+                // A string takes everything.
+                let _ = write!(numbers, "{number}");
+                ends.push(numbers.len());
+            }
         }
-        for (entry, numbers) in entries.iter().zip(&of_entries) {
-            args.extend(numbers.iter().map(String::as_bytes));
+        let mut from = 0;
+        let mut number_words = ends.iter().map(|end| &numbers.as_bytes()[std::mem::replace(&mut from, *end)..*end]);
+        for entry in entries {
+            args.extend(number_words.by_ref().take(5));
             args.extend([
                 mark_field(entry.mark).as_bytes(),
                 entry.traceparent.as_deref().unwrap_or_default().as_bytes(),

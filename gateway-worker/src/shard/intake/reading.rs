@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{DispatchOutcome, Intake, MOST_AHEAD, OUT_OF_ORDER};
 use crate::{
-    payload::guild_of,
+    event::Arrived,
     reading::{self, SessionStart, Unreadable},
 };
 
@@ -39,8 +39,8 @@ impl WarningCounts {
 
 impl Intake {
     /// Applies an event to the cache, if the cache uses it.
-    pub(super) fn apply(&mut self, event: &ShardEvent) {
-        let ShardEvent { name, position, guild, text, .. } = event;
+    pub(super) fn apply(&mut self, arrived: &Arrived) {
+        let ShardEvent { name, position, guild, .. } = &arrived.event;
         if !self.shard.cache().uses(name) {
             return;
         }
@@ -49,9 +49,7 @@ impl Intake {
             self.count_foreign(1);
             return;
         }
-        // An event that is not JSON has no data that can be read either.
-        let data = reading::data_of(text).unwrap_or_default();
-        let applied = self.shard.cache().apply(name, data, position.sequence);
+        let applied = self.shard.cache().apply(name, arrived.data(), position.sequence);
         if applied.is_unreadable {
             self.metrics.count_garbled();
         }
@@ -59,8 +57,7 @@ impl Intake {
     }
 
     /// Notes that an event was left out: what it may have changed is in doubt. `name`: `None` when unreadable.
-    pub(in crate::shard) fn not_taken(&mut self, name: Option<&str>, text: &str) {
-        let guild = guild_of(name.unwrap_or_default(), text);
+    pub(in crate::shard) fn not_taken(&mut self, name: Option<&str>, guild: Option<u64>) {
         if guild.is_some_and(|guild| self.is_foreign(guild)) {
             self.count_foreign(1);
         } else if name.is_none_or(is_structural) {
@@ -70,11 +67,11 @@ impl Intake {
 
     /// Reads READY, leaving out guilds of other shards. Says how a READY is refused that begins no session of this
     /// shard.
-    pub(super) fn read_ready(&mut self, ready: &ShardEvent) -> Result<SessionStart, DispatchOutcome> {
-        let start = reading::session_start(&ready.text);
+    pub(super) fn read_ready(&mut self, ready: &Arrived) -> Result<SessionStart, DispatchOutcome> {
+        let start = reading::session_start(ready.data());
         let mut start =
             start.map_err(|Unreadable| DispatchOutcome::Unusable("READY without a usable session id"))?;
-        if ready.position.sequence > MOST_AHEAD {
+        if ready.event.position.sequence > MOST_AHEAD {
             return Err(DispatchOutcome::Hopeless(OUT_OF_ORDER));
         }
         let key = self.shard.key();

@@ -2,7 +2,7 @@
 //!
 //! A checkpoint that cannot be read costs only its own session. Readable unfinished events are handled anyway.
 
-use fleet_model::{Position, ShardEvent};
+use fleet_model::Position;
 use std::{collections::VecDeque, sync::Arc};
 
 use checkpoint::{Head, Session};
@@ -15,7 +15,7 @@ use crate::{
         restore::{LeftOver, LoadError, NotRestored, Restored, ToRead},
         writer::Stored,
     },
-    event::Mark,
+    event::{Arrived, Mark},
     shard::commands::inherit_presence,
     shard_state::Progress,
 };
@@ -33,8 +33,8 @@ pub(super) struct Restoring {
 
 impl Restoring {
     /// Lets an event wait.
-    pub(super) fn hold(&mut self, event: ShardEvent) -> DispatchOutcome {
-        self.held.hold(event)
+    pub(super) fn hold(&mut self, arrived: Arrived) -> DispatchOutcome {
+        self.held.hold(arrived)
     }
 }
 
@@ -96,7 +96,7 @@ impl Intake {
     pub(in crate::shard) fn install(
         &mut self,
         restored: Result<Restored, NotRestored>,
-    ) -> Result<VecDeque<ShardEvent>, String> {
+    ) -> Result<VecDeque<Arrived>, String> {
         let Some(restoring) = self.restoring.take() else { return Ok(VecDeque::new()) };
         let ordinal = restoring.session.ordinal;
         let same_session = self.shard.progress().is_some_and(|it| it.session.ordinal == ordinal);
@@ -142,6 +142,7 @@ impl Intake {
 
     /// What is being read, when it is of the session that goes on.
     pub(super) fn restoring_this_session(&mut self) -> Option<&mut Restoring> {
+        self.restoring.as_ref()?;
         let session = self.shard.progress().map(|progress| progress.session.ordinal);
         self.restoring.as_mut().filter(|restoring| session == Some(restoring.session.ordinal))
     }

@@ -9,9 +9,8 @@ use super::{DispatchOutcome, Intake};
 use crate::{
     checkpoints::{Keep, LostSession},
     clock::{dispatch_clock, unix_ms},
-    event::Mark,
+    event::{Arrived, Mark},
     reading::SessionStart,
-    shard::protocol::TRANSPORT,
     shard_state::Progress,
 };
 
@@ -30,8 +29,8 @@ impl Intake {
 
     /// Begins a session with READY. It may exceed the queue's bound, up to a limit: refusing it would cost another
     /// session and a gap. Nothing changes before there is room.
-    pub(super) fn take_ready(&mut self, mut ready: ShardEvent) -> DispatchOutcome {
-        if !self.event_queue.has_room_for_session(ready.text.len()) {
+    pub(super) fn take_ready(&mut self, mut ready: Arrived) -> DispatchOutcome {
+        if !self.event_queue.has_room_for_session(ready.event.text.len()) {
             return self.overflowed(dispatch_clock());
         }
         let start = match self.read_ready(&ready) {
@@ -45,23 +44,24 @@ impl Intake {
         let early = std::mem::take(&mut self.early);
         // Waiting events belong to the session before.
         self.forget_held();
-        let (sequence, received_at) = (ready.position.sequence, unix_ms());
+        let (sequence, received_at) = (ready.event.position.sequence, unix_ms());
         self.begin_session(sequence, start);
         let mut queued = true;
         let mut before = 0;
         for mut early in early.into_events() {
             // Positions must be unique and grow.
-            if !(before + 1..sequence).contains(&early.position.sequence) {
-                self.not_taken(Some(&early.name), &early.text);
+            let event = &early.event;
+            if !(before + 1..sequence).contains(&event.position.sequence) {
+                self.not_taken(Some(&event.name), event.guild);
                 continue;
             }
-            before = early.position.sequence;
+            before = event.position.sequence;
             self.complete(&mut early, received_at);
             self.apply(&early);
-            queued &= self.queue(early);
+            queued &= self.queue(early.event);
         }
         self.complete(&mut ready, received_at);
-        queued &= self.queue(ready);
+        queued &= self.queue(ready.event);
         if !queued {
             // A shut queue: the shard ends, and no checkpoint may hold a session whose READY was not queued.
             self.shard.set_progress(None);
@@ -90,7 +90,7 @@ impl Intake {
             shard: Some(self.shard.key().slot()),
             total: self.shard.key().total(),
             intents: self.intents,
-            transport: TRANSPORT.to_owned(),
+            transport: self.transport.to_owned(),
             resources: self.resources.clone(),
             opened_at_unix_ms: now,
         };

@@ -11,10 +11,12 @@ use fleet_model::Epoch;
 use super::*;
 use crate::{
     bot::KnownPending,
-    event::{Event, arrived},
+    event::Event,
     handler::{Context, EventHandler},
-    testing::{self, EPOCH, SHARD, TOTAL},
+    testing::{self, EPOCH, SHARD, TOTAL, arrived},
 };
+
+const TRANSPORT: &str = "json";
 
 /// Handles nothing to its end.
 struct Stuck;
@@ -38,6 +40,7 @@ fn parts(room: usize, store: Arc<dyn checkpoint::CheckpointStore>) -> IntakePart
         metrics: ShardMetrics::default(),
         intents: 1,
         resources: Vec::new(),
+        transport: TRANSPORT,
         handed_over: None,
         ran_before: false,
     }
@@ -48,14 +51,14 @@ pub(super) async fn intake(room: usize) -> Intake {
     Intake::begin(parts(room, testing::memory()), || true).await.unwrap()
 }
 
-fn ready(session: &str, sequence: u64) -> ShardEvent {
+fn ready(session: &str, sequence: u64) -> Arrived {
     let text = format!(
         r#"{{"op":0,"t":"READY","s":{sequence},"d":{{"session_id":"{session}","resume_gateway_url":"ws://x"}}}}"#
     );
     arrived("READY", sequence, text)
 }
 
-fn message(sequence: u64) -> ShardEvent {
+fn message(sequence: u64) -> Arrived {
     let text = format!(r#"{{"op":0,"t":"MESSAGE_CREATE","s":{sequence},"d":{{"id":"1","guild_id":"5"}}}}"#);
     arrived("MESSAGE_CREATE", sequence, text)
 }
@@ -130,7 +133,7 @@ async fn other_event_with_the_same_sequence_is_not_a_repeat() {
     intake.take(ready("first", 1));
     intake.take(message(2));
     let mut other = message(2);
-    other.text = other.text.replace(r#""id":"1""#, r#""id":"7""#).into();
+    other.event.text = other.event.text.replace(r#""id":"1""#, r#""id":"7""#).into();
     assert_eq!(intake.take(message(2)), DispatchOutcome::Repeated);
     assert_eq!(intake.take(other), DispatchOutcome::Hopeless(OUT_OF_ORDER));
 }
@@ -221,7 +224,7 @@ fn pending(sequence: u64) -> PendingEvent {
         started: false,
         handled: false,
         received_at_unix_ms: 1,
-        text: message(sequence).text,
+        text: message(sequence).event.text,
     }
 }
 
@@ -350,7 +353,7 @@ async fn last_checkpoint_is_exact_only_without_repeats() {
         match came {
             Some("READY") => assert_eq!(intake.take(ready("new", 1)), DispatchOutcome::Applied),
             Some(name) => {
-                let text = message(41).text.replace("MESSAGE_CREATE", name);
+                let text = message(41).event.text.replace("MESSAGE_CREATE", name);
                 intake.take(arrived(name, 41, text));
                 intake.resumed();
             }
@@ -411,6 +414,7 @@ async fn session_begins_above_the_fence_of_the_relay() {
         metrics: ShardMetrics::default(),
         intents: 1,
         resources: Vec::new(),
+        transport: TRANSPORT,
         handed_over: None,
         ran_before: false,
     };

@@ -1,26 +1,49 @@
-//! Transport compression (zstd-stream): one stream for each connection, with a bound on each message.
+//! Transport compression: one stream for each connection, with a bound on each message.
 
-/// The largest accepted window as a power of two: 8 MiB. Discord uses at most 2 MiB.
+use std::cell::RefCell;
+
+use flate2::{Decompress, FlushDecompress};
+
+use crate::shard::protocol::GatewayCompression;
+
+/// The largest accepted window of zstd as a power of two: 8 MiB. Discord uses at most 2 MiB.
 #[cfg(feature = "zstd")]
 const WINDOW: u32 = 23;
 /// Bytes decompressed in one step.
-#[cfg(feature = "zstd")]
 const STEP: usize = 32 * 1024;
 
-#[cfg(feature = "zstd")]
-pub(super) struct Inflate {
-    context: zstd_safe::DCtx<'static>,
-    buffer: Box<[u8]>,
+const BROKEN: &str = "cannot decompress a message";
+
+thread_local! {
+    /// What a step has decompressed. Of the thread, as a thousand connections need it for a moment each.
+    static STEP_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; STEP].into());
 }
 
-#[cfg(feature = "zstd")]
+/// What a connection's messages are decompressed with.
+pub(super) enum Inflate {
+    /// zlib needs about 45 KiB.
+    Zlib(Box<Decompress>),
+    /// zstd needs about 100 KiB, and its window as far as messages have filled it.
+    #[cfg(feature = "zstd")]
+    Zstd(zstd_safe::DCtx<'static>),
+    /// No message may be compressed.
+    None,
+}
+
 impl Inflate {
-    pub(super) fn new() -> Result<Self, String> {
-        let mut context = zstd_safe::DCtx::try_create().ok_or("no memory for decompression")?;
-        context
-            .set_parameter(zstd_safe::DParameter::WindowLogMax(WINDOW))
-            .map_err(|code| zstd_safe::get_error_name(code).to_owned())?;
-        Ok(Self { context, buffer: vec![0; STEP].into_boxed_slice() })
+    pub(super) fn new(compression: GatewayCompression) -> Result<Self, String> {
+        Ok(match compression {
+            GatewayCompression::None => Self::None,
+            GatewayCompression::Zlib => Self::Zlib(Box::new(Decompress::new(true))),
+            #[cfg(feature = "zstd")]
+            GatewayCompression::Zstd => {
+                let mut context = zstd_safe::DCtx::try_create().ok_or("no memory for decompression")?;
+                context
+                    .set_parameter(zstd_safe::DParameter::WindowLogMax(WINDOW))
+                    .map_err(|code| zstd_safe::get_error_name(code).to_owned())?;
+                Self::Zstd(context)
+            }
+        })
     }
 
     /// Decompresses a message.
@@ -28,67 +51,101 @@ impl Inflate {
     /// # Errors
     /// The stream is broken; the connection cannot be used any more.
     pub(super) fn message(&mut self, compressed: &[u8]) -> Result<String, &'static str> {
-        let mut input = zstd_safe::InBuffer::around(compressed);
-        let mut text = Vec::new();
-        loop {
-            let mut output = zstd_safe::OutBuffer::around(self.buffer.as_mut());
-            self.context
-                .decompress_stream(&mut output, &mut input)
-                .map_err(|_| "cannot decompress a message")?;
-            let is_full = output.pos() == output.capacity();
-            text.extend_from_slice(output.as_slice());
-            if text.len() > super::LARGEST {
-                return Err("a message is larger than 32 MiB");
+        STEP_BUFFER.with_borrow_mut(|buffer| {
+            let (mut text, mut rest) = (Vec::new(), compressed);
+            loop {
+                let (read, written) = self.step(rest, buffer)?;
+                rest = rest.get(read..).unwrap_or_default();
+                text.extend_from_slice(buffer.get(..written).unwrap_or_default());
+                if text.len() > super::LARGEST {
+                    return Err("a message is larger than 32 MiB");
+                }
+                if rest.is_empty() && written < buffer.len() {
+                    // Frees the spare capacity of a long message's buffer, because the event keeps the buffer.
+                    text.shrink_to_fit();
+                    return String::from_utf8(text).map_err(|_| "a message is not UTF-8");
+                }
+                if read == 0 && written == 0 {
+                    return Err(BROKEN);
+                }
             }
-            if input.pos == input.src.len() && !is_full {
-                // Frees the spare capacity of a long message's buffer, because the event keeps the buffer.
-                text.shrink_to_fit();
-                return String::from_utf8(text).map_err(|_| "a message is not UTF-8");
+        })
+    }
+
+    /// Fills the buffer as far as the input goes. Returns the bytes read and written.
+    fn step(&mut self, input: &[u8], buffer: &mut [u8]) -> Result<(usize, usize), &'static str> {
+        match self {
+            Self::None => Err("a message is compressed, which was not asked for"),
+            Self::Zlib(stream) => {
+                let (read, written) = (stream.total_in(), stream.total_out());
+                stream.decompress(input, buffer, FlushDecompress::Sync).map_err(|_| BROKEN)?;
+                Ok(((stream.total_in() - read) as usize, (stream.total_out() - written) as usize))
+            }
+            #[cfg(feature = "zstd")]
+            Self::Zstd(context) => {
+                let mut input = zstd_safe::InBuffer::around(input);
+                let mut output = zstd_safe::OutBuffer::around(buffer);
+                context.decompress_stream(&mut output, &mut input).map_err(|_| BROKEN)?;
+                Ok((input.pos, output.pos()))
             }
         }
     }
 }
 
-#[cfg(not(feature = "zstd"))]
-pub(super) struct Inflate;
-
-#[cfg(not(feature = "zstd"))]
-impl Inflate {
-    pub(super) fn new() -> Result<Self, String> {
-        Ok(Self)
-    }
-
-    pub(super) fn message(&mut self, _: &[u8]) -> Result<String, &'static str> {
-        Err("a message is compressed, which this build does not support")
-    }
-}
-
-#[cfg(all(test, feature = "zstd"))]
+#[cfg(test)]
 mod tests {
-    use super::*;
+    use std::io::Write as _;
 
-    fn compressed(bytes: &[u8]) -> Vec<u8> {
-        let mut compressed = Vec::with_capacity(zstd_safe::compress_bound(bytes.len()));
-        zstd_safe::compress(&mut compressed, bytes, 3).expect("the buffer has the bound's size");
-        compressed
+    use super::{super::LARGEST, *};
+
+    /// Each compression and a message that is compressed with it.
+    fn compressed(bytes: &[u8]) -> Vec<(GatewayCompression, Vec<u8>)> {
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        zlib.write_all(bytes).and_then(|()| zlib.flush()).unwrap();
+        let mut all = vec![(GatewayCompression::Zlib, zlib.get_ref().clone())];
+        #[cfg(feature = "zstd")]
+        {
+            let mut zstd = Vec::with_capacity(zstd_safe::compress_bound(bytes.len()));
+            zstd_safe::compress(&mut zstd, bytes, 3).expect("the buffer has the bound's size");
+            all.push((GatewayCompression::Zstd, zstd));
+        }
+        all
     }
 
     #[test]
     fn decompressed_size_is_bounded() {
-        let bomb = compressed(&vec![b' '; super::super::LARGEST + 1]);
-        assert!(bomb.len() < 64 * 1024, "{}", bomb.len());
-        assert_eq!(Inflate::new().unwrap().message(&bomb), Err("a message is larger than 32 MiB"));
-        let large = compressed(&vec![b' '; super::super::LARGEST]);
-        assert_eq!(Inflate::new().unwrap().message(&large).map(|text| text.len()), Ok(super::super::LARGEST));
-        let two_steps = compressed(&vec![b' '; STEP + 1]);
-        let text = Inflate::new().unwrap().message(&two_steps).unwrap();
-        assert_eq!((text.len(), text.capacity()), (STEP + 1, STEP + 1));
+        for (compression, bomb) in compressed(&vec![b' '; LARGEST + 1]) {
+            assert!(bomb.len() < 256 * 1024, "{}", bomb.len());
+            let inflated = Inflate::new(compression).unwrap().message(&bomb);
+            assert_eq!(inflated, Err("a message is larger than 32 MiB"), "{compression:?}");
+        }
+        for (compression, large) in compressed(&vec![b' '; LARGEST]) {
+            let inflated = Inflate::new(compression).unwrap().message(&large);
+            assert_eq!(inflated.map(|text| text.len()), Ok(LARGEST), "{compression:?}");
+        }
+        for (compression, two_steps) in compressed(&vec![b' '; STEP + 1]) {
+            let text = Inflate::new(compression).unwrap().message(&two_steps).unwrap();
+            assert_eq!((text.len(), text.capacity()), (STEP + 1, STEP + 1), "{compression:?}");
+        }
+        for (compression, one_step) in compressed(&vec![b' '; STEP]) {
+            let text = Inflate::new(compression).unwrap().message(&one_step).unwrap();
+            assert_eq!(text.len(), STEP, "{compression:?}");
+        }
     }
 
     #[test]
     fn messages_that_are_not_text_are_rejected() {
-        for bytes in [b"not zstd at all".to_vec(), vec![0; 64], compressed(&[0xff, 0xfe])] {
-            assert!(Inflate::new().unwrap().message(&bytes).is_err(), "{bytes:?}");
+        let mut odd = compressed(&[0xff, 0xfe]);
+        for (compression, _) in compressed(&[]) {
+            odd.extend([b"not compressed at all".to_vec(), vec![0; 64]].map(|bytes| (compression, bytes)));
+            odd.push((GatewayCompression::None, b"{}".to_vec()));
+        }
+        // Nothing may follow the end of a zlib stream.
+        let mut ended = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        ended.write_all(b"{}").unwrap();
+        odd.push((GatewayCompression::Zlib, [ended.finish().unwrap(), b"{}".to_vec()].concat()));
+        for (compression, bytes) in odd {
+            assert!(Inflate::new(compression).unwrap().message(&bytes).is_err(), "{compression:?} {bytes:?}");
         }
     }
 }

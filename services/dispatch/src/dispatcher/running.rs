@@ -1,8 +1,8 @@
-//! One event's handling, from its start to its end: a task of its own.
+//! The tasks that run handlers, and one event's handling from its start to its end.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use tokio::time::timeout;
+use tokio::{runtime, task::coop::consume_budget, time::timeout};
 use tracing::Instrument as _;
 
 use super::{Admission, Delivery, Handler, Shared};
@@ -18,16 +18,133 @@ pub const LONGEST_ALONE: Duration = Duration::from_mins(1);
 /// As [`LONGEST_ALONE`] while the care is brief, which then ends.
 pub const BRIEFLY_ALONE: Duration = Duration::from_millis(500);
 
-impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
-    pub(super) fn spawn(shared: &Arc<Self>, started: Started<T>) {
-        let (runtime, stragglers) = (&shared.setup.runtime, &shared.setup.stragglers);
-        // Dropping the handle detaches the task; the tracker keeps it.
-        drop(stragglers.spawn_on(Self::run(shared.clone(), started), runtime));
+/// The tasks of one dispatcher that run handlers.
+#[derive(Debug)]
+pub(super) struct Runners {
+    /// As many as the runtime has threads: a handler that blocks its thread holds up no event that another thread could take.
+    most: usize,
+    running: usize,
+    /// Those among them that are in a handler, which may block its thread. Any other looks at the queue before it ends.
+    busy: usize,
+}
+
+impl Runners {
+    pub(super) fn of(runtime: &runtime::Handle) -> Self {
+        Self { most: runtime.metrics().num_workers(), running: 0, busy: 0 }
     }
 
-    async fn run(shared: Arc<Self>, started: Started<T>) {
+    /// How many more must be started for what waits. They count as running.
+    fn start(&mut self, waiting: usize) -> usize {
+        let needed = waiting.min(self.most.saturating_sub(self.busy));
+        let more = needed.saturating_sub(self.running - self.busy);
+        self.running += more;
+        more
+    }
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// It is queued again.
+    PutBack,
+}
+
+/// A task that runs handlers one after another, until one of them waits for something: then the task is that handler's alone.
+struct Runner<T: Send + Sync + 'static, H: Handler<T> + ?Sized> {
+    shared: Arc<Shared<T, H>>,
+    is_busy: bool,
+    is_runner: bool,
+}
+
+impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Runner<T, H> {
+    async fn run(mut self) {
+        while let Some(started) = self.next() {
+            let mut handling = pin!(Shared::run(self.shared.clone(), started));
+            let first = poll_fn(|context| Poll::Ready(handling.as_mut().poll(context))).await;
+            let outcome = match first {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => {
+                    self.stop();
+                    Shared::start_all(&self.shared);
+                    handling.await
+                }
+            };
+            if outcome == Outcome::PutBack {
+                return;
+            }
+            if !self.is_runner {
+                Shared::start_all(&self.shared);
+                return;
+            }
+            // Handlers that are always ready must not keep the thread for themselves.
+            consume_budget().await;
+        }
+    }
+
+    /// The next event to handle. Without one the task is no runner any more.
+    fn next(&mut self) -> Option<Started<T>> {
+        let mut state = self.shared.lock();
+        state.runners.busy -= usize::from(std::mem::take(&mut self.is_busy));
+        let started = if state.closed { None } else { state.queue.start_next() };
+        if started.is_none() {
+            state.runners.running -= 1;
+            self.is_runner = false;
+            return None;
+        }
+        state.runners.busy += 1;
+        self.is_busy = true;
+        let waiting = state.queue.startable();
+        let more = state.runners.start(waiting);
+        drop(state);
+        if more > 0 {
+            Shared::start_runners(&self.shared, more);
+            // tokio keeps a thread's newest task for that thread, which this task's handler may block: let that be another one.
+            self.shared.setup.runtime.spawn(async {});
+        }
+        started
+    }
+
+    /// The task is no runner any more.
+    fn stop(&mut self) {
+        if std::mem::take(&mut self.is_runner) {
+            let mut state = self.shared.lock();
+            state.runners.running -= 1;
+            state.runners.busy -= usize::from(std::mem::take(&mut self.is_busy));
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Drop for Runner<T, H> {
+    /// Its event was put back, something else than a handler panicked, or the runtime shuts down.
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
+    /// Starts every item that may start.
+    pub(super) fn start_all(shared: &Arc<Self>) {
+        let more = {
+            let mut state = shared.lock();
+            let waiting = if state.closed { 0 } else { state.queue.startable() };
+            state.runners.start(waiting)
+        };
+        Self::start_runners(shared, more);
+    }
+
+    fn start_runners(shared: &Arc<Self>, count: usize) {
+        for _ in 0..count {
+            let runner = Runner { shared: shared.clone(), is_busy: false, is_runner: true };
+            // Dropping the handle detaches the task; the tracker keeps it.
+            drop(shared.setup.stragglers.spawn_on(runner.run(), &shared.setup.runtime));
+        }
+    }
+
+    async fn run(shared: Arc<Self>, started: Started<T>) -> Outcome {
         let Started { ticket, item, alone } = started;
-        let span = tracing::info_span!(
+        // Not at INFO: it costs as much as the rest of an event's way to its handler.
+        let span = tracing::debug_span!(
             "handle_event",
             kind = &*item.kind,
             sequence = item.sequence,
@@ -37,10 +154,14 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
         let from = (shared.setup.clock)();
         let delivery = Delivery { queued_for: from.saturating_sub(item.received_at), item, alone };
         match Self::handled(&shared, ticket, &delivery).instrument(span).await {
-            Admission::Handle | Admission::LeaveOut => Self::ended(&shared, ticket),
+            Admission::Handle | Admission::LeaveOut => {
+                shared.ended(ticket);
+                Outcome::Done
+            }
             Admission::PutBack => {
                 drop(delivery);
                 shared.put_back(ticket);
+                Outcome::PutBack
             }
         }
     }
@@ -54,7 +175,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
             Ok(Admission::Handle) => {}
             Ok(other) => return other,
             Err(panic) => {
-                tell(&panic, delivery);
+                tell(shared, &panic, delivery);
                 return Admission::LeaveOut;
             }
         }
@@ -62,7 +183,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
             if delivery.alone
                 && let Err(panic) = panics::caught(async { handler.not_started(delivery).await }).await
             {
-                tell(&panic, delivery);
+                tell(shared, &panic, delivery);
             }
             return Admission::PutBack;
         }
@@ -84,52 +205,20 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
         let took = (shared.setup.clock)().saturating_sub(from);
         shared.setup.metrics.count_handled(delivery.kind(), took, outcome.is_err());
         if let Err(panic) = outcome {
-            tell(&panic, delivery);
+            tell(shared, &panic, delivery);
         }
         if delivery.item.suspect
             && let Err(panic) = panics::caught(async { handler.ended(delivery).await }).await
         {
-            tell(&panic, delivery);
+            tell(shared, &panic, delivery);
         }
         Admission::Handle
-    }
-
-    /// Gives an event up, and starts the one whose turn it is now; those, when the shard is careful no longer.
-    fn ended(shared: &Arc<Self>, ticket: Ticket) {
-        let mut state = shared.lock();
-        let above_half = !state.queue.at_most_half();
-        let item = state.queue.done(ticket);
-        let halved = above_half && state.queue.at_most_half();
-        let idle = state.queue.running() == 0;
-        drop(state);
-        // Not under the lock: it may be the last that holds the payload.
-        drop(item);
-        Self::start_all(shared);
-        if halved {
-            shared.halved.notify_waiters();
-        }
-        if idle {
-            shared.idle.notify_waiters();
-        }
     }
 
     /// It takes too long: the next suspect goes on beside it.
     fn let_go(shared: &Arc<Self>, ticket: Ticket) {
         shared.lock().queue.let_go(ticket);
         Self::start_all(shared);
-    }
-
-    /// Starts every item that may start.
-    pub(super) fn start_all(shared: &Arc<Self>) {
-        loop {
-            let mut state = shared.lock();
-            let next = if state.closed { None } else { state.queue.start_next() };
-            drop(state);
-            match next {
-                Some(next) => Self::spawn(shared, next),
-                None => return,
-            }
-        }
     }
 }
 
@@ -138,6 +227,24 @@ impl<T, H: ?Sized> Shared<T, H> {
     fn begin(&self, ticket: Ticket) -> bool {
         let mut state = self.lock();
         !state.closed && state.queue.begin(ticket)
+    }
+
+    /// Gives an event up.
+    fn ended(&self, ticket: Ticket) {
+        let mut state = self.lock();
+        let above_half = !state.queue.at_most_half();
+        let item = state.queue.done(ticket);
+        let halved = above_half && state.queue.at_most_half();
+        let idle = state.queue.running() == 0;
+        drop(state);
+        // Not under the lock: it may be the last that holds the payload.
+        drop(item);
+        if halved {
+            self.halved.notify_waiters();
+        }
+        if idle {
+            self.idle.notify_waiters();
+        }
     }
 
     /// Queues an event again whose handler was not called, for the caller that closes the dispatcher.
@@ -152,8 +259,10 @@ impl<T, H: ?Sized> Shared<T, H> {
     }
 }
 
-fn tell<T>(panic: &Panic, event: &Delivery<T>) {
+fn tell<T, H: ?Sized>(shared: &Shared<T, H>, panic: &Panic, event: &Delivery<T>) {
     tracing::error!(
+        shard = shared.shard,
+        epoch = shared.epoch,
         kind = event.kind(),
         sequence = event.sequence(),
         lane = event.lane(),

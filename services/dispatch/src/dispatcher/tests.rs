@@ -125,6 +125,18 @@ async fn in_order_in_a_lane_and_lanes_side_by_side() {
 }
 
 #[tokio::test]
+async fn added_events_start_together() {
+    let mut world = World::new(Limits::default());
+    for (sequence, lane) in [(1, 1), (2, 2), (3, 1)] {
+        world.dispatcher.add(item(sequence, Some(lane), Step::Nothing)).unwrap();
+    }
+    tokio::task::yield_now().await;
+    assert_eq!(world.pending(), [(1, false), (2, false), (3, false)]);
+    world.dispatcher.start_all();
+    world.expect([Began(1), Ended(1), Began(2), Ended(2), Began(3), Ended(3)]).await;
+}
+
+#[tokio::test]
 async fn full_queue_returns_without_waiting() {
     let mut world = World::new(Limits { items: 2, ..Limits::default() });
     world.push(1, 1, Step::Wait);
@@ -340,15 +352,49 @@ async fn panic_while_listing_pending_events_stops_nothing() {
     world.expect([Began(1), Ended(1), Began(2), Ended(2)]).await;
 }
 
-/// Blocks its thread until the test lets it go.
-struct Blocks(Mutex<blocking::Receiver<()>>, mpsc::UnboundedSender<()>);
+/// Tells of each event. Blocks its thread at event 1 until the test lets it go.
+struct Blocks(Mutex<blocking::Receiver<()>>, mpsc::UnboundedSender<u64>);
 
 #[async_trait]
 impl Handler<()> for Blocks {
-    async fn handle(&self, _: &Delivery<()>) {
-        let _ = self.1.send(());
-        let _ = self.0.lock().unwrap().recv();
+    async fn handle(&self, event: &Delivery<()>) {
+        let _ = self.1.send(event.sequence());
+        if event.sequence() == 1 {
+            let _ = self.0.lock().unwrap().recv();
+        }
     }
+}
+
+#[tokio::test]
+async fn blocked_thread_holds_up_no_event_that_another_can_take() {
+    let handlers = runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let (release, blocked) = blocking::channel();
+    let (sender, mut seen) = mpsc::unbounded_channel();
+    let setup = Setup {
+        handler: Arc::new(Blocks(Mutex::new(blocked), sender)),
+        limits: Limits::default(),
+        runtime: handlers.handle().clone(),
+        stragglers: TaskTracker::new(),
+        clock: Arc::new(|| Duration::ZERO),
+        metrics: DispatchMetrics::default(),
+    };
+    let dispatcher = Dispatcher::start(setup, 0, 1);
+    // Before it blocks, together with it, and afterwards.
+    for sequence in [0, 1, 2, 3] {
+        dispatcher.add(item(sequence, Some(sequence), ())).unwrap();
+    }
+    dispatcher.start_all();
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        told.push(tokio::time::timeout(DEADLINE, seen.recv()).await.unwrap().unwrap());
+    }
+    told.sort_unstable();
+    assert_eq!(told, [0, 1, 2, 3]);
+    dispatcher.push(item(4, Some(4), ())).unwrap();
+    assert_eq!(tokio::time::timeout(DEADLINE, seen.recv()).await.unwrap(), Some(4));
+    drop(release);
+    dispatcher.close(DEADLINE).await;
+    handlers.shutdown_background();
 }
 
 #[tokio::test]

@@ -31,6 +31,10 @@ impl Careful {
         self.queued.push_back(ticket);
     }
 
+    pub(super) fn may_start(&self) -> bool {
+        self.alone.is_none() && !self.queued.is_empty()
+    }
+
     /// The one to start now, if one may.
     pub(super) fn start_next(&mut self) -> Option<Ticket> {
         if self.alone.is_none() {

@@ -54,6 +54,11 @@ impl Queue {
         self.waiting.values().take(BATCH).take_while(fits).cloned().collect()
     }
 
+    /// Whether the next batch is as large as it may be.
+    pub(super) fn has_full_batch(&self) -> bool {
+        self.len() >= BATCH || self.bytes >= BATCH_BYTES
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<ShardEvent>> {
         self.waiting.values()
     }

@@ -37,6 +37,8 @@ pub(super) struct Sender {
     rewound_from: Option<Position>,
     /// When a different Redis was last found.
     replaced_at: Option<Instant>,
+    /// When the last batch was made.
+    sent_at: Option<Instant>,
     began: Instant,
 }
 
@@ -67,6 +69,7 @@ impl Sender {
             believed: None,
             rewound_from: None,
             replaced_at: None,
+            sent_at: None,
             began: Instant::now(),
         }
     }
@@ -86,9 +89,10 @@ impl Sender {
         // Not before the checkpoint is claimed, and what was pending is here: until then the owner before relays what it has.
         self.shared.begun().await;
         // Says who relays the shard now, and hears how far the owner before has come.
-        self.append(&[]).await?;
+        self.append(&mut Vec::new()).await?;
         loop {
-            let batch = self.shared.next_batch().await;
+            let batch = self.shared.next_batch(self.sent_at.map_or(Duration::MAX, |at| at.elapsed())).await;
+            self.sent_at = Some(Instant::now());
             let span = tracing::info_span!("relay_events", shard.id = %self.shard, events = batch.len(), otel.kind = "producer");
             self.send(&batch).instrument(span).await?;
             self.shared.took(batch.iter().map(|event| event.position));
@@ -101,7 +105,7 @@ impl Sender {
         let mut entries: Vec<NewEntry> =
             batch.iter().map(|event| self.entry(event, traceparent.clone())).collect();
         loop {
-            match self.append(&entries).await? {
+            match self.append(&mut entries).await? {
                 StoreAnswer::Taken => return Ok(()),
                 StoreAnswer::Lost(reached) => self.send_again(reached).await?,
                 StoreAnswer::Ahead(fence) => self.rewind(fence, &mut entries).await?,
@@ -143,11 +147,12 @@ impl Sender {
         new(&gap, event.mark, encode(self.shard, &gap.text).unwrap_or_default())
     }
 
-    async fn append(&mut self, entries: &[NewEntry]) -> Result<StoreAnswer, Outranked> {
+    /// Appends entries, and keeps those that the store has taken.
+    async fn append(&mut self, entries: &mut Vec<NewEntry>) -> Result<StoreAnswer, Outranked> {
         let began = Instant::now();
         let (store, shard, epoch) = (self.store.clone(), self.shard, self.epoch);
         let believed = self.believed;
-        match self.until_answered(|| store.append(shard, epoch, believed, entries)).await {
+        match self.until_answered(|| store.append(shard, epoch, believed, &*entries)).await {
             Appended::Done { reached, appended, cut } => {
                 let session = entries.last().map(|last| last.position.session);
                 if let Some(fence) = reached.filter(|fence| session.is_some_and(|own| fence.session > own)) {
@@ -160,7 +165,7 @@ impl Sender {
                     self.tail.begin_at(reached);
                 }
                 self.note_reached(reached);
-                self.tail.push(entries.iter().cloned(), self.began.elapsed());
+                self.tail.push(entries.drain(..), self.began.elapsed());
                 Ok(StoreAnswer::Taken)
             }
             Appended::Lost { reached } => {
@@ -261,6 +266,6 @@ impl Sender {
             again.entries.insert(0, self.entry(&gap_event(&gap, position), None));
         }
         // If it loses writes once more meanwhile, the caller comes again.
-        self.append(&again.entries).await.map(drop)
+        self.append(&mut again.entries).await.map(drop)
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use fleet_model::Gap;
@@ -49,6 +49,8 @@ struct FaultyStore {
     away: Arc<AtomicBool>,
     /// Takes what it is sent, and does not say so.
     mute: Arc<AtomicBool>,
+    /// Batches that it was sent.
+    batches: Arc<AtomicUsize>,
 }
 
 impl FaultyStore {
@@ -57,6 +59,7 @@ impl FaultyStore {
             inner: Arc::new(Mutex::new(MemoryRelay::new(Caps::default()))),
             away: Arc::default(),
             mute: Arc::default(),
+            batches: Arc::default(),
         }
     }
 
@@ -75,6 +78,7 @@ impl RelayStore for FaultyStore {
         entries: &[NewEntry],
     ) -> Result<Appended, RelayError> {
         let away = || Err(RelayError::Away("a test".to_owned()));
+        self.batches.fetch_add(usize::from(!entries.is_empty()), Ordering::SeqCst);
         if self.away.load(Ordering::SeqCst) {
             return away();
         }
@@ -151,6 +155,33 @@ async fn events_that_the_store_refuses_wait_within_bounds_and_are_sent_once() {
     until_empty(&outbox).await;
     let sequences: Vec<u64> = streamed(&store.inner()).await.iter().map(|(_, at)| at.sequence).collect();
     assert_eq!(sequences, (1..=9).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn busy_shard_sends_one_batch_an_interval_unless_one_is_full() {
+    let store = FaultyStore::new();
+    let outbox = outbox(store.clone(), 1);
+    outbox.begin();
+    let began = Instant::now();
+    outbox.push(event(1, 1));
+    until_empty(&outbox).await;
+    assert_eq!(began.elapsed(), Duration::ZERO, "the first event waits for nothing");
+    for sequence in 2..=101 {
+        outbox.push(event(1, sequence));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    until_empty(&outbox).await;
+    let batches = store.batches.swap(0, Ordering::SeqCst);
+    // 100 ms, and the first event.
+    assert!((15..=22).contains(&batches), "{batches}");
+    let (began, times) = (Instant::now(), 3);
+    for sequence in 0..times * 128 {
+        outbox.push(event(2, sequence));
+        if sequence % 128 == 127 {
+            until_empty(&outbox).await;
+        }
+    }
+    assert_eq!((began.elapsed(), store.batches.load(Ordering::SeqCst)), (Duration::ZERO, times as usize));
 }
 
 #[tokio::test]

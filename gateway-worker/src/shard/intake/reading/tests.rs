@@ -14,14 +14,17 @@ use tracing::{
 };
 
 use super::super::{tests::intake, *};
-use crate::{event::arrived, testing::guilds::guild};
+use crate::{
+    payload::Payload,
+    testing::{arrived, guilds::guild},
+};
 
 /// A guild of the shard under test (3 of 4), and one of another.
 const OWN: u64 = 3 << 22;
 const OTHER_OWN: u64 = (3 << 22) + 1;
 const FOREIGN: u64 = 5;
 
-fn dispatch(name: &str, sequence: u64, d: &str) -> ShardEvent {
+fn dispatch(name: &str, sequence: u64, d: &str) -> Arrived {
     let text = format!(r#"{{"t":"{name}","s":{sequence},"op":0,"d":{d}}}"#);
     arrived(name, sequence, text)
 }
@@ -191,7 +194,8 @@ async fn event_that_cannot_be_numbered_leaves_its_guild_in_doubt() {
         intake.take(dispatch("READY", 1, &ready(&[OWN]).to_string()));
         intake.take(dispatch("GUILD_CREATE", 2, &created(OWN)));
         assert_eq!(intake.shard.report().uncertain_guilds, 0);
-        intake.not_taken(name, &json!({"op": 0, "t": name, "s": null, "d": d}).to_string());
+        let payload = Payload::read(&json!({"op": 0, "t": name, "s": null, "d": d}).to_string()).unwrap();
+        intake.not_taken(name, payload.guild());
         let cache = intake.shard.cache();
         assert_eq!(cache.doubt().is_some(), shard_in_doubt, "{what}: {:?}", cache.doubt());
         assert_eq!(intake.shard.report().uncertain_guilds > 0, guild_in_doubt || shard_in_doubt, "{what}");
@@ -363,7 +367,7 @@ fn ordinary_ready_has_no_odd_part() {
             "application": {"id": "1", "flags": 0}, "shard": [0, 1], "_trace": ["t"]
         }
     });
-    let start = crate::reading::session_start(&ready.to_string()).unwrap();
+    let start = crate::reading::session_start(&ready["d"].to_string()).unwrap();
     assert!(start.guilds.own_user.is_some());
     assert_eq!(start.unreadable().count(), 0);
 }
