@@ -77,20 +77,27 @@ impl<'a> Scan<'a> {
     /// Returns the next key without its quotes, escapes as written, and stops before the value; `None` at the object's end.
     /// `is_first`: true before the first key.
     pub(crate) fn next_key(&mut self, is_first: &mut bool) -> Result<Option<&'a str>, Broken> {
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(None);
+        let bytes = self.bytes();
+        let mut at = space_end(bytes, self.at);
+        match bytes.get(at) {
+            Some(b'}') => {
+                self.at = at + 1;
+                return Ok(None);
+            }
+            Some(b',') if !*is_first => at = space_end(bytes, at + 1),
+            _ if *is_first => *is_first = false,
+            _ => return Err(Broken),
         }
-        if !std::mem::replace(is_first, false) {
-            self.take(b',')?;
+        if bytes.get(at) != Some(&b'"') {
+            return Err(Broken);
         }
-        self.skip_space();
-        self.take(b'"')?;
-        let from = self.at;
-        self.at = string_end(self.bytes(), from)?;
-        let key = self.between(from, self.at - 1);
-        self.take(b':')?;
-        self.skip_space();
+        let end = string_end(bytes, at + 1)?;
+        let key = self.between(at + 1, end - 1);
+        at = space_end(bytes, end);
+        if bytes.get(at) != Some(&b':') {
+            return Err(Broken);
+        }
+        self.at = space_end(bytes, at + 1);
         Ok(Some(key))
     }
 
@@ -114,11 +121,26 @@ impl<'a> Scan<'a> {
 
     /// Returns the value that comes next.
     pub(crate) fn value(&mut self) -> Result<Raw<'a>, Broken> {
-        self.skip_space();
-        let from = self.at;
-        let (at, deepest) = value_end(self.bytes(), from)?;
+        let bytes = self.bytes();
+        let from = space_end(bytes, self.at);
+        let (at, deepest) = match bytes.get(from) {
+            Some(b'{' | b'[') => nested_end(bytes, from)?,
+            _ => (scalar_end(bytes, from)?, 0),
+        };
         self.at = at;
         Ok(Raw { text: self.between(from, at), is_deep: deepest > DEEPEST })
+    }
+}
+
+/// Where a value ends that is neither an object nor a list.
+fn scalar_end(bytes: &[u8], at: usize) -> Result<usize, Broken> {
+    match bytes.get(at) {
+        Some(b'"') => string_end(bytes, at + 1),
+        Some(b'-' | b'0'..=b'9') => number_end(bytes, at),
+        Some(b't') => word_end(bytes, at, b"true"),
+        Some(b'f') => word_end(bytes, at, b"false"),
+        Some(b'n') => word_end(bytes, at, b"null"),
+        _ => Err(Broken),
     }
 }
 
@@ -152,14 +174,13 @@ impl Nesting {
     }
 }
 
-/// Where a value ends, and how deep it nests.
-fn value_end(bytes: &[u8], mut at: usize) -> Result<(usize, u32), Broken> {
+/// Where an object or list ends, and how deep it nests.
+fn nested_end(bytes: &[u8], mut at: usize) -> Result<(usize, u32), Broken> {
     let mut nesting = Nesting::default();
     let mut deepest = 0;
     loop {
         // Before a value.
         match bytes.get(at) {
-            Some(b'"') => at = string_end(bytes, at + 1)?,
             Some(open @ (b'{' | b'[')) => {
                 let is_object = *open == b'{';
                 at = space_end(bytes, at + 1);
@@ -176,11 +197,7 @@ fn value_end(bytes: &[u8], mut at: usize) -> Result<(usize, u32), Broken> {
                     continue;
                 }
             }
-            Some(b'-' | b'0'..=b'9') => at = number_end(bytes, at)?,
-            Some(b't') => at = word_end(bytes, at, b"true")?,
-            Some(b'f') => at = word_end(bytes, at, b"false")?,
-            Some(b'n') => at = word_end(bytes, at, b"null")?,
-            _ => return Err(Broken),
+            _ => at = scalar_end(bytes, at)?,
         }
         // After a value.
         loop {
