@@ -17,8 +17,8 @@ use std::{
 
 use bytes::Bytes;
 use checkpoint::{
-    FORMAT_MIN, FORMAT_OF_BLOCKS, GuildCore, Members, PendingEvent, Position, Record, RecordKey, decode_record,
-    encode_record,
+    FORMAT_MIN, FORMAT_OF_BLOCKS, GuildCore, Members, PendingEvent, Position, Record, RecordKey,
+    decode_record, encode_record,
 };
 
 const GUILDS: u64 = 1000;

@@ -4,8 +4,6 @@
 
 use std::{borrow::Cow, collections::HashSet};
 
-use memchr::memchr;
-
 use crate::scan::{Broken, Scan};
 
 /// An object: its text, and some of its fields.
@@ -37,11 +35,9 @@ pub(crate) fn read<'a, const N: usize>(
         let mut at = scan.offset();
         let Some(key) = scan.next_key(&mut is_first)? else { break };
         // Behind the comma.
-        if let Some(b',') = scan.between(at, scan.offset()).as_bytes().first() {
-            at += 1;
-        }
+        at += usize::from(scan.byte(at) == Some(b','));
         let value = scan.value()?;
-        let has_escapes = has_escapes(key);
+        let has_escapes = scan.key_has_escapes();
         let is = |name: &&str| key == *name || has_escapes && is_key(key, name);
         if value.is_deep || drop.iter().any(is) {
             lost += usize::from(value.is_deep);
@@ -197,12 +193,13 @@ pub(crate) fn close(mut object: String) -> String {
 }
 
 /// Whether a key as written means `name`.
-pub(crate) fn is_key(raw: &str, name: &str) -> bool {
+pub fn is_key(raw: &str, name: &str) -> bool {
     raw == name || has_escapes(raw) && unescaped(raw).is_some_and(|key| key == name)
 }
 
 fn has_escapes(raw: &str) -> bool {
-    memchr(b'\\', raw.as_bytes()).is_some()
+    // Keys are short: calling a search costs more.
+    raw.bytes().any(|byte| byte == b'\\')
 }
 
 /// What a key means; as written if it has half a surrogate pair.

@@ -8,26 +8,29 @@ pub(crate) const DEEPEST: u32 = 64;
 
 /// Text that is not JSON, or not of the expected kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Broken;
+pub struct Broken;
 
 /// A value as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Raw<'a> {
-    pub(crate) text: &'a str,
-    /// Nested deeper than [`DEEPEST`].
-    pub(crate) is_deep: bool,
+pub struct Raw<'a> {
+    /// With quotes and escapes, without the white space around it.
+    pub text: &'a str,
+    /// Nested more than 64 levels deep.
+    pub is_deep: bool,
 }
 
 /// A position in a text.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Scan<'a> {
+pub struct Scan<'a> {
     text: &'a str,
     at: usize,
+    has_escapes: bool,
 }
 
 impl<'a> Scan<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+    /// At the beginning of `text`.
+    pub fn new(text: &'a str) -> Self {
+        Self { text, at: 0, has_escapes: false }
     }
 
     fn bytes(&self) -> &'a [u8] {
@@ -41,7 +44,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Returns the first byte of what follows.
-    pub(crate) fn peek(&mut self) -> Option<u8> {
+    pub fn peek(&mut self) -> Option<u8> {
         self.skip_space();
         self.bytes().get(self.at).copied()
     }
@@ -55,28 +58,37 @@ impl<'a> Scan<'a> {
     }
 
     /// The offset of what comes next.
-    pub(crate) fn offset(&self) -> usize {
+    pub fn offset(&self) -> usize {
         self.at
     }
 
     /// The text between two offsets, both returned by [`Scan::offset`].
-    pub(crate) fn between(&self, from: usize, to: usize) -> &'a str {
+    pub fn between(&self, from: usize, to: usize) -> &'a str {
         self.text.get(from..to).unwrap_or_default()
     }
 
     /// Checks that nothing follows.
-    pub(crate) fn end(mut self) -> Result<(), Broken> {
+    ///
+    /// # Errors
+    /// Something does.
+    pub fn end(mut self) -> Result<(), Broken> {
         if self.peek().is_none() { Ok(()) } else { Err(Broken) }
     }
 
     /// Enters an object; its fields follow by [`Scan::next_key`].
-    pub(crate) fn enter_object(&mut self) -> Result<(), Broken> {
+    ///
+    /// # Errors
+    /// No object comes next.
+    pub fn enter_object(&mut self) -> Result<(), Broken> {
         self.take(b'{')
     }
 
     /// Returns the next key without its quotes, escapes as written, and stops before the value; `None` at the object's end.
     /// `is_first`: true before the first key.
-    pub(crate) fn next_key(&mut self, is_first: &mut bool) -> Result<Option<&'a str>, Broken> {
+    ///
+    /// # Errors
+    /// What follows is not JSON.
+    pub fn next_key(&mut self, is_first: &mut bool) -> Result<Option<&'a str>, Broken> {
         let bytes = self.bytes();
         let mut at = space_end(bytes, self.at);
         match bytes.get(at) {
@@ -91,8 +103,9 @@ impl<'a> Scan<'a> {
         if bytes.get(at) != Some(&b'"') {
             return Err(Broken);
         }
-        let end = string_end(bytes, at + 1)?;
+        let (end, has_escapes) = string_span(bytes, at + 1)?;
         let key = self.between(at + 1, end - 1);
+        self.has_escapes = has_escapes;
         at = space_end(bytes, end);
         if bytes.get(at) != Some(&b':') {
             return Err(Broken);
@@ -101,13 +114,29 @@ impl<'a> Scan<'a> {
         Ok(Some(key))
     }
 
+    /// Whether the last key was written with escapes.
+    pub(crate) fn key_has_escapes(&self) -> bool {
+        self.has_escapes
+    }
+
+    /// The byte at an offset.
+    pub(crate) fn byte(&self, at: usize) -> Option<u8> {
+        self.bytes().get(at).copied()
+    }
+
     /// Enters a list; its elements follow by [`Scan::next_element`].
-    pub(crate) fn enter_list(&mut self) -> Result<(), Broken> {
+    ///
+    /// # Errors
+    /// No list comes next.
+    pub fn enter_list(&mut self) -> Result<(), Broken> {
         self.take(b'[')
     }
 
     /// Stops before the next element; false at the list's end. `is_first`: true before the first element.
-    pub(crate) fn next_element(&mut self, is_first: &mut bool) -> Result<bool, Broken> {
+    ///
+    /// # Errors
+    /// What follows is not JSON.
+    pub fn next_element(&mut self, is_first: &mut bool) -> Result<bool, Broken> {
         if self.peek() == Some(b']') {
             self.at += 1;
             return Ok(false);
@@ -120,7 +149,10 @@ impl<'a> Scan<'a> {
     }
 
     /// Returns the value that comes next.
-    pub(crate) fn value(&mut self) -> Result<Raw<'a>, Broken> {
+    ///
+    /// # Errors
+    /// What follows is not JSON.
+    pub fn value(&mut self) -> Result<Raw<'a>, Broken> {
         let bytes = self.bytes();
         let from = space_end(bytes, self.at);
         let (at, deepest) = match bytes.get(from) {
@@ -281,7 +313,13 @@ const fn zeros(word: u64) -> u64 {
 }
 
 /// Where a string's closing quote ends; `at` is behind the opening one.
-fn string_end(bytes: &[u8], mut at: usize) -> Result<usize, Broken> {
+fn string_end(bytes: &[u8], at: usize) -> Result<usize, Broken> {
+    string_span(bytes, at).map(|(end, _)| end)
+}
+
+/// The same, and whether there are escapes in it.
+fn string_span(bytes: &[u8], mut at: usize) -> Result<(usize, bool), Broken> {
+    let mut has_escapes = false;
     loop {
         // Eight bytes at once, up to a quote, a backslash or a control character.
         while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
@@ -296,18 +334,21 @@ fn string_end(bytes: &[u8], mut at: usize) -> Result<usize, Broken> {
             at += 8;
         }
         match bytes.get(at) {
-            Some(b'"') => return Ok(at + 1),
-            Some(b'\\') => match bytes.get(at + 1) {
-                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
-                Some(b'u') => {
-                    let hex = bytes.get(at + 2..at + 6).ok_or(Broken)?;
-                    if !hex.iter().all(u8::is_ascii_hexdigit) {
-                        return Err(Broken);
+            Some(b'"') => return Ok((at + 1, has_escapes)),
+            Some(b'\\') => {
+                has_escapes = true;
+                match bytes.get(at + 1) {
+                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
+                    Some(b'u') => {
+                        let hex = bytes.get(at + 2..at + 6).ok_or(Broken)?;
+                        if !hex.iter().all(u8::is_ascii_hexdigit) {
+                            return Err(Broken);
+                        }
+                        at += 6;
                     }
-                    at += 6;
+                    _ => return Err(Broken),
                 }
-                _ => return Err(Broken),
-            },
+            }
             Some(0..0x20) | None => return Err(Broken),
             Some(_) => at += 1,
         }

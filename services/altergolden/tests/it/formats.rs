@@ -42,7 +42,7 @@ async fn guilds(deployment: &Deployment, coordinator: &Coordinator) -> BTreeMap<
     let mut client = coordinator.client().await;
     let mut guilds = BTreeMap::new();
     for guild in deployment.sim.control().guilds(GUILDS as usize, SHARDS) {
-        let id = guild.id.get();
+        let id = guild.id.0;
         let mut parts = [Value::Null, Value::Null];
         for (part, kind) in parts.iter_mut().zip([ObjectKind::Guild, ObjectKind::Roles]) {
             let found = client.object(id, kind, Vec::new()).await.unwrap();

@@ -49,11 +49,14 @@ fn memory_returns_after_hours_of_joins_and_leaves() {
     let mut after = Vec::new();
     for round in 0..30_000_u64 {
         let (guild_id, id) = ((1 + random() % 20) << 40, random() | 1 << 22);
-        let user = format!(r#"{{"guild_id":"{guild_id}","user":{{"id":"{id}","username":"joins and leaves"}}}}"#);
+        let user =
+            format!(r#"{{"guild_id":"{guild_id}","user":{{"id":"{id}","username":"joins and leaves"}}}}"#);
         let object = format!(r#"{{"guild_id":"{guild_id}","id":"{id}","parent_id":"70"}}"#);
         let role = format!(r#"{{"guild_id":"{guild_id}","role_id":"{id}","role":{object}}}"#);
-        let message = format!(r#"{{"guild_id":"{guild_id}","id":"{id}","channel_id":"{}"}}"#, 1 + random() % 300);
-        let state = |channel| format!(r#"{{"guild_id":"{guild_id}","user_id":"{id}","channel_id":{channel}}}"#);
+        let message =
+            format!(r#"{{"guild_id":"{guild_id}","id":"{id}","channel_id":"{}"}}"#, 1 + random() % 300);
+        let state =
+            |channel| format!(r#"{{"guild_id":"{guild_id}","user_id":"{id}","channel_id":{channel}}}"#);
         let (name, data, undoing) = match random() % 9 {
             0..3 => ("GUILD_MEMBER_ADD", user.clone(), ("GUILD_MEMBER_REMOVE", user)),
             3 => ("PRESENCE_UPDATE", user.clone(), ("GUILD_MEMBER_REMOVE", user)),
@@ -88,7 +91,10 @@ fn memory_returns_after_hours_of_joins_and_leaves() {
     }
     assert!(most > start * 3, "{most} after {start}");
     // Tables keep room for a while; a second time must need no more.
-    assert!(after[0] < start * 2 && after[1] <= after[0] + after[0] / 20, "{after:?} after {start}, at most {most}");
+    assert!(
+        after[0] < start * 2 && after[1] <= after[0] + after[0] / 20,
+        "{after:?} after {start}, at most {most}"
+    );
 }
 
 #[test]
@@ -205,7 +211,10 @@ fn guild_of_2000_members_comes_in_one_event() {
     let update = r#"{"guild_id":"7","user":{"id":"1999","username":"new"},"joined_at":null}"#;
     cache.apply("GUILD_MEMBER_UPDATE", update, 2);
     cache.seal(1);
-    assert_eq!(cache.member(7, 1_999).unwrap(), r#"{"user":{"id":"1999","username":"new"},"joined_at":null}"#);
+    assert_eq!(
+        cache.member(7, 1_999).unwrap(),
+        r#"{"user":{"id":"1999","username":"new"},"joined_at":null}"#
+    );
 }
 
 #[test]

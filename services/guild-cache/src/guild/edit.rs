@@ -230,7 +230,8 @@ impl Edit<'_> {
 
     fn sync_threads(&mut self, parents: Option<&[u64]>, threads: &[Element<'_>]) {
         self.remove_threads(|thread, parent| {
-            let is_named = |parents: &[u64]| parent.is_some_and(|parent| parents.binary_search(&parent).is_ok());
+            let is_named =
+                |parents: &[u64]| parent.is_some_and(|parent| parents.binary_search(&parent).is_ok());
             parents.is_none_or(is_named) && threads.binary_search_by_key(&thread, |(id, _)| *id).is_err()
         });
         for (id, text) in threads {

@@ -166,13 +166,14 @@ fn sound(random: &mut Random) -> Value {
 }
 
 fn emoji(random: &mut Random) -> Value {
-    random.pick(&[
-        &json!({ "id": null, "name": "\u{1f44d}" }),
-        &json!({ "name": "\u{1f44e}", "id": null }),
-        &json!({ "id": "9", "name": "x", "animated": true }),
-        &json!({ "id": "9", "name": null }),
-    ])
-    .clone()
+    random
+        .pick(&[
+            &json!({ "id": null, "name": "\u{1f44d}" }),
+            &json!({ "name": "\u{1f44e}", "id": null }),
+            &json!({ "id": "9", "name": "x", "animated": true }),
+            &json!({ "id": "9", "name": null }),
+        ])
+        .clone()
 }
 
 fn named(random: &mut Random) -> Value {
@@ -386,9 +387,9 @@ pub(crate) fn event(random: &mut Random, guilds: u64) -> (&'static str, Value) {
             let sounds = random.list(3, sound);
             of_guild(json!({ "soundboard_sounds": sounds }))
         }
-        "GUILD_SOUNDBOARD_SOUND_CREATE" | "GUILD_SOUNDBOARD_SOUND_UPDATE" | "GUILD_SOUNDBOARD_SOUND_DELETE" => {
-            of_guild(sound(random))
-        }
+        "GUILD_SOUNDBOARD_SOUND_CREATE"
+        | "GUILD_SOUNDBOARD_SOUND_UPDATE"
+        | "GUILD_SOUNDBOARD_SOUND_DELETE" => of_guild(sound(random)),
         "USER_UPDATE" => {
             let id = random.user();
             random.object(json!({ "id": id, "username": "bot" }))

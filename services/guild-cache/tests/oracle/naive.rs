@@ -176,9 +176,8 @@ impl Naive {
                 return;
             }
             "GUILD_DELETE" => {
-                if self.guilds.remove(&guild).is_some() {
-                    self.left.insert(guild);
-                }
+                self.guilds.remove(&guild);
+                self.left.insert(guild);
                 let Self { messages, guild_of_channel, .. } = self;
                 messages.retain(|channel, _| guild_of_channel.get(channel) != Some(&guild));
                 return;
@@ -219,7 +218,9 @@ impl Naive {
             _ if name.starts_with("GUILD_SOUNDBOARD_") => has(Resources::GUILDS),
             _ if name.starts_with("STAGE_INSTANCE_") => has(Resources::STAGE_INSTANCES),
             _ if name.starts_with("GUILD_SCHEDULED_EVENT_") => has(Resources::SCHEDULED_EVENTS),
-            _ if name.starts_with("MESSAGE_REACTION_") => has(Resources::MESSAGES) && has(Resources::REACTIONS),
+            _ if name.starts_with("MESSAGE_REACTION_") => {
+                has(Resources::MESSAGES) && has(Resources::REACTIONS)
+            }
             _ if name.starts_with("MESSAGE_") => has(Resources::MESSAGES),
             _ => true,
         }

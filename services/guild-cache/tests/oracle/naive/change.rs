@@ -296,7 +296,9 @@ fn react(message: &mut Value, name: &str, data: &Value, own: Option<u64>) {
             }
             let is_burst = data["burst"] == true;
             for one in reactions.iter_mut().filter(|one| is_same(one)) {
-                for pointer in ["/count", if is_burst { "/count_details/burst" } else { "/count_details/normal" }] {
+                for pointer in
+                    ["/count", if is_burst { "/count_details/burst" } else { "/count_details/normal" }]
+                {
                     let count = one.pointer_mut(pointer).unwrap();
                     let before = count.as_u64().unwrap();
                     *count = if adds { before + 1 } else { before.saturating_sub(1) }.into();
