@@ -152,14 +152,7 @@ impl ShardCache {
             | Event::Reaction { .. } => self.apply_message(guild, event),
             event => {
                 let slot = self.guilds[&guild];
-                let gone = match &event {
-                    Event::Remove { kind: Kind::Channels | Kind::Threads, id } => Some(*id),
-                    _ => None,
-                };
                 self.edit(slot, losses, |edit| edit.apply(event));
-                if let Some(channel) = gone {
-                    self.messages.channel_gone(channel);
-                }
             }
         }
     }
@@ -222,6 +215,7 @@ impl ShardCache {
             codec: &self.codec,
             rules: &self.rules,
             users: &mut self.users,
+            messages: &mut self.messages,
             changes: &mut self.changes,
             losses,
             touched: Touched::default(),
@@ -260,9 +254,11 @@ impl ShardCache {
     }
 
     fn guild_left(&mut self, guild: u64) {
-        let Some(slot) = self.guilds.remove(&guild) else { return };
-        self.edit_slot_away(slot);
-        self.messages.guild_gone(guild);
+        if let Some(slot) = self.guilds.remove(&guild) {
+            self.edit_slot_away(slot);
+            self.messages.guild_gone(guild);
+        }
+        // Also when it is not known: its records may have been removed before the event was replayed.
         if self.left.len() >= MOST_LEFT {
             let oldest = self.sequence.saturating_sub(LATE_EVENTS);
             self.left.retain(|_, left| *left > oldest);
