@@ -201,7 +201,7 @@ mod tests {
             let text = format!(r#"{{"t":"MESSAGE_CREATE","s":2,"op":0,"d":{d}}}"#);
             let event = event(&text);
             let error = event.parse().unwrap_err();
-            let other = event.data::<Content>().unwrap_err();
+            let other = event.data::<u64>().unwrap_err();
             assert!(error.source().is_none());
             let said = format!("{error} {error:?} {other} {event:?}");
             assert!(said.contains("line 1") && !said.contains("marker"), "{said}");

@@ -93,7 +93,8 @@ fn field_of<const N: usize>(key: &str, names: [&'static str; N]) -> Option<&'sta
 
 /// The name of an event, within its bound.
 fn name(raw: &str) -> Option<Arc<str>> {
-    let plain = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).filter(|name| !name.contains('\\'));
+    let plain =
+        raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).filter(|name| !name.contains('\\'));
     let name = match plain {
         Some(name) => Cow::Borrowed(name),
         None => Cow::Owned(read_string(raw)?),

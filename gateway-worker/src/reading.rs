@@ -32,7 +32,7 @@ pub(crate) fn whole(name: &str, text: &str) -> Result<Option<Event>, serde_json:
 /// Reads the data of a payload. `read` must read a whole text as one JSON value.
 ///
 /// # Errors
-/// Those of `read`, or the payload has no data.
+/// `read` failed, or the payload has no data.
 pub(crate) fn with_data<'a, T>(
     name: &str,
     text: &'a str,

@@ -68,14 +68,13 @@ impl Flood {
 
     /// Waits until every shard has a session and its guilds.
     pub(crate) async fn until_connected(&self, shards: u64) {
-        let connected = |(read, connected): &(u64, u64)| {
-            *connected == shards && *read == shards * (1 + GUILDS)
-        };
+        let connected =
+            |(read, connected): &(u64, u64)| *connected == shards && *read == shards * (1 + GUILDS);
         self.read.clone().wait_for(connected).await.unwrap();
         self.sent.store(shards * (1 + GUILDS), Ordering::Relaxed);
     }
 
-    /// Lets it send so many more messages.
+    /// Lets it send `events` more messages.
     pub(crate) fn allow(&self, events: u64) {
         self.sent.fetch_add(events, Ordering::Relaxed);
         writeln!(self.allow.lock().unwrap(), "{events}").unwrap();

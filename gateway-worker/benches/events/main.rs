@@ -117,7 +117,8 @@ async fn measure(case: Case) {
             while allowed < events {
                 let done = handled.load(Ordering::Relaxed) - before;
                 let window = if is_counted { done + WINDOW } else { events };
-                let due = case.rate.map_or(events, |rate| (began.elapsed().as_secs_f64() * rate as f64) as u64);
+                let due =
+                    case.rate.map_or(events, |rate| (began.elapsed().as_secs_f64() * rate as f64) as u64);
                 let now = window.min(due).min(events);
                 if now > allowed {
                     flood.allow(now - allowed);
@@ -166,7 +167,8 @@ struct Cluster {
 impl Cluster {
     async fn start(flood: &Flood, handler: Arc<dyn EventHandler>, relay: Option<Relay>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let sim = Sim::start(SimConfig { identify_interval: Duration::from_millis(500), ..SimConfig::default() });
+        let sim =
+            Sim::start(SimConfig { identify_interval: Duration::from_millis(500), ..SimConfig::default() });
         let sim = sim.await.unwrap();
         let api = format!("--discord-api-url={}", sim.http_origin());
         let (store, bus) = (Arc::new(FleetMemoryStore::new()), Arc::new(MemoryBus::new()));

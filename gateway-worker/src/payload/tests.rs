@@ -1,7 +1,10 @@
-//! Payloads in any order, spacing and spelling, and texts that are none.
+//! Payloads in any order, spacing and spelling, and texts that are not JSON.
 
 use proptest::prelude::*;
-use serde::{Deserialize, de::{MapAccess, Visitor}};
+use serde::{
+    Deserialize,
+    de::{MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use super::*;
@@ -99,13 +102,21 @@ fn read_by_serde(text: &str) -> Option<Payload> {
     let mut payload = Payload::default();
     for (key, raw) in fields(text)? {
         match key.as_str() {
-            "t" => payload.name = serde_json::from_str::<String>(raw).ok().filter(|name| (1..=100).contains(&name.len())).map(Into::into),
+            "t" => {
+                payload.name = serde_json::from_str::<String>(raw)
+                    .ok()
+                    .filter(|name| (1..=100).contains(&name.len()))
+                    .map(Into::into)
+            }
             "s" => payload.sequence = integer(raw),
             "op" => payload.op = integer(raw),
             "d" => {
                 let from = raw.as_ptr() as usize - text.as_ptr() as usize;
-                let last = |name: &str| fields(raw)?.into_iter().rev().find(|(key, _)| key == name).and_then(|(_, raw)| id(raw));
-                (payload.data, payload.id, payload.guild_id) = (from..from + raw.len(), last("id"), last("guild_id"));
+                let last = |name: &str| {
+                    fields(raw)?.into_iter().rev().find(|(key, _)| key == name).and_then(|(_, raw)| id(raw))
+                };
+                (payload.data, payload.id, payload.guild_id) =
+                    (from..from + raw.len(), last("id"), last("guild_id"));
             }
             _ => {}
         }
@@ -113,7 +124,7 @@ fn read_by_serde(text: &str) -> Option<Payload> {
     Some(payload)
 }
 
-/// The fields of an object, in order; `None` if the text is none.
+/// The fields of an object, in order; `None` if the text is not one.
 fn fields(text: &str) -> Option<Vec<(String, &str)>> {
     struct Fields<'a>(Vec<(String, &'a str)>);
     impl<'de> Deserialize<'de> for Fields<'de> {
@@ -144,8 +155,22 @@ fn fields(text: &str) -> Option<Vec<(String, &str)>> {
 fn word() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(vec![
-            "t", "s", "op", "d", "id", "guild_id", "x", "", "guild_\\u0069d", "\\u0064", "\\\"guild_id\\\":\\\"5\\\"}}", "a\\\\",
-            "MESSAGE_CREATE", "GUILD_CREATE", "7", "12345678901234567890123",
+            "t",
+            "s",
+            "op",
+            "d",
+            "id",
+            "guild_id",
+            "x",
+            "",
+            "guild_\\u0069d",
+            "\\u0064",
+            "\\\"guild_id\\\":\\\"5\\\"}}",
+            "a\\\\",
+            "MESSAGE_CREATE",
+            "GUILD_CREATE",
+            "7",
+            "12345678901234567890123",
         ])
         .prop_map(|word| format!("\"{word}\"")),
         "[a-z]{0,20}".prop_map(|word| format!("\"{word}\"")),
@@ -159,33 +184,45 @@ fn space() -> impl Strategy<Value = &'static str> {
 fn value() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         word(),
-        prop::sample::select(vec!["null", "true", "0", "7", "-1.5e3", "9007199254740993", "1e400"]).prop_map(str::to_owned),
+        prop::sample::select(vec!["null", "true", "0", "7", "-1.5e3", "9007199254740993", "1e400"])
+            .prop_map(str::to_owned),
     ];
     leaf.prop_recursive(4, 40, 6, |inner| {
         prop_oneof![
             object(word(), inner.clone()),
             prop::collection::vec((space(), inner), 0..4).prop_map(|elements| {
-                let elements: Vec<String> = elements.into_iter().map(|(space, value)| format!("{space}{value}{space}")).collect();
+                let elements: Vec<String> =
+                    elements.into_iter().map(|(space, value)| format!("{space}{value}{space}")).collect();
                 format!("[{}]", elements.join(","))
             }),
         ]
     })
 }
 
-fn object(key: impl Strategy<Value = String>, value: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+fn object(
+    key: impl Strategy<Value = String>,
+    value: impl Strategy<Value = String>,
+) -> impl Strategy<Value = String> {
     prop::collection::vec((key, space(), value, space()), 0..6).prop_map(|fields| {
-        let fields: Vec<String> =
-            fields.into_iter().map(|(key, before, value, after)| format!("{before}{key}{after}:{before}{value}{after}")).collect();
+        let fields: Vec<String> = fields
+            .into_iter()
+            .map(|(key, before, value, after)| format!("{before}{key}{after}:{before}{value}{after}"))
+            .collect();
         format!("{{{}}}", fields.join(","))
     })
 }
 
 /// A payload as Discord sends it, or with any fields in any order.
 fn payload() -> impl Strategy<Value = String> {
-    let plain = (prop::sample::select(vec!["MESSAGE_CREATE", "GUILD_CREATE"]), 0_u64..100, object(word(), value()));
+    let plain =
+        (prop::sample::select(vec!["MESSAGE_CREATE", "GUILD_CREATE"]), 0_u64..100, object(word(), value()));
     prop_oneof![
         plain.prop_map(|(name, sequence, d)| format!(r#"{{"t":"{name}","s":{sequence},"op":0,"d":{d}}}"#)),
-        object(prop::sample::select(vec!["t", "s", "op", "d", "x", "\\u0074"]).prop_map(|key| format!("\"{key}\"")), value()),
+        object(
+            prop::sample::select(vec!["t", "s", "op", "d", "x", "\\u0074"])
+                .prop_map(|key| format!("\"{key}\"")),
+            value()
+        ),
     ]
 }
 

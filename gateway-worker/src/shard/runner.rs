@@ -191,7 +191,8 @@ impl Runner {
         let starting = Starting::begin(&self.parts.shard);
         let (address, by_resume_url) = self.address();
         outcome.by_resume_url = by_resume_url;
-        let socket = match self.ticking(Socket::dial(&address, self.parts.settings.compression, grant)).await {
+        let socket = match self.ticking(Socket::dial(&address, self.parts.settings.compression, grant)).await
+        {
             Some(Ok(socket)) => socket,
             Some(Err(why)) => return ConnectionEnd::Lost(format!("cannot connect: {why}")),
             None if self.parts.stop.is_cancelled() => return ConnectionEnd::Stopped,

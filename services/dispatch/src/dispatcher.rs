@@ -216,7 +216,11 @@ impl<T, H: ?Sized> fmt::Debug for Dispatcher<T, H> {
 impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
     /// Of a shard at an epoch; both are named in the span `handle_event` of each handler (DEBUG), and when a handler panics.
     pub fn start(setup: Setup<H>, shard: u32, epoch: u64) -> Self {
-        let state = Mutex::new(State { queue: Queue::new(setup.limits), closed: false, runners: Runners::of(&setup.runtime) });
+        let state = Mutex::new(State {
+            queue: Queue::new(setup.limits),
+            closed: false,
+            runners: Runners::of(&setup.runtime),
+        });
         Self(Arc::new(Shared { setup, shard, epoch, state, halved: Notify::new(), idle: Notify::new() }))
     }
 

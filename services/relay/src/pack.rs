@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_of_every_size_are_those_of_messagepack() {
+    fn lengths_of_every_size_equal_the_transcoders() {
         for count in [0, 1, 15, 16, 31, 32, 255, 256, 65_535, 65_536] {
             let list = format!("[{}]", vec!["[]"; count].join(","));
             let fields: Vec<String> = (0..count).map(|field| format!(r#""{field}":[0]"#)).collect();
@@ -146,7 +146,17 @@ mod tests {
             any::<u64>().prop_map(|number| number.to_string()),
             any::<f64>().prop_map(|number| number.to_string()),
             prop::sample::select(vec![
-                "null", "true", "false", "-0", "0.0", "1e400", "18446744073709551616", "[", "}", "\"\\ud83d\"", "\"\\ud83d\\ude00\"",
+                "null",
+                "true",
+                "false",
+                "-0",
+                "0.0",
+                "1e400",
+                "18446744073709551616",
+                "[",
+                "}",
+                "\"\\ud83d\"",
+                "\"\\ud83d\\ude00\"",
             ])
             .prop_map(str::to_owned),
             ".{0,40}".prop_map(|text| serde_json::Value::from(text).to_string()),
@@ -165,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn packed_bytes_are_those_of_serdes_transcoder(text in value()) {
+        fn packed_bytes_equal_the_transcoders(text in value()) {
             prop_assert_eq!(packed(&text), transcoded(&text), "{}", text);
         }
     }

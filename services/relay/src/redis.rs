@@ -255,7 +255,8 @@ impl RelayStore for RedisRelay {
             }
         }
         let mut from = 0;
-        let mut number_words = ends.iter().map(|end| &numbers.as_bytes()[std::mem::replace(&mut from, *end)..*end]);
+        let mut number_words =
+            ends.iter().map(|end| &numbers.as_bytes()[std::mem::replace(&mut from, *end)..*end]);
         for entry in entries {
             args.extend(number_words.by_ref().take(5));
             args.extend([
