@@ -54,7 +54,8 @@ enum Outcome {
 struct Runner<T: Send + Sync + 'static, H: Handler<T> + ?Sized> {
     shared: Arc<Shared<T, H>>,
     is_busy: bool,
-    is_runner: bool,
+    /// It takes the next event when its handler has ended.
+    goes_on: bool,
 }
 
 impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Runner<T, H> {
@@ -73,7 +74,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Runner<T, H> {
             if outcome == Outcome::PutBack {
                 return;
             }
-            if !self.is_runner {
+            if !self.goes_on {
                 Shared::start_all(&self.shared);
                 return;
             }
@@ -89,7 +90,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Runner<T, H> {
         let started = if state.closed { None } else { state.queue.start_next() };
         if started.is_none() {
             state.runners.running -= 1;
-            self.is_runner = false;
+            self.goes_on = false;
             return None;
         }
         state.runners.busy += 1;
@@ -107,7 +108,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Runner<T, H> {
 
     /// The task is no runner any more.
     fn stop(&mut self) {
-        if std::mem::take(&mut self.is_runner) {
+        if std::mem::take(&mut self.goes_on) {
             let mut state = self.shared.lock();
             state.runners.running -= 1;
             state.runners.busy -= usize::from(std::mem::take(&mut self.is_busy));
@@ -135,7 +136,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
 
     fn start_runners(shared: &Arc<Self>, count: usize) {
         for _ in 0..count {
-            let runner = Runner { shared: shared.clone(), is_busy: false, is_runner: true };
+            let runner = Runner { shared: shared.clone(), is_busy: false, goes_on: true };
             // Dropping the handle detaches the task; the tracker keeps it.
             drop(shared.setup.stragglers.spawn_on(runner.run(), &shared.setup.runtime));
         }
