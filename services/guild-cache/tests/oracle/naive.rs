@@ -154,9 +154,8 @@ impl Naive {
                 return;
             }
             "GUILD_DELETE" => {
-                if self.guilds.remove(&guild).is_some() {
-                    self.left.insert(guild);
-                }
+                self.guilds.remove(&guild);
+                self.left.insert(guild);
                 let Self { messages, guild_of_channel, .. } = self;
                 messages.retain(|channel, _| guild_of_channel.get(channel) != Some(&guild));
                 return;
