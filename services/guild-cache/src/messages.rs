@@ -25,6 +25,8 @@ pub(crate) struct Messages {
     channels: HashMap<u64, Channel>,
     /// Channels with open blocks.
     open: Vec<(u64, u64)>,
+    /// Bytes of text that are open, about.
+    open_bytes: usize,
     swept_at_ms: u64,
 }
 
@@ -117,11 +119,30 @@ impl Messages {
             let oldest_ms = now_ms.saturating_sub(lifetime).saturating_sub(DISCORD_EPOCH_MS);
             self.sweep(oldest_ms.checked_shl(22).unwrap_or(0), codec);
         }
-        for (channel, low) in std::mem::take(&mut self.open) {
-            if let Some(known) = self.channels.get_mut(&channel) {
-                known.messages.seal(low, PER_BLOCK, codec, &mut Touched::default());
-            }
+        while self.seal_next(codec) {}
+    }
+
+    /// Number of blocks that are open.
+    pub(crate) fn open_blocks(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Bytes of text that are open, about.
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.open_bytes
+    }
+
+    /// Compresses one block. False when none is open.
+    pub(crate) fn seal_next(&mut self, codec: &Codec) -> bool {
+        let Some((channel, low)) = self.open.pop() else {
+            self.open = Vec::new();
+            self.open_bytes = 0;
+            return false;
+        };
+        if let Some(known) = self.channels.get_mut(&channel) {
+            known.messages.seal(low, PER_BLOCK, codec, &mut Touched::default());
         }
+        true
     }
 
     fn sweep(&mut self, low: u64, codec: &Codec) {
@@ -139,6 +160,7 @@ impl Messages {
 
     fn note(&mut self, channel: u64, touched: Touched) {
         self.open.extend(touched.opened.into_iter().map(|low| (channel, low)));
+        self.open_bytes += touched.bytes;
     }
 
     pub(crate) fn memory(&self) -> usize {
