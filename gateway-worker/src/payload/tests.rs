@@ -106,7 +106,7 @@ fn read_by_serde(text: &str) -> Option<Payload> {
                 payload.name = serde_json::from_str::<String>(raw)
                     .ok()
                     .filter(|name| (1..=100).contains(&name.len()))
-                    .map(Into::into)
+                    .map(Into::into);
             }
             "s" => payload.sequence = integer(raw),
             "op" => payload.op = integer(raw),

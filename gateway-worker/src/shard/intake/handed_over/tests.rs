@@ -9,14 +9,13 @@ use serde_json::{Value, json};
 
 use crate::{
     cache::{GuildRecords, ShardCache},
-    event::arrived,
     handoff::{CopySlot, HandoffState},
     shard::intake::{
         DispatchOutcome, Intake,
         tests::{SESSION, head, left, parts_at, read_checkpoint},
     },
     testing::{
-        self, EPOCH,
+        self, EPOCH, arrived,
         guilds::{guild, member, ready, tell, user},
     },
 };
