@@ -82,7 +82,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
         if bytes > MOST_WAITING {
             return Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
         }
-        parts.iter().for_each(|part| self.waiting.extend_from_slice(part));
+        for part in parts {
+            self.waiting.extend_from_slice(part);
+        }
         Poll::Ready(Ok(bytes))
     }
 
