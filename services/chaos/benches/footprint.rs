@@ -126,7 +126,14 @@ async fn measure(args: &Args, kind: &Kind) -> Vec<Used> {
         start,
         settled: process.cpu_time(),
     });
-    used.collect()
+    let used = used.collect();
+    for worker in &workers {
+        let fenced = worker.metric("altergolden_gateway_fenced_total").await;
+        if fenced > 0 {
+            println!("{}: {} closed shards {fenced} times, as its lease was not known to hold", kind.name, worker.name);
+        }
+    }
+    used
 }
 
 /// Makes discord-sim list full guilds in READY and send them. Returns their number.
