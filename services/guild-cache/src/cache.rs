@@ -260,9 +260,11 @@ impl ShardCache {
     }
 
     fn guild_left(&mut self, guild: u64) {
-        let Some(slot) = self.guilds.remove(&guild) else { return };
-        self.edit_slot_away(slot);
-        self.messages.guild_gone(guild);
+        if let Some(slot) = self.guilds.remove(&guild) {
+            self.edit_slot_away(slot);
+            self.messages.guild_gone(guild);
+        }
+        // Also when it is not known: its records may have been removed before the event was replayed.
         if self.left.len() >= MOST_LEFT {
             let oldest = self.sequence.saturating_sub(LATE_EVENTS);
             self.left.retain(|_, left| *left > oldest);

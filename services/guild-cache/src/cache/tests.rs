@@ -48,6 +48,17 @@ fn late_event_of_a_guild_that_was_left_does_not_bring_it_back() {
 }
 
 #[test]
+fn guild_that_left_before_it_was_known_is_not_expected() {
+    let mut cache = cache();
+    // Replayed: the records of the guild were removed before the head reached this event.
+    cache.apply("GUILD_DELETE", r#"{"id":"7"}"#, 2);
+    cache.apply("CHANNEL_UPDATE", r#"{"guild_id":"7","id":"70"}"#, 3);
+    assert_eq!((cache.guild(7), cache.figures().pending), (None, 0));
+    cache.apply("GUILD_CREATE", &guild(7, 3), 4);
+    assert_eq!((cache.figures().guilds, cache.figures().uncertain), (1, 0));
+}
+
+#[test]
 fn unreadable_event_puts_its_guild_or_the_shard_in_doubt() {
     let mut cache = cache();
     cache.apply("GUILD_CREATE", &guild(7, 3), 1);

@@ -88,7 +88,8 @@ impl Bridge {
                 return Err(BridgeError::new(ErrorClass::TooBusy, why));
             }
             Delivered::TooLate => {
-                let why = format!("the bot code of worker {worker} had no time for the message: it did not arrive");
+                let why =
+                    format!("the bot code of worker {worker} had no time for the message: it did not arrive");
                 return Err(BridgeError::too_late(why));
             }
         };
