@@ -333,7 +333,9 @@ mod tests {
         let changing = cache.write();
         let (answers, answer) = mpsc::channel();
         let asked = cache.clone();
-        thread::spawn(move || answers.send((asked.figures().0, asked.pending_guilds(), asked.uncertain_guilds())));
+        thread::spawn(move || {
+            answers.send((asked.figures().0, asked.pending_guilds(), asked.uncertain_guilds()))
+        });
         let waited = answer.recv_timeout(Duration::from_secs(10));
         drop(changing);
         assert_eq!(waited.expect("figures come while the cache is locked"), (1, 0, 0));

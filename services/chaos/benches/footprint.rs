@@ -80,8 +80,13 @@ async fn main() {
         full("all cached, 4 workers", 4, ALL),
         full("guilds cached, 1 worker", 1, "guilds"),
     ];
-    println!("{} guilds in {} shards where guilds are full; medians of {} runs", args.guilds, args.shards, args.runs);
-    println!("                                       RSS  anonymous    huge    file   CPU to start  and settled");
+    println!(
+        "{} guilds in {} shards where guilds are full; medians of {} runs",
+        args.guilds, args.shards, args.runs
+    );
+    println!(
+        "                                       RSS  anonymous    huge    file   CPU to start  and settled"
+    );
     for kind in kinds.iter().filter(|kind| kind.name.contains(&args.only)) {
         let mut runs = Vec::new();
         for _ in 0..args.runs {
@@ -130,7 +135,10 @@ async fn measure(args: &Args, kind: &Kind) -> Vec<Used> {
     for worker in &workers {
         let fenced = worker.metric("altergolden_gateway_fenced_total").await;
         if fenced > 0 {
-            println!("{}: {} closed shards {fenced} times, as its lease was not known to hold", kind.name, worker.name);
+            println!(
+                "{}: {} closed shards {fenced} times, as its lease was not known to hold",
+                kind.name, worker.name
+            );
         }
     }
     used
@@ -191,8 +199,9 @@ fn report(kind: &Kind, runs: &[Vec<Used>]) {
 
 fn line(name: &str, runs: &[Used]) {
     let mib = |figure: fn(&Used) -> u64| median(runs.iter().map(figure).collect()) as f64 / 1024.0;
-    let seconds =
-        |figure: fn(&Used) -> Duration| median(runs.iter().map(|run| figure(run).as_millis() as u64).collect());
+    let seconds = |figure: fn(&Used) -> Duration| {
+        median(runs.iter().map(|run| figure(run).as_millis() as u64).collect())
+    };
     println!(
         "{name:<36} {:>7.1} {:>10.1} {:>7.1} {:>7.1} MiB {:>7} ms {:>9} ms",
         mib(|used| used.memory.resident),
