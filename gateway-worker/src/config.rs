@@ -81,7 +81,7 @@ pub struct WorkerArgs {
     #[arg(long, env = "CACHE_MESSAGES", value_name = "NUMBER", default_value_t = 100)]
     pub cache_messages: u16,
 
-    /// Age at which messages leave the cache; without it only their number is limited
+    /// Age at which messages leave the cache, within a minute; without it only their number is limited
     #[arg(long, env = "CACHE_MESSAGE_LIFETIME", hide_short_help = true, value_name = "DURATION", value_parser = settings::duration)]
     pub cache_message_lifetime: Option<Duration>,
 

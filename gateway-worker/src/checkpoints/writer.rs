@@ -101,3 +101,6 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

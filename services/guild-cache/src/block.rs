@@ -3,16 +3,14 @@
 //! The text of a block is its objects with [`SEPARATOR`] between them. In it [`OWN_ID`] stands for an object's id in quotes, which is kept beside the
 //! text already and compresses badly. No valid JSON contains these bytes.
 
-use std::fmt::Write as _;
-
-use memchr::memmem;
+use memchr::{memchr, memchr_iter};
 
 use crate::codec::Codec;
 
 /// Stands between two objects.
-pub(crate) const SEPARATOR: char = '\u{1e}';
+const SEPARATOR: u8 = 0x1e;
 /// Stands for an object's own id, where that is first in its text.
-const OWN_ID: char = '\u{1f}';
+const OWN_ID: u8 = 0x1f;
 
 /// Bytes of an id in a packed block.
 const ID: usize = 8;
@@ -73,12 +71,11 @@ impl Block {
         let has_text = entries.clone().any(|(_, text)| !text.is_empty());
         if has_text {
             text.reserve(size);
-            let mut quoted = String::new();
             for (place, (id, one)) in entries.clone().enumerate() {
                 if place > 0 {
-                    text.push(SEPARATOR);
+                    text.push(SEPARATOR.into());
                 }
-                push_short(&mut text, id, one, &mut quoted);
+                push_short(&mut text, id, one);
             }
         }
         let ids = entries.map(|(id, _)| id);
@@ -100,7 +97,7 @@ impl Block {
         if *count == 0 {
             return text.is_empty();
         }
-        let mut texts = text.split(SEPARATOR);
+        let mut texts = split(&text);
         let mut long = String::new();
         let are_right = self.ids().all(|id| {
             texts.next().is_some_and(|short| {
@@ -166,9 +163,16 @@ impl Block {
         let place = self.place(id).ok()?;
         let text = match &self.body {
             Body::Open(open) => open.entries[place].1.to_string(),
-            Body::Packed { .. } => {
+            Body::Packed { count, size, bytes } => {
+                if *size == 0 {
+                    return None;
+                }
+                let all = codec.unpack_bytes(&bytes[*count as usize * ID..], *size as usize)?;
+                let ends = || memchr_iter(SEPARATOR, &all);
+                let from = place.checked_sub(1).map_or(Some(0), |before| Some(ends().nth(before)? + 1))?;
+                let to = ends().nth(place).unwrap_or(all.len());
                 let mut text = String::new();
-                push_long(&mut text, id, self.unpack(codec).split(SEPARATOR).nth(place)?);
+                push_long(&mut text, id, str::from_utf8(&all[from..to]).ok()?);
                 text
             }
         };
@@ -186,7 +190,7 @@ impl Block {
             Body::Packed { .. } => {
                 let text = self.unpack(codec);
                 let mut long = String::new();
-                for (id, short) in self.ids().zip(text.split(SEPARATOR)) {
+                for (id, short) in self.ids().zip(split(&text)) {
                     long.clear();
                     push_long(&mut long, id, short);
                     with(id, &long);
@@ -209,7 +213,7 @@ impl Block {
         let was_closed = !self.is_open();
         if was_closed {
             let text = self.unpack(codec);
-            let mut texts = text.split(SEPARATOR);
+            let mut texts = split(&text);
             let mut long = String::new();
             let entries: Vec<(u64, Box<str>)> = self
                 .ids()
@@ -322,15 +326,51 @@ impl Open {
     }
 }
 
+/// The objects in a block's text.
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = memchr(SEPARATOR, text.as_bytes());
+        rest = end.map(|end| &text[end + 1..]);
+        Some(&text[..end.unwrap_or(text.len())])
+    })
+}
+
+/// An id in quotes.
+struct Quoted {
+    bytes: [u8; 22],
+    from: usize,
+}
+
+impl Quoted {
+    fn new(mut id: u64) -> Self {
+        let mut bytes = [b'"'; 22];
+        let mut from = bytes.len() - 1;
+        loop {
+            from -= 1;
+            bytes[from] = b'0' + (id % 10) as u8;
+            id /= 10;
+            if id == 0 {
+                return Self { bytes, from: from - 1 };
+            }
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[self.from..]).unwrap_or_default()
+    }
+}
+
 /// Adds an object to a block's text.
-fn push_short(text: &mut String, id: u64, long: &str, quoted: &mut String) {
-    quoted.clear();
-    // Writing to a string cannot fail.
-    let _ = write!(quoted, "\"{id}\"");
-    match memmem::find(long.as_bytes(), quoted.as_bytes()) {
+fn push_short(text: &mut String, id: u64, long: &str) {
+    let quoted = Quoted::new(id);
+    let quoted = quoted.as_str();
+    let found = memchr_iter(b'"', long.as_bytes()).find(|at| long[*at..].starts_with(quoted));
+    match found {
         Some(at) => {
             text.push_str(&long[..at]);
-            text.push(OWN_ID);
+            text.push(OWN_ID.into());
             text.push_str(&long[at + quoted.len()..]);
         }
         None => text.push_str(long),
@@ -339,12 +379,12 @@ fn push_short(text: &mut String, id: u64, long: &str, quoted: &mut String) {
 
 /// Adds an object of a block's text as it was.
 fn push_long(text: &mut String, id: u64, short: &str) {
-    match short.split_once(OWN_ID) {
-        Some((before, after)) => {
+    match memchr(OWN_ID, short.as_bytes()) {
+        Some(at) => {
             text.reserve(short.len() + 22);
-            text.push_str(before);
-            let _ = write!(text, "\"{id}\"");
-            text.push_str(after);
+            text.push_str(&short[..at]);
+            text.push_str(Quoted::new(id).as_str());
+            text.push_str(&short[at + 1..]);
         }
         None => text.push_str(short),
     }

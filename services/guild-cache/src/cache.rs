@@ -152,14 +152,7 @@ impl ShardCache {
             | Event::Reaction { .. } => self.apply_message(guild, event),
             event => {
                 let slot = self.guilds[&guild];
-                let gone = match &event {
-                    Event::Remove { kind: Kind::Channels | Kind::Threads, id } => Some(*id),
-                    _ => None,
-                };
                 self.edit(slot, losses, |edit| edit.apply(event));
-                if let Some(channel) = gone {
-                    self.messages.channel_gone(channel);
-                }
             }
         }
     }
@@ -222,6 +215,7 @@ impl ShardCache {
             codec: &self.codec,
             rules: &self.rules,
             users: &mut self.users,
+            messages: &mut self.messages,
             changes: &mut self.changes,
             losses,
             touched: Touched::default(),

@@ -90,8 +90,13 @@ impl Codec {
 
     /// Returns the text of what [`Codec::pack`] returned for a text of `size` bytes; `None` for anything else.
     pub(crate) fn unpack(&self, packed: &[u8], size: usize) -> Option<String> {
+        String::from_utf8(self.unpack_bytes(packed, size)?).ok()
+    }
+
+    /// The same as bytes, for a caller that needs a part of the text.
+    pub(crate) fn unpack_bytes(&self, packed: &[u8], size: usize) -> Option<Vec<u8>> {
         if !packed.starts_with(&FRAME) {
-            return (packed.len() == size).then(|| String::from_utf8(packed.to_vec()).ok()).flatten();
+            return (packed.len() == size).then(|| packed.to_vec());
         }
         let idle = self.decompressors.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut context = idle.unwrap_or_else(DCtx::create);
@@ -102,10 +107,7 @@ impl Codec {
             idle.push(context);
         }
         drop(idle);
-        if result != Ok(size) {
-            return None;
-        }
-        String::from_utf8(text).ok()
+        (result == Ok(size)).then_some(text)
     }
 }
 

@@ -12,11 +12,11 @@
 //! | GUILD_UPDATE | its fields replace the same fields of the guild; its roles, emojis and stickers replace theirs; `member_count` and the other lists stay |
 //! | GUILD_DELETE | `unavailable: true` is an outage: everything stays, and the guild counts as unavailable. Otherwise everything goes |
 //! | CHANNEL_CREATE, CHANNEL_UPDATE | replaces the channel. `last_message_id` is the one that Discord last sent with the channel |
-//! | CHANNEL_DELETE | the channel goes, with its messages, the voice states in it and the threads below it |
+//! | CHANNEL_DELETE | the channel goes, with the voice states in it, the threads below it, and the messages of all these |
 //! | CHANNEL_PINS_UPDATE, VOICE_CHANNEL_STATUS_UPDATE, VOICE_CHANNEL_START_TIME_UPDATE | sets `last_pin_timestamp`, `status`, `voice_start_time` of a known channel; null if the event has none |
 //! | THREAD_CREATE | replaces the thread, without `newly_created` |
 //! | THREAD_UPDATE | its fields replace the same fields of the thread, or it is added. An archived thread goes, as GUILD_CREATE lists only active ones |
-//! | THREAD_LIST_SYNC | replaces the threads below the named channels, or all; `members` become the `member` fields |
+//! | THREAD_LIST_SYNC | replaces the threads below the named channels, or all; messages of a thread that is listed again stay; `members` become the `member` fields |
 //! | THREAD_MEMBER_UPDATE, THREAD_MEMBERS_UPDATE | sets `member`, `member_count` of a known thread |
 //! | GUILD_ROLE_CREATE, GUILD_ROLE_UPDATE, GUILD_ROLE_DELETE | replaces or removes the role; members keep the ids of roles that are gone |
 //! | GUILD_MEMBER_ADD, GUILD_MEMBERS_CHUNK | replaces the members |
@@ -58,6 +58,8 @@ pub use codec::Codec;
 pub use doubt::{Doubt, Losses, Part, ShardDoubt};
 pub use event::is_used;
 pub use key::{Changed, Kind, RecordKey};
+pub use object::is_key;
 pub use record::{FORMAT, RecordError};
 pub use restore::{GuildFacts, Head, Restoring};
 pub use rules::{MOST_MEMBERS, Resources, Rules, UnknownResource};
+pub use scan::{Broken, Raw, Scan};

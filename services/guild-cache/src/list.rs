@@ -209,38 +209,38 @@ impl List {
             before.seal(codec);
             touched.lows.push(before.low);
         }
-        if self.blocks.capacity() / 2 > self.blocks.len() {
-            self.blocks.shrink_to_fit();
-        }
+        self.give_back();
     }
 
     /// Removes the first blocks as long as the others hold `most` objects.
     pub(crate) fn keep_newest(&mut self, most: usize) {
-        let mut gone = 0;
+        let (mut gone, mut left) = (0, self.len());
         while let Some(first) = self.blocks.get(gone)
-            && self.len() - first.count() >= most
+            && left - first.count() >= most
         {
-            self.count -= first.count() as u32;
+            left -= first.count();
             gone += 1;
         }
-        self.blocks.drain(..gone);
+        self.remove_first(gone);
     }
 
-    /// Removes objects with ids below `low`. Returns whether there were any.
-    pub(crate) fn remove_below(&mut self, low: u64, codec: &Codec, touched: &mut Touched) -> bool {
-        let before = self.count;
-        let gone = self
-            .blocks
-            .iter()
-            .take_while(|block| block.ids().next_back().is_none_or(|last| last < low))
-            .count();
-        let removed = self.blocks.drain(..gone).map(|block| block.count() as u32).sum::<u32>();
-        self.count -= removed;
-        let rest: Vec<u64> = self.ids().take_while(|id| *id < low).collect();
-        for id in rest {
-            self.remove(id, codec, touched);
+    /// Removes the first blocks as long as all their ids are below `low`. No block is opened: objects that share one with a newer object
+    /// stay.
+    pub(crate) fn remove_below(&mut self, low: u64) {
+        let is_below = |block: &&Block| block.ids().next_back().is_none_or(|last| last < low);
+        self.remove_first(self.blocks.iter().take_while(is_below).count());
+    }
+
+    fn remove_first(&mut self, blocks: usize) {
+        self.count -= self.blocks.drain(..blocks).map(|block| block.count() as u32).sum::<u32>();
+        self.give_back();
+    }
+
+    /// Gives memory back after many blocks were removed.
+    fn give_back(&mut self) {
+        if self.blocks.capacity() > self.blocks.len() * 2 {
+            self.blocks.shrink_to_fit();
         }
-        self.count < before
     }
 
     /// Whether fewer than `most` objects have higher ids.

@@ -1,6 +1,7 @@
 //! The newest messages of each channel, up to a number and an age.
 //!
-//! A message's id says when it was sent. More messages than the limit go by the block, so up to a block more may be held; they are not shown.
+//! A message's id says when it was sent. What is beyond the number or the age goes by the block, so up to a block more may be held of a
+//! channel; that is not shown.
 
 use std::collections::HashMap;
 
@@ -26,6 +27,8 @@ pub(crate) struct Messages {
     /// Channels with open blocks.
     open: Vec<(u64, u64)>,
     swept_at_ms: u64,
+    /// Messages with lower ids are too old.
+    oldest: u64,
 }
 
 #[derive(Debug, Default)]
@@ -86,36 +89,43 @@ impl Messages {
 
     pub(crate) fn guild_gone(&mut self, guild: u64) {
         self.channels.retain(|_, channel| channel.guild != guild);
-        if self.channels.capacity() / 4 > self.channels.len() {
-            self.channels.shrink_to(self.channels.len() * 2);
-        }
+        self.shrink();
     }
 
     pub(crate) fn get(&self, channel: u64, id: u64, rules: &Rules, codec: &Codec) -> Option<String> {
         let messages = &self.channels.get(&channel)?.messages;
-        messages.get(id, codec).filter(|_| messages.is_among_newest(id, rules.messages_per_channel))
+        let is_shown = id >= self.oldest && messages.is_among_newest(id, rules.messages_per_channel);
+        if is_shown { messages.get(id, codec) } else { None }
     }
 
     /// The ids of a channel's messages, oldest first.
     pub(crate) fn ids(&self, channel: u64, rules: &Rules) -> Vec<u64> {
-        let ids = self.channels.get(&channel).into_iter().flat_map(|channel| channel.messages.ids().rev());
-        let mut newest: Vec<u64> = ids.take(rules.messages_per_channel).collect();
+        let mut newest: Vec<u64> =
+            self.channels.get(&channel).into_iter().flat_map(|channel| self.shown(channel, rules)).collect();
         newest.reverse();
         newest
     }
 
+    /// The ids that are shown of a channel, newest first.
+    fn shown<'a>(&'a self, channel: &'a Channel, rules: &Rules) -> impl Iterator<Item = u64> + use<'a> {
+        let newest = channel.messages.ids().rev().take(rules.messages_per_channel);
+        newest.take_while(|id| *id >= self.oldest)
+    }
+
     pub(crate) fn count(&self, rules: &Rules) -> usize {
-        self.channels.values().map(|channel| channel.messages.len().min(rules.messages_per_channel)).sum()
+        self.channels.values().map(|channel| self.shown(channel, rules).count()).sum()
     }
 
     /// Compresses what is open, and removes old messages when that is due.
     pub(crate) fn seal(&mut self, now_ms: u64, rules: &Rules, codec: &Codec) {
         if let Some(lifetime) = rules.message_lifetime_ms
-            && now_ms.saturating_sub(self.swept_at_ms) >= rules.sweep_interval_ms
+            // The clock may have been set back.
+            && now_ms.abs_diff(self.swept_at_ms) >= rules.sweep_interval_ms
         {
             self.swept_at_ms = now_ms;
             let oldest_ms = now_ms.saturating_sub(lifetime).saturating_sub(DISCORD_EPOCH_MS);
-            self.sweep(oldest_ms.checked_shl(22).unwrap_or(0), codec);
+            self.oldest = oldest_ms.saturating_mul(1 << 22);
+            self.sweep();
         }
         for (channel, low) in std::mem::take(&mut self.open) {
             if let Some(known) = self.channels.get_mut(&channel) {
@@ -124,14 +134,15 @@ impl Messages {
         }
     }
 
-    fn sweep(&mut self, low: u64, codec: &Codec) {
-        let open = &mut self.open;
-        self.channels.retain(|id, channel| {
-            let mut touched = Touched::default();
-            channel.messages.remove_below(low, codec, &mut touched);
-            open.extend(touched.opened.into_iter().map(|low| (*id, low)));
+    fn sweep(&mut self) {
+        self.channels.retain(|_, channel| {
+            channel.messages.remove_below(self.oldest);
             channel.messages.len() > 0
         });
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
         if self.channels.capacity() / 4 > self.channels.len() {
             self.channels.shrink_to(self.channels.len() * 2);
         }

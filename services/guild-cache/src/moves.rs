@@ -1,42 +1,47 @@
-//! Members that came and went without being cached, so that a repeated event changes a count once.
+//! Members that lately came or went without being cached, so that a repeated event changes a count once.
 
-/// The most ids that are remembered; about a quarter of a megabyte.
-const MOST: usize = 1 << 15;
+use crate::rules::LATE_EVENTS;
 
-/// For each id its double, and 1 more if it came; sorted. Checkpoints do not hold it.
+/// The most ids of a generation: a guild remembers two, 8 KiB at most.
+const MOST: usize = 512;
+
+/// For each id its double, and 1 more if it came; each generation sorted. Checkpoints do not hold it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Moves(Vec<u64>);
-
-/// What an id's arrival or departure does to the number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Move {
-    /// The number changes.
-    New,
-    /// The id was last seen this way: the event was counted.
-    Again,
-    /// The number changes, and a repeated event will change it again: too many ids are remembered.
-    Forgotten,
+pub(crate) struct Moves {
+    young: Vec<u64>,
+    old: Vec<u64>,
+    /// Sequence at which the young generation began.
+    began_at: u64,
 }
 
 impl Moves {
-    pub(crate) fn note(&mut self, id: u64, came: bool) -> Move {
+    /// Notes that a member came or went. False when it was last seen doing so: the event was counted.
+    pub(crate) fn note(&mut self, id: u64, came: bool, sequence: u64) -> bool {
+        if self.young.len() >= MOST || sequence.saturating_sub(self.began_at) > LATE_EVENTS {
+            self.old = std::mem::take(&mut self.young);
+            self.old.shrink_to_fit();
+            self.began_at = sequence;
+        }
         // Discord's ids are below 2^63.
         let (key, entry) = (id.wrapping_mul(2), id.wrapping_mul(2) + u64::from(came));
-        let (at, is_full) = (self.0.partition_point(|known| *known < key), self.0.len() >= MOST);
-        match self.0.get_mut(at) {
-            Some(known) if *known == entry => return Move::Again,
-            Some(known) if *known == key || *known == key + 1 => *known = entry,
-            _ if is_full => return Move::Forgotten,
-            _ => {
-                self.0.reserve_exact(self.0.len() / 8 + 1);
-                self.0.insert(at, entry);
-            }
+        let found = |list: &[u64]| {
+            let place = list.partition_point(|known| *known < key);
+            (place, list.get(place).copied().filter(|known| *known | 1 == key | 1))
+        };
+        let (place, known) = found(&self.young);
+        if let Some(known) = known {
+            self.young[place] = entry;
+            return known != entry;
         }
-        Move::New
+        if found(&self.old).1 == Some(entry) {
+            return false;
+        }
+        self.young.insert(place, entry);
+        true
     }
 
     pub(crate) fn memory(&self) -> usize {
-        self.0.capacity() * size_of::<u64>()
+        size_of::<Self>() + (self.young.capacity() + self.old.capacity()) * size_of::<u64>()
     }
 }
 
@@ -47,20 +52,23 @@ mod tests {
     #[test]
     fn repeated_event_is_counted_once() {
         let mut moves = Moves::default();
-        assert_eq!(moves.note(5, true), Move::New);
-        assert_eq!(moves.note(5, true), Move::Again);
-        assert_eq!(moves.note(5, false), Move::New);
-        assert_eq!(moves.note(5, false), Move::Again);
-        assert_eq!(moves.note(4, false), Move::New);
+        assert!(moves.note(5, true, 1) && !moves.note(5, true, 2));
+        assert!(moves.note(5, false, 3) && !moves.note(5, false, 4));
+        assert!(moves.note(4, false, 5) && moves.note(6, true, 6));
+        // Ids of the old generation are known too.
+        assert!(!moves.note(5, false, 2 + LATE_EVENTS) && moves.note(5, true, 3 + LATE_EVENTS));
+        assert!(!moves.note(5, true, 4 + LATE_EVENTS) && !moves.note(6, true, 4 + LATE_EVENTS));
     }
 
     #[test]
-    fn memory_is_bounded() {
+    fn memory_is_bounded_by_number_and_time() {
         let mut moves = Moves::default();
-        for id in 1..=MOST as u64 {
-            assert_eq!(moves.note(id, true), Move::New);
+        for id in 1..=100_000 {
+            assert!(moves.note(id, true, id));
         }
-        assert_eq!(moves.note(u64::MAX / 2, true), Move::Forgotten);
-        assert_eq!(moves.note(7, true), Move::Again);
+        assert!(moves.memory() <= 3 * MOST * size_of::<u64>(), "{}", moves.memory());
+        assert!(!moves.note(100_000 - MOST as u64, true, 100_000), "lately seen");
+        assert!(moves.note(7, true, 200_000) && moves.note(8, true, 400_000));
+        assert!(moves.memory() < 200, "{}", moves.memory());
     }
 }

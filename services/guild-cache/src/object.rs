@@ -35,11 +35,9 @@ pub(crate) fn read<'a, const N: usize>(
         let mut at = scan.offset();
         let Some(key) = scan.next_key(&mut is_first)? else { break };
         // Behind the comma.
-        if let Some(b',') = scan.between(at, scan.offset()).as_bytes().first() {
-            at += 1;
-        }
+        at += usize::from(scan.byte(at) == Some(b','));
         let value = scan.value()?;
-        let has_escapes = key.as_bytes().contains(&b'\\');
+        let has_escapes = scan.key_has_escapes();
         let is = |name: &&str| key == *name || has_escapes && is_key(key, name);
         if value.is_deep || drop.iter().any(is) {
             lost += usize::from(value.is_deep);
@@ -195,13 +193,18 @@ pub(crate) fn close(mut object: String) -> String {
 }
 
 /// Whether a key as written means `name`.
-pub(crate) fn is_key(raw: &str, name: &str) -> bool {
-    raw == name || raw.contains('\\') && unescaped(raw).is_some_and(|key| key == name)
+pub fn is_key(raw: &str, name: &str) -> bool {
+    raw == name || has_escapes(raw) && unescaped(raw).is_some_and(|key| key == name)
+}
+
+fn has_escapes(raw: &str) -> bool {
+    // Keys are short: calling a search costs more.
+    raw.bytes().any(|byte| byte == b'\\')
 }
 
 /// What a key means; as written if it has half a surrogate pair.
-fn meaning(raw: &str) -> Cow<'_, str> {
-    match raw.contains('\\').then(|| unescaped(raw)).flatten() {
+pub(crate) fn meaning(raw: &str) -> Cow<'_, str> {
+    match has_escapes(raw).then(|| unescaped(raw)).flatten() {
         Some(key) => Cow::Owned(key),
         None => Cow::Borrowed(raw),
     }
@@ -225,8 +228,11 @@ pub(crate) fn lossy_string(raw: &str) -> Option<String> {
 pub(crate) fn id(raw: &str) -> Option<u64> {
     let digits = raw.strip_prefix('"').map_or(Some(raw), |rest| rest.strip_suffix('"'))?;
     // A sign is no part of an id, though a parser of numbers takes it.
-    let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|id| is_plain && *id != 0)
+    let add = |id: u64, digit: u8| {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 { None } else { id.checked_mul(10)?.checked_add(digit.into()) }
+    };
+    digits.bytes().try_fold(0, add).filter(|id| *id != 0)
 }
 
 /// A whole number of 0 or more.

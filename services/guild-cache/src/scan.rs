@@ -8,26 +8,29 @@ pub(crate) const DEEPEST: u32 = 64;
 
 /// Text that is not JSON, or not of the expected kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Broken;
+pub struct Broken;
 
 /// A value as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Raw<'a> {
-    pub(crate) text: &'a str,
-    /// Nested deeper than [`DEEPEST`].
-    pub(crate) is_deep: bool,
+pub struct Raw<'a> {
+    /// With quotes and escapes, without the white space around it.
+    pub text: &'a str,
+    /// Nested more than 64 levels deep.
+    pub is_deep: bool,
 }
 
 /// A position in a text.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Scan<'a> {
+pub struct Scan<'a> {
     text: &'a str,
     at: usize,
+    has_escapes: bool,
 }
 
 impl<'a> Scan<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+    /// At the beginning of `text`.
+    pub fn new(text: &'a str) -> Self {
+        Self { text, at: 0, has_escapes: false }
     }
 
     fn bytes(&self) -> &'a [u8] {
@@ -41,7 +44,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Returns the first byte of what follows.
-    pub(crate) fn peek(&mut self) -> Option<u8> {
+    pub fn peek(&mut self) -> Option<u8> {
         self.skip_space();
         self.bytes().get(self.at).copied()
     }
@@ -55,52 +58,85 @@ impl<'a> Scan<'a> {
     }
 
     /// The offset of what comes next.
-    pub(crate) fn offset(&self) -> usize {
+    pub fn offset(&self) -> usize {
         self.at
     }
 
     /// The text between two offsets, both returned by [`Scan::offset`].
-    pub(crate) fn between(&self, from: usize, to: usize) -> &'a str {
+    pub fn between(&self, from: usize, to: usize) -> &'a str {
         self.text.get(from..to).unwrap_or_default()
     }
 
     /// Checks that nothing follows.
-    pub(crate) fn end(mut self) -> Result<(), Broken> {
+    ///
+    /// # Errors
+    /// Something does.
+    pub fn end(mut self) -> Result<(), Broken> {
         if self.peek().is_none() { Ok(()) } else { Err(Broken) }
     }
 
     /// Enters an object; its fields follow by [`Scan::next_key`].
-    pub(crate) fn enter_object(&mut self) -> Result<(), Broken> {
+    ///
+    /// # Errors
+    /// No object comes next.
+    pub fn enter_object(&mut self) -> Result<(), Broken> {
         self.take(b'{')
     }
 
     /// Returns the next key without its quotes, escapes as written, and stops before the value; `None` at the object's end.
     /// `is_first`: true before the first key.
-    pub(crate) fn next_key(&mut self, is_first: &mut bool) -> Result<Option<&'a str>, Broken> {
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(None);
+    ///
+    /// # Errors
+    /// What follows is not JSON.
+    pub fn next_key(&mut self, is_first: &mut bool) -> Result<Option<&'a str>, Broken> {
+        let bytes = self.bytes();
+        let mut at = space_end(bytes, self.at);
+        match bytes.get(at) {
+            Some(b'}') => {
+                self.at = at + 1;
+                return Ok(None);
+            }
+            Some(b',') if !*is_first => at = space_end(bytes, at + 1),
+            _ if *is_first => *is_first = false,
+            _ => return Err(Broken),
         }
-        if !std::mem::replace(is_first, false) {
-            self.take(b',')?;
+        if bytes.get(at) != Some(&b'"') {
+            return Err(Broken);
         }
-        self.skip_space();
-        self.take(b'"')?;
-        let from = self.at;
-        self.at = string_end(self.bytes(), from)?;
-        let key = self.between(from, self.at - 1);
-        self.take(b':')?;
-        self.skip_space();
+        let (end, has_escapes) = string_span(bytes, at + 1)?;
+        let key = self.between(at + 1, end - 1);
+        self.has_escapes = has_escapes;
+        at = space_end(bytes, end);
+        if bytes.get(at) != Some(&b':') {
+            return Err(Broken);
+        }
+        self.at = space_end(bytes, at + 1);
         Ok(Some(key))
     }
 
+    /// Whether the last key was written with escapes.
+    pub(crate) fn key_has_escapes(&self) -> bool {
+        self.has_escapes
+    }
+
+    /// The byte at an offset.
+    pub(crate) fn byte(&self, at: usize) -> Option<u8> {
+        self.bytes().get(at).copied()
+    }
+
     /// Enters a list; its elements follow by [`Scan::next_element`].
-    pub(crate) fn enter_list(&mut self) -> Result<(), Broken> {
+    ///
+    /// # Errors
+    /// No list comes next.
+    pub fn enter_list(&mut self) -> Result<(), Broken> {
         self.take(b'[')
     }
 
     /// Stops before the next element; false at the list's end. `is_first`: true before the first element.
-    pub(crate) fn next_element(&mut self, is_first: &mut bool) -> Result<bool, Broken> {
+    ///
+    /// # Errors
+    /// What follows is not JSON.
+    pub fn next_element(&mut self, is_first: &mut bool) -> Result<bool, Broken> {
         if self.peek() == Some(b']') {
             self.at += 1;
             return Ok(false);
@@ -113,12 +149,30 @@ impl<'a> Scan<'a> {
     }
 
     /// Returns the value that comes next.
-    pub(crate) fn value(&mut self) -> Result<Raw<'a>, Broken> {
-        self.skip_space();
-        let from = self.at;
-        let (at, deepest) = value_end(self.bytes(), from)?;
+    ///
+    /// # Errors
+    /// What follows is not JSON.
+    pub fn value(&mut self) -> Result<Raw<'a>, Broken> {
+        let bytes = self.bytes();
+        let from = space_end(bytes, self.at);
+        let (at, deepest) = match bytes.get(from) {
+            Some(b'{' | b'[') => nested_end(bytes, from)?,
+            _ => (scalar_end(bytes, from)?, 0),
+        };
         self.at = at;
         Ok(Raw { text: self.between(from, at), is_deep: deepest > DEEPEST })
+    }
+}
+
+/// Where a value ends that is neither an object nor a list.
+fn scalar_end(bytes: &[u8], at: usize) -> Result<usize, Broken> {
+    match bytes.get(at) {
+        Some(b'"') => string_end(bytes, at + 1),
+        Some(b'-' | b'0'..=b'9') => number_end(bytes, at),
+        Some(b't') => word_end(bytes, at, b"true"),
+        Some(b'f') => word_end(bytes, at, b"false"),
+        Some(b'n') => word_end(bytes, at, b"null"),
+        _ => Err(Broken),
     }
 }
 
@@ -152,14 +206,13 @@ impl Nesting {
     }
 }
 
-/// Where a value ends, and how deep it nests.
-fn value_end(bytes: &[u8], mut at: usize) -> Result<(usize, u32), Broken> {
+/// Where an object or list ends, and how deep it nests.
+fn nested_end(bytes: &[u8], mut at: usize) -> Result<(usize, u32), Broken> {
     let mut nesting = Nesting::default();
     let mut deepest = 0;
     loop {
         // Before a value.
         match bytes.get(at) {
-            Some(b'"') => at = string_end(bytes, at + 1)?,
             Some(open @ (b'{' | b'[')) => {
                 let is_object = *open == b'{';
                 at = space_end(bytes, at + 1);
@@ -176,11 +229,7 @@ fn value_end(bytes: &[u8], mut at: usize) -> Result<(usize, u32), Broken> {
                     continue;
                 }
             }
-            Some(b'-' | b'0'..=b'9') => at = number_end(bytes, at)?,
-            Some(b't') => at = word_end(bytes, at, b"true")?,
-            Some(b'f') => at = word_end(bytes, at, b"false")?,
-            Some(b'n') => at = word_end(bytes, at, b"null")?,
-            _ => return Err(Broken),
+            _ => at = scalar_end(bytes, at)?,
         }
         // After a value.
         loop {
@@ -264,7 +313,13 @@ const fn zeros(word: u64) -> u64 {
 }
 
 /// Where a string's closing quote ends; `at` is behind the opening one.
-fn string_end(bytes: &[u8], mut at: usize) -> Result<usize, Broken> {
+fn string_end(bytes: &[u8], at: usize) -> Result<usize, Broken> {
+    string_span(bytes, at).map(|(end, _)| end)
+}
+
+/// The same, and whether there are escapes in it.
+fn string_span(bytes: &[u8], mut at: usize) -> Result<(usize, bool), Broken> {
+    let mut has_escapes = false;
     loop {
         // Eight bytes at once, up to a quote, a backslash or a control character.
         while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
@@ -279,18 +334,21 @@ fn string_end(bytes: &[u8], mut at: usize) -> Result<usize, Broken> {
             at += 8;
         }
         match bytes.get(at) {
-            Some(b'"') => return Ok(at + 1),
-            Some(b'\\') => match bytes.get(at + 1) {
-                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
-                Some(b'u') => {
-                    let hex = bytes.get(at + 2..at + 6).ok_or(Broken)?;
-                    if !hex.iter().all(u8::is_ascii_hexdigit) {
-                        return Err(Broken);
+            Some(b'"') => return Ok((at + 1, has_escapes)),
+            Some(b'\\') => {
+                has_escapes = true;
+                match bytes.get(at + 1) {
+                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
+                    Some(b'u') => {
+                        let hex = bytes.get(at + 2..at + 6).ok_or(Broken)?;
+                        if !hex.iter().all(u8::is_ascii_hexdigit) {
+                            return Err(Broken);
+                        }
+                        at += 6;
                     }
-                    at += 6;
+                    _ => return Err(Broken),
                 }
-                _ => return Err(Broken),
-            },
+            }
             Some(0..0x20) | None => return Err(Broken),
             Some(_) => at += 1,
         }

@@ -42,6 +42,7 @@ fn main() {
     memory("hard", Size::HARD);
     times();
     large();
+    churn();
 }
 
 fn rules() -> Rules {
@@ -286,4 +287,53 @@ fn large() {
         cache.apply("CHANNEL_UPDATE", &update, sequence);
         cache.seal(1);
     });
+}
+
+/// Hours of joins and leaves: what the process takes before, after, and when all guilds are gone.
+fn churn() {
+    let mut random = Random(4);
+    let codec = Arc::new(Codec::new());
+    let worlds: Vec<World> = (0..4_000).map(|_| guild(&mut random, Size::USUAL)).collect();
+    let with_texts = rss();
+    let mut cache = filled(&codec, &worlds);
+    let full = rss() - with_texts;
+    let mut sequence = 1_000_000;
+    let mut guests: Vec<(usize, u64)> = Vec::new();
+    for round in 0..1_000_000_u64 {
+        let place = random.below(4_000) as usize;
+        let world = &worlds[place];
+        let (name, data) = if guests.len() < 2_000 || round % 2 == 0 {
+            let user = random.id();
+            guests.push((place, user));
+            ("GUILD_MEMBER_ADD", of_guild(&member(&mut random, user, &world.roles), world.id))
+        } else {
+            let (place, user) = guests.swap_remove(random.below(guests.len() as u64) as usize);
+            let data = format!(r#"{{"guild_id":"{}","user":{{"id":"{user}"}}}}"#, worlds[place].id);
+            ("GUILD_MEMBER_REMOVE", data)
+        };
+        sequence += 1;
+        cache.apply(name, &data, sequence);
+        if round % 200 == 0 {
+            cache.seal(1);
+        }
+    }
+    for (place, user) in guests {
+        let data = format!(r#"{{"guild_id":"{}","user":{{"id":"{user}"}}}}"#, worlds[place].id);
+        sequence += 1;
+        cache.apply("GUILD_MEMBER_REMOVE", &data, sequence);
+    }
+    cache.seal(1);
+    let after = rss() - with_texts;
+    for world in &worlds {
+        sequence += 1;
+        cache.apply("GUILD_DELETE", &format!(r#"{{"id":"{}"}}"#, world.id), sequence);
+    }
+    cache.seal(1);
+    println!(
+        "4,000 guilds: {} B each by RSS, {} after 1,000,000 joins and leaves, {} when all are gone (counted: {} B in all)",
+        full / 4_000,
+        after / 4_000,
+        rss().saturating_sub(with_texts) / 4_000,
+        cache.memory()
+    );
 }

@@ -81,7 +81,8 @@ impl ShardCache {
         let known = self.guild_ref(guild)?;
         let of = |kind| known.list(kind).get(channel, &self.codec);
         let mut text = of(Kind::Channels).or_else(|| of(Kind::Threads))?;
-        if field(&text, "guild_id").is_none() {
+        // Discord sends it in events and not in GUILD_CREATE.
+        if !text.contains("\"guild_id\"") || field(&text, "guild_id").is_none() {
             text = object::with_new_field(text, "guild_id", &format!("\"{guild}\""));
         }
         Some(text)

@@ -35,6 +35,69 @@ fn outage_keeps_what_is_known_and_leaving_gives_its_memory_back() {
 }
 
 #[test]
+fn memory_returns_after_hours_of_joins_and_leaves() {
+    let mut cache = cache();
+    (1..=20).for_each(|id| drop(cache.apply("GUILD_CREATE", &guild(id << 40, 60), id)));
+    cache.seal(1);
+    let start = cache.memory();
+    let (mut seed, mut sequence, mut most) = (7_u64, 20, 0);
+    let mut random = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed >> 9
+    };
+    let mut undone: Vec<(&str, String)> = Vec::new();
+    let mut after = Vec::new();
+    for round in 0..30_000_u64 {
+        let (guild_id, id) = ((1 + random() % 20) << 40, random() | 1 << 22);
+        let user =
+            format!(r#"{{"guild_id":"{guild_id}","user":{{"id":"{id}","username":"joins and leaves"}}}}"#);
+        let object = format!(r#"{{"guild_id":"{guild_id}","id":"{id}","parent_id":"70"}}"#);
+        let role = format!(r#"{{"guild_id":"{guild_id}","role_id":"{id}","role":{object}}}"#);
+        let message =
+            format!(r#"{{"guild_id":"{guild_id}","id":"{id}","channel_id":"{}"}}"#, 1 + random() % 300);
+        let state =
+            |channel| format!(r#"{{"guild_id":"{guild_id}","user_id":"{id}","channel_id":{channel}}}"#);
+        let (name, data, undoing) = match random() % 9 {
+            0..3 => ("GUILD_MEMBER_ADD", user.clone(), ("GUILD_MEMBER_REMOVE", user)),
+            3 => ("PRESENCE_UPDATE", user.clone(), ("GUILD_MEMBER_REMOVE", user)),
+            4 => ("CHANNEL_CREATE", object.clone(), ("CHANNEL_DELETE", object)),
+            5 => ("THREAD_CREATE", object.clone(), ("THREAD_DELETE", object)),
+            6 => ("GUILD_ROLE_CREATE", role.clone(), ("GUILD_ROLE_DELETE", role)),
+            7 => ("VOICE_STATE_UPDATE", state(r#""70""#), ("VOICE_STATE_UPDATE", state("null"))),
+            _ => ("GUILD_CREATE", guild(id, 20), ("GUILD_DELETE", format!(r#"{{"id":"{id}"}}"#))),
+        };
+        cache.apply(name, &data, sequence + 1);
+        cache.apply("MESSAGE_CREATE", &message, sequence + 2);
+        undone.push(undoing);
+        if undone.len() > 400 {
+            let (name, data) = undone.swap_remove((random() % 400) as usize);
+            cache.apply(name, &data, sequence + 3);
+        }
+        sequence += 3;
+        if round % 100 == 0 {
+            cache.seal(1);
+            cache.take_changed();
+            most = most.max(cache.memory());
+        }
+        if round % 15_000 == 14_999 {
+            for (name, data) in undone.drain(..) {
+                sequence += 1;
+                cache.apply(name, &data, sequence);
+            }
+            cache.seal(u64::MAX - round);
+            assert_eq!((cache.figures().guilds, cache.figures().members, cache.messages()), (20, 1_200, 0));
+            after.push(cache.memory());
+        }
+    }
+    assert!(most > start * 3, "{most} after {start}");
+    // Tables keep room for a while; a second time must need no more.
+    assert!(
+        after[0] < start * 2 && after[1] <= after[0] + after[0] / 20,
+        "{after:?} after {start}, at most {most}"
+    );
+}
+
+#[test]
 fn late_event_of_a_guild_that_was_left_does_not_bring_it_back() {
     let mut cache = cache();
     cache.apply("GUILD_CREATE", &guild(7, 3), 1);
@@ -124,6 +187,34 @@ fn channel_goes_with_all_that_is_in_it() {
     cache.apply("CHANNEL_DELETE", r#"{"guild_id":"7","id":"70"}"#, 3);
     assert_eq!((cache.message(70, 500), cache.voice_channel(7, 1), cache.channel(7, 90)), (None, None, None));
     assert_eq!((cache.figures().channels, cache.figures().voice_connections), (1, 0));
+}
+
+#[test]
+fn messages_go_with_their_thread() {
+    let mut cache = cache();
+    cache.apply("GUILD_CREATE", &guild(7, 3), 1);
+    cache.apply("MESSAGE_CREATE", r#"{"guild_id":"7","channel_id":"90","id":"500"}"#, 2);
+    cache.apply("THREAD_LIST_SYNC", r#"{"guild_id":"7","threads":[{"id":"90","parent_id":"70"}]}"#, 3);
+    assert!(cache.message(90, 500).is_some());
+    cache.apply("CHANNEL_DELETE", r#"{"guild_id":"7","id":"70"}"#, 4);
+    assert_eq!((cache.message(90, 500), cache.messages()), (None, 0));
+}
+
+#[test]
+fn guild_of_2000_members_comes_in_one_event() {
+    let mut cache = cache();
+    let applied = cache.apply("GUILD_CREATE", &guild(7, 2_000), 1);
+    assert!(applied.losses.is_empty());
+    let info = cache.guild(7).unwrap();
+    assert_eq!((info.members, info.cached_members, info.doubt), (Some(2_000), 2_000, Doubt::NONE));
+    assert_eq!(cache.username(1_999).as_deref(), Some("u1999"));
+    let update = r#"{"guild_id":"7","user":{"id":"1999","username":"new"},"joined_at":null}"#;
+    cache.apply("GUILD_MEMBER_UPDATE", update, 2);
+    cache.seal(1);
+    assert_eq!(
+        cache.member(7, 1_999).unwrap(),
+        r#"{"user":{"id":"1999","username":"new"},"joined_at":null}"#
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Broken, EXTRAS, Element, Kind, Losses, Part, list};
 use crate::{
-    object::{self, is_key, push_field},
+    object::{self, push_field},
     rules::{LARGEST_GUILD, LARGEST_OBJECT, MOST_MEMBERS},
     scan::Scan,
 };
@@ -31,31 +31,39 @@ impl<'a> GuildText<'a> {
         let mut scan = Scan::new(data);
         let mut is_first = true;
         let mut odd = Losses::default();
+        let (mut extras, mut has_odd_list) = ([None; EXTRAS.len()], false);
         scan.enter_object()?;
         while let Some(key) = scan.next_key(&mut is_first)? {
             let is_list = scan.peek() == Some(b'[');
-            if let Some(kind) = Kind::LISTS.into_iter().find(|kind| is_key(key, kind.list_name())) {
+            let name = object::meaning(key);
+            // Of a field that comes twice the last one counts.
+            if let Some(kind) = Kind::LISTS.into_iter().find(|kind| name == kind.list_name()) {
+                let place = &mut guild.lists[kind.place()];
                 if is_list {
-                    guild.lists[kind.place()] = Some(list(&mut scan, kind, &mut odd)?);
+                    *place = Some(list(&mut scan, kind, &mut odd)?);
                     continue;
                 }
-                if scan.peek() != Some(b'n') {
-                    odd.add(kind.part(), 1);
-                }
+                *place = None;
+                odd.add(kind.part(), usize::from(scan.peek() != Some(b'n')));
             }
             let value = scan.value()?;
-            let is_extra = is_list && EXTRAS.iter().any(|name| is_key(key, name));
-            let target = if is_extra { &mut guild.extras } else { &mut guild.core };
+            let extra = EXTRAS.iter().position(|extra| name == *extra).map(|place| &mut extras[place]);
+            let is_extra = is_list && extra.is_some();
             let largest = if is_extra { LARGEST_GUILD } else { LARGEST_OBJECT };
-            if value.is_deep
+            let is_odd = value.is_deep
                 || value.text.len() > largest
-                || target.len() + value.text.len() > LARGEST_GUILD * 2
-            {
-                odd.add(Part::Field, 1);
+                || guild.core.len() + value.text.len() > LARGEST_GUILD * 2;
+            odd.add(Part::Field, is_odd.into());
+            if let Some(extra) = extra {
+                *extra = (is_extra && !is_odd).then_some(value.text);
+            }
+            if is_odd || is_extra {
                 continue;
             }
-            push_field(target, key, value.text);
-            match key {
+            has_odd_list |= EXTRAS.iter().any(|extra| name == *extra)
+                || Kind::LISTS.iter().any(|kind| name == kind.list_name());
+            push_field(&mut guild.core, key, value.text);
+            match &*name {
                 "id" => guild.id = object::id(value.text).unwrap_or(0),
                 "name" => guild.name = object::lossy_string(value.text),
                 "member_count" => {
@@ -69,8 +77,24 @@ impl<'a> GuildText<'a> {
         if guild.id == 0 {
             return Err(Broken);
         }
-        guild.core = object::close(std::mem::take(&mut guild.core));
-        guild.extras = object::close(std::mem::take(&mut guild.extras));
+        guild.core = object::close(guild.core);
+        if has_odd_list {
+            for (kind, _) in Kind::LISTS.iter().zip(&guild.lists).filter(|(_, list)| list.is_some()) {
+                guild.core = object::without_field(&guild.core, kind.list_name());
+            }
+            for (name, _) in EXTRAS.iter().zip(extras).filter(|(_, list)| list.is_some()) {
+                guild.core = object::without_field(&guild.core, name);
+            }
+        }
+        for (name, value) in EXTRAS.iter().zip(extras) {
+            match value {
+                Some(value) if guild.extras.len() + value.len() <= LARGEST_GUILD * 2 => {
+                    push_field(&mut guild.extras, name, value);
+                }
+                value => odd.add(Part::Field, usize::from(value.is_some())),
+            }
+        }
+        guild.extras = object::close(guild.extras);
         // Nothing else of an outage counts.
         if !guild.is_unavailable {
             odd.parts().for_each(|(part, count)| losses.add(part, count));

@@ -47,6 +47,7 @@ pub fn is_used(name: &str, resources: Resources) -> bool {
         "GUILD_EMOJIS_UPDATE" => any(&[Resources::EMOJIS]),
         "GUILD_STICKERS_UPDATE" => any(&[Resources::STICKERS]),
         "USER_UPDATE" => any(&[Resources::OWN_USER]),
+        "THREAD_DELETE" => any(&[Resources::CHANNELS, Resources::MESSAGES]),
         _ if starts_with("CHANNEL_") || starts_with("THREAD_") || starts_with("VOICE_CHANNEL_") => {
             any(&[Resources::CHANNELS])
         }

@@ -6,6 +6,7 @@ use crate::{
     event::{Element, Event, GuildText},
     key::Changes,
     list::Touched,
+    messages::Messages,
     object,
     rules::{LARGEST_OBJECT, Rules, most},
     users::Users,
@@ -22,6 +23,7 @@ pub(crate) struct Edit<'a> {
     pub(crate) codec: &'a Codec,
     pub(crate) rules: &'a Rules,
     pub(crate) users: &'a mut Users,
+    pub(crate) messages: &'a mut Messages,
     pub(crate) changes: &'a mut Changes,
     pub(crate) losses: &'a mut Losses,
     pub(crate) touched: Touched,
@@ -207,7 +209,11 @@ impl Edit<'_> {
         found
     }
 
+    /// Removes an object, and the messages of a channel or thread with it.
     pub(super) fn remove(&mut self, kind: Kind, id: u64) -> bool {
+        if matches!(kind, Kind::Channels | Kind::Threads) {
+            self.messages.channel_gone(id);
+        }
         let removed = self.guild.lists[kind.place()].remove(id, self.codec, &mut self.touched);
         self.note_touched(kind);
         removed
@@ -219,23 +225,25 @@ impl Edit<'_> {
         for user in gone {
             self.set_voice(user, None, "");
         }
-        self.remove_threads(|parent| parent == Some(channel));
+        self.remove_threads(|_, parent| parent == Some(channel));
     }
 
     fn sync_threads(&mut self, parents: Option<&[u64]>, threads: &[Element<'_>]) {
-        self.remove_threads(|parent| {
-            parents.is_none_or(|parents| parent.is_some_and(|parent| parents.binary_search(&parent).is_ok()))
+        self.remove_threads(|thread, parent| {
+            let is_named =
+                |parents: &[u64]| parent.is_some_and(|parent| parents.binary_search(&parent).is_ok());
+            parents.is_none_or(is_named) && threads.binary_search_by_key(&thread, |(id, _)| *id).is_err()
         });
         for (id, text) in threads {
             self.put(Kind::Threads, *id, text);
         }
     }
 
-    /// Removes the threads whose parent is meant.
-    fn remove_threads(&mut self, is_meant: impl Fn(Option<u64>) -> bool) {
+    /// Removes the threads that are meant, by their id and parent.
+    fn remove_threads(&mut self, is_meant: impl Fn(u64, Option<u64>) -> bool) {
         let mut gone = Vec::new();
         self.guild.list(Kind::Threads).each(self.codec, |id, text| {
-            if is_meant(object::field(text, "parent_id").and_then(object::id)) {
+            if is_meant(id, object::field(text, "parent_id").and_then(object::id)) {
                 gone.push(id);
             }
         });

@@ -1,10 +1,10 @@
 //! Members: their objects, their number, and the index of users.
 //!
 //! While all members of a guild are cached their number is the number of cached ones. Otherwise it is the number in GUILD_CREATE, changed
-//! by each arrival and departure once, however often the event is repeated.
+//! by each arrival and departure once, also when Discord repeats the event soon after.
 
-use super::{Doubt, Edit, Kind};
-use crate::{moves::Move, rules::MOST_MEMBERS};
+use super::{Edit, Kind};
+use crate::rules::MOST_MEMBERS;
 
 impl Edit<'_> {
     /// Whether the cached members are all members, as of the event before this one.
@@ -57,10 +57,8 @@ impl Edit<'_> {
 
     fn count(&mut self, user: u64, came: bool) {
         let Some(members) = self.guild.members else { return };
-        match self.guild.moves.get_or_insert_default().note(user, came) {
-            Move::Again => return,
-            Move::New => {}
-            Move::Forgotten => self.guild.doubt = self.guild.doubt.and(Doubt::COUNTS),
+        if !self.guild.moves.get_or_insert_default().note(user, came, self.sequence) {
+            return;
         }
         let after = if came { (members + 1).min(MOST_MEMBERS) } else { members.saturating_sub(1) };
         self.guild.members = Some(after);

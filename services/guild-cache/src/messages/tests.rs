@@ -45,8 +45,23 @@ fn old_messages_go_when_a_sweep_is_due() {
     messages.seal(NOW + DAY_MS + 999, &rules, &codec);
     assert_eq!(messages.count(&rules), 40, "no sweep is due");
     messages.seal(NOW + DAY_MS + 20_000, &rules, &codec);
-    assert_eq!(messages.count(&rules), 20);
+    assert_eq!((messages.count(&rules), messages.ids(7, &rules).first()), (20, Some(&id_at(NOW + 20_000))));
+    assert_eq!(messages.get(7, id_at(NOW + 19_000), &rules, &codec), None, "its block has newer ones");
+    assert!(messages.get(7, id_at(NOW + 20_000), &rules, &codec).is_some());
+    assert!(messages.channels[&7].messages.len() < 20 + PER_BLOCK);
     messages.seal(NOW + DAY_MS + 60_000, &rules, &codec);
+    assert_eq!((messages.count(&rules), messages.channels.len()), (0, 0));
+}
+
+#[test]
+fn clock_that_was_set_back_stops_no_sweep() {
+    let (codec, rules, mut messages) = (Codec::new(), rules(100), Messages::default());
+    messages.seal(NOW + 100 * DAY_MS, &rules, &codec);
+    let id = id_at(NOW);
+    messages.put(1, 7, id, &format!(r#"{{"id":"{id}"}}"#), &rules, &codec);
+    messages.seal(NOW, &rules, &codec);
+    assert_eq!(messages.count(&rules), 1);
+    messages.seal(NOW + 2 * DAY_MS, &rules, &codec);
     assert_eq!((messages.count(&rules), messages.channels.len()), (0, 0));
 }
 

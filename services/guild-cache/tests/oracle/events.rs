@@ -58,6 +58,33 @@ impl Random {
         self.id(30, 14)
     }
 
+    /// A channel or a thread.
+    fn message_channel(&mut self) -> Value {
+        if self.chance(3) { self.id(2, 14) } else { self.id(3, 8) }
+    }
+
+    /// The text of an event's data: now and then a key comes twice, of which the last one counts, or is written with an escape.
+    pub(crate) fn text_of(&mut self, data: &Value) -> String {
+        let text = to_text(data);
+        let keys: Vec<&String> = data.as_object().unwrap().keys().collect();
+        let key = Value::from(keys[self.below(keys.len() as u64) as usize].as_str()).to_string();
+        match self.below(12) {
+            0 => {
+                let earlier = self.pick(&[
+                    "null",
+                    "[]",
+                    r#"[{"id":"3","user":{"id":"3"},"user_id":"3","channel_id":"3","sound_id":"3"}]"#,
+                ]);
+                format!("{{{key}:{earlier},{}", &text[1..])
+            }
+            1 if key.is_ascii() && !key.contains('\\') => {
+                let escaped = format!("\"\\u{:04x}{}", key.as_bytes()[1], &key[2..]);
+                text.replace(&format!("{key}:"), &format!("{escaped}:"))
+            }
+            _ => text,
+        }
+    }
+
     /// Any value.
     fn value(&mut self, depth: u64) -> Value {
         match self.below(if depth > 2 { 8 } else { 10 }) {
@@ -133,6 +160,22 @@ fn presence(random: &mut Random) -> Value {
     random.object(json!({ "user": { "id": id }, "status": "online" }))
 }
 
+fn sound(random: &mut Random) -> Value {
+    let id = random.id(8, 3);
+    random.object(json!({ "sound_id": id, "volume": 1 }))
+}
+
+fn emoji(random: &mut Random) -> Value {
+    random
+        .pick(&[
+            &json!({ "id": null, "name": "\u{1f44d}" }),
+            &json!({ "name": "\u{1f44e}", "id": null }),
+            &json!({ "id": "9", "name": "x", "animated": true }),
+            &json!({ "id": "9", "name": null }),
+        ])
+        .clone()
+}
+
 fn named(random: &mut Random) -> Value {
     let id = random.id(8, 3);
     random.object(json!({ "id": id, "user_count": 3 }))
@@ -152,7 +195,8 @@ fn guild(random: &mut Random, id: &Value, is_small: bool) -> Value {
     add("emojis", random.list(3, named));
     add("stage_instances", random.list(2, named));
     add("guild_scheduled_events", random.list(2, named));
-    add("soundboard_sounds", json!([]));
+    add("soundboard_sounds", random.list(2, sound));
+    add("stickers", random.list(2, named));
     add("unknown_list", json!([1, { "id": "5" }]));
     let count = random.below(60);
     add("member_count", random.pick(&[&json!(count), &json!(count), &json!(null), &json!("many")]).clone());
@@ -196,6 +240,9 @@ pub(crate) fn event(random: &mut Random, guilds: u64) -> (&'static str, Value) {
         "CHANNEL_DELETE",
         "CHANNEL_PINS_UPDATE",
         "VOICE_CHANNEL_STATUS_UPDATE",
+        "VOICE_CHANNEL_START_TIME_UPDATE",
+        "THREAD_MEMBER_UPDATE",
+        "THREAD_MEMBERS_UPDATE",
         "THREAD_CREATE",
         "THREAD_UPDATE",
         "THREAD_DELETE",
@@ -214,10 +261,25 @@ pub(crate) fn event(random: &mut Random, guilds: u64) -> (&'static str, Value) {
         "VOICE_STATE_UPDATE",
         "PRESENCE_UPDATE",
         "GUILD_EMOJIS_UPDATE",
+        "GUILD_STICKERS_UPDATE",
+        "GUILD_SOUNDBOARD_SOUNDS_UPDATE",
+        "GUILD_SOUNDBOARD_SOUND_CREATE",
+        "GUILD_SOUNDBOARD_SOUND_UPDATE",
+        "GUILD_SOUNDBOARD_SOUND_DELETE",
         "GUILD_SCHEDULED_EVENT_USER_ADD",
+        "GUILD_SCHEDULED_EVENT_USER_REMOVE",
+        "GUILD_SCHEDULED_EVENT_CREATE",
         "GUILD_SCHEDULED_EVENT_UPDATE",
+        "GUILD_SCHEDULED_EVENT_DELETE",
         "STAGE_INSTANCE_CREATE",
+        "STAGE_INSTANCE_UPDATE",
         "STAGE_INSTANCE_DELETE",
+        "USER_UPDATE",
+        "MESSAGE_REACTION_ADD",
+        "MESSAGE_REACTION_ADD",
+        "MESSAGE_REACTION_REMOVE",
+        "MESSAGE_REACTION_REMOVE_EMOJI",
+        "MESSAGE_REACTION_REMOVE_ALL",
         "MESSAGE_CREATE",
         "MESSAGE_CREATE",
         "MESSAGE_UPDATE",
@@ -252,6 +314,21 @@ pub(crate) fn event(random: &mut Random, guilds: u64) -> (&'static str, Value) {
         "VOICE_CHANNEL_STATUS_UPDATE" => {
             let id = random.channel();
             of_guild(json!({ "id": id, "status": "quiet" }))
+        }
+        "VOICE_CHANNEL_START_TIME_UPDATE" => {
+            let id = random.channel();
+            let with = if random.chance(2) { json!({}) } else { json!({ "voice_start_time": 5 }) };
+            let mut data = of_guild(with);
+            data["id"] = id;
+            data
+        }
+        "THREAD_MEMBER_UPDATE" => {
+            let id = random.thread();
+            of_guild(random.object(json!({ "id": id, "user_id": "5" })))
+        }
+        "THREAD_MEMBERS_UPDATE" => {
+            let (id, count) = (random.thread(), random.below(9));
+            of_guild(json!({ "id": id, "member_count": count, "added_members": [] }))
         }
         "THREAD_CREATE" | "THREAD_UPDATE" | "THREAD_DELETE" => {
             let mut thread = of_guild(thread(random));
@@ -302,19 +379,41 @@ pub(crate) fn event(random: &mut Random, guilds: u64) -> (&'static str, Value) {
             let emojis = random.list(3, named);
             of_guild(json!({ "emojis": emojis }))
         }
-        "GUILD_SCHEDULED_EVENT_USER_ADD" => {
+        "GUILD_STICKERS_UPDATE" => {
+            let stickers = random.list(3, named);
+            of_guild(json!({ "stickers": stickers }))
+        }
+        "GUILD_SOUNDBOARD_SOUNDS_UPDATE" => {
+            let sounds = random.list(3, sound);
+            of_guild(json!({ "soundboard_sounds": sounds }))
+        }
+        "GUILD_SOUNDBOARD_SOUND_CREATE"
+        | "GUILD_SOUNDBOARD_SOUND_UPDATE"
+        | "GUILD_SOUNDBOARD_SOUND_DELETE" => of_guild(sound(random)),
+        "USER_UPDATE" => {
+            let id = random.user();
+            random.object(json!({ "id": id, "username": "bot" }))
+        }
+        "GUILD_SCHEDULED_EVENT_USER_ADD" | "GUILD_SCHEDULED_EVENT_USER_REMOVE" => {
             let (id, user) = (random.id(8, 3), random.user());
             of_guild(json!({ "guild_scheduled_event_id": id, "user_id": user }))
         }
-        "GUILD_SCHEDULED_EVENT_UPDATE" | "STAGE_INSTANCE_CREATE" | "STAGE_INSTANCE_DELETE" => {
+        _ if name.starts_with("GUILD_SCHEDULED_EVENT_") || name.starts_with("STAGE_INSTANCE_") => {
             of_guild(named(random))
         }
+        _ if name.starts_with("MESSAGE_REACTION_") => {
+            let (channel, id, user) = (random.message_channel(), random.id(50, 22), random.user());
+            let (emoji, is_burst) = (emoji(random), random.chance(4));
+            of_guild(json!({
+                "channel_id": channel, "message_id": id, "user_id": user, "emoji": emoji, "burst": is_burst
+            }))
+        }
         "MESSAGE_DELETE_BULK" => {
-            let (channel, ids) = (random.id(3, 8), [random.id(50, 22), random.id(50, 22)]);
+            let (channel, ids) = (random.message_channel(), [random.id(50, 22), random.id(50, 22)]);
             of_guild(json!({ "channel_id": channel, "ids": ids }))
         }
         _ => {
-            let (channel, id) = (random.id(3, 8), random.id(50, 22));
+            let (channel, id) = (random.message_channel(), random.id(50, 22));
             of_guild(random.object(json!({ "channel_id": channel, "id": id, "content": "x" })))
         }
     };

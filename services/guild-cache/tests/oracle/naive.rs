@@ -75,6 +75,7 @@ pub(crate) struct Naive {
     /// The guild of each channel with messages.
     guild_of_channel: BTreeMap<u64, u64>,
     left: BTreeSet<u64>,
+    pub(crate) own_user: Option<Value>,
 }
 
 pub(crate) fn id(value: &Value) -> Option<u64> {
@@ -118,6 +119,7 @@ impl Naive {
             messages: BTreeMap::new(),
             guild_of_channel: BTreeMap::new(),
             left: BTreeSet::new(),
+            own_user: None,
         }
     }
 
@@ -132,7 +134,27 @@ impl Naive {
         guild.is_some_and(|guild| self.left.contains(&guild))
     }
 
+    /// Whether a member comes that is there, or goes that is not: records do not hold which ones were counted before.
+    pub(crate) fn is_repeated(&self, name: &str, data: &Value) -> bool {
+        let known = id(&data["guild_id"]).and_then(|guild| self.guilds.get(&guild));
+        let (Some(guild), Some(user)) = (known, id(&data["user"]["id"])) else { return false };
+        let is_cached = guild.list("members").contains_key(&user);
+        let are_all = guild.members == Some(guild.list("members").len() as u64);
+        let moved = guild.moves.get(&user).copied();
+        match name {
+            "GUILD_MEMBER_ADD" => is_cached || moved == Some(true),
+            "GUILD_MEMBER_REMOVE" => moved == Some(false) || are_all && !is_cached,
+            _ => false,
+        }
+    }
+
     pub(crate) fn apply(&mut self, name: &str, data: &Value, _sequence: u64) {
+        if name == "USER_UPDATE" {
+            if self.resources.has(Resources::OWN_USER) {
+                self.own_user = Some(data.clone());
+            }
+            return;
+        }
         let guild = id(if matches!(name, "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE") {
             &data["id"]
         } else {
@@ -154,9 +176,8 @@ impl Naive {
                 return;
             }
             "GUILD_DELETE" => {
-                if self.guilds.remove(&guild).is_some() {
-                    self.left.insert(guild);
-                }
+                self.guilds.remove(&guild);
+                self.left.insert(guild);
                 let Self { messages, guild_of_channel, .. } = self;
                 messages.retain(|channel, _| guild_of_channel.get(channel) != Some(&guild));
                 return;
@@ -184,15 +205,22 @@ impl Naive {
     fn is_used(&self, name: &str) -> bool {
         let has = |resource| self.resources.has(resource);
         match name {
-            "CHANNEL_PINS_UPDATE" | "VOICE_CHANNEL_STATUS_UPDATE" => has(Resources::CHANNELS),
+            "CHANNEL_PINS_UPDATE" => has(Resources::CHANNELS),
+            "THREAD_DELETE" => has(Resources::CHANNELS) || has(Resources::MESSAGES),
+            _ if name.starts_with("VOICE_CHANNEL_") => has(Resources::CHANNELS),
             _ if name.starts_with("THREAD_") => has(Resources::CHANNELS),
             _ if name.starts_with("GUILD_ROLE_") => has(Resources::ROLES),
             "GUILD_MEMBER_UPDATE" => has(Resources::MEMBERS),
             "GUILD_MEMBERS_CHUNK" => has(Resources::MEMBERS) || has(Resources::PRESENCES),
             "PRESENCE_UPDATE" => has(Resources::PRESENCES),
             "GUILD_EMOJIS_UPDATE" => has(Resources::EMOJIS),
+            "GUILD_STICKERS_UPDATE" => has(Resources::STICKERS),
+            _ if name.starts_with("GUILD_SOUNDBOARD_") => has(Resources::GUILDS),
             _ if name.starts_with("STAGE_INSTANCE_") => has(Resources::STAGE_INSTANCES),
             _ if name.starts_with("GUILD_SCHEDULED_EVENT_") => has(Resources::SCHEDULED_EVENTS),
+            _ if name.starts_with("MESSAGE_REACTION_") => {
+                has(Resources::MESSAGES) && has(Resources::REACTIONS)
+            }
             _ if name.starts_with("MESSAGE_") => has(Resources::MESSAGES),
             _ => true,
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{EXTRAS, LISTS, Naive, NaiveGuild, id, id_of, merge, stored};
+use super::{EXTRAS, LISTS, Naive, NaiveGuild, id, id_of, merge, stored, without};
 
 impl Naive {
     pub(super) fn change(&mut self, name: &str, guild_id: u64, data: &Value) {
@@ -49,11 +49,15 @@ impl Naive {
                 let NaiveGuild { lists, voice, .. } = guild;
                 lists.entry("channels").or_default().remove(&channel);
                 lists.entry("voice_states").or_default().retain(|user, _| voice.contains_key(user));
-                lists
-                    .entry("threads")
-                    .or_default()
-                    .retain(|_, thread| id(&thread["parent_id"]) != Some(channel));
-                self.messages.remove(&channel);
+                let messages = &mut self.messages;
+                lists.entry("threads").or_default().retain(|thread_id, thread| {
+                    let stays = id(&thread["parent_id"]) != Some(channel);
+                    if !stays {
+                        messages.remove(thread_id);
+                    }
+                    stays
+                });
+                messages.remove(&channel);
             }
             "CHANNEL_PINS_UPDATE" => {
                 let pinned = data.get("last_pin_timestamp").cloned().unwrap_or(Value::Null);
@@ -66,15 +70,28 @@ impl Naive {
                     }
                 }
             }
-            "VOICE_CHANNEL_STATUS_UPDATE" => {
-                let status = data.get("status").cloned().unwrap_or(Value::Null);
+            "VOICE_CHANNEL_STATUS_UPDATE" | "VOICE_CHANNEL_START_TIME_UPDATE" => {
+                let field = if name.contains("STATUS") { "status" } else { "voice_start_time" };
+                let value = data.get(field).cloned().unwrap_or(Value::Null);
                 for list in ["channels", "threads"] {
                     if let Some(channel) =
                         guild.lists.entry(list).or_default().get_mut(&id(&data["id"]).unwrap())
                     {
-                        channel["status"] = status;
+                        channel[field] = value;
                         return;
                     }
+                }
+            }
+            "THREAD_MEMBER_UPDATE" => {
+                let threads = guild.lists.entry("threads").or_default();
+                if let Some(thread) = threads.get_mut(&id(&data["id"]).unwrap()) {
+                    thread["member"] = without(data, &["guild_id"]);
+                }
+            }
+            "THREAD_MEMBERS_UPDATE" => {
+                let threads = guild.lists.entry("threads").or_default();
+                if let Some(thread) = threads.get_mut(&id(&data["id"]).unwrap()) {
+                    thread["member_count"] = data["member_count"].clone();
                 }
             }
             "THREAD_CREATE" | "THREAD_UPDATE" => {
@@ -97,11 +114,18 @@ impl Naive {
             "THREAD_LIST_SYNC" => {
                 let parents: Option<Vec<u64>> =
                     data["channel_ids"].as_array().map(|ids| ids.iter().filter_map(id).collect());
-                guild.lists.entry("threads").or_default().retain(|_, thread| {
+                let listed: BTreeSet<Option<u64>> =
+                    data["threads"].as_array().unwrap().iter().map(|thread| id(&thread["id"])).collect();
+                let messages = &mut self.messages;
+                guild.lists.entry("threads").or_default().retain(|thread_id, thread| {
                     let parent = id(&thread["parent_id"]);
-                    parents
+                    let is_replaced = parents
                         .as_ref()
-                        .is_some_and(|parents| parent.is_none_or(|parent| !parents.contains(&parent)))
+                        .is_none_or(|parents| parent.is_some_and(|parent| parents.contains(&parent)));
+                    if is_replaced && !listed.contains(&Some(*thread_id)) {
+                        messages.remove(thread_id);
+                    }
+                    !is_replaced
                 });
                 for thread in data["threads"].as_array().unwrap() {
                     let mut thread = thread.clone();
@@ -168,22 +192,33 @@ impl Naive {
                 }
             }
             "PRESENCE_UPDATE" => put(guild, "presences", data),
-            "GUILD_EMOJIS_UPDATE" => {
-                guild.extras.insert("emojis".to_owned(), data["emojis"].clone());
+            "GUILD_EMOJIS_UPDATE" | "GUILD_STICKERS_UPDATE" | "GUILD_SOUNDBOARD_SOUNDS_UPDATE" => {
+                let list = match name {
+                    "GUILD_EMOJIS_UPDATE" => "emojis",
+                    "GUILD_STICKERS_UPDATE" => "stickers",
+                    _ => "soundboard_sounds",
+                };
+                guild.extras.insert(list.to_owned(), data[list].clone());
             }
-            "GUILD_SCHEDULED_EVENT_USER_ADD" => {
+            "GUILD_SCHEDULED_EVENT_USER_ADD" | "GUILD_SCHEDULED_EVENT_USER_REMOVE" => {
                 let events = guild.extras.get_mut("guild_scheduled_events").and_then(Value::as_array_mut);
                 let is_meant = |event: &&mut Value| id(&event["id"]) == id(&data["guild_scheduled_event_id"]);
                 if let Some(event) = events.into_iter().flatten().find(is_meant)
                     && let Some(count) = event["user_count"].as_u64()
                 {
-                    event["user_count"] = json!(count + 1);
+                    let after = if name.ends_with("_ADD") { count + 1 } else { count.saturating_sub(1) };
+                    event["user_count"] = json!(after);
                 }
             }
-            "STAGE_INSTANCE_CREATE" | "STAGE_INSTANCE_DELETE" => {
+            _ if name.starts_with("STAGE_INSTANCE_") => {
                 put_extra(guild, "stage_instances", data, name.ends_with("_DELETE"));
             }
-            "GUILD_SCHEDULED_EVENT_UPDATE" => put_extra(guild, "guild_scheduled_events", data, false),
+            _ if name.starts_with("GUILD_SCHEDULED_EVENT_") => {
+                put_extra(guild, "guild_scheduled_events", data, name.ends_with("_DELETE"));
+            }
+            _ if name.starts_with("GUILD_SOUNDBOARD_SOUND_") => {
+                put_extra(guild, "soundboard_sounds", data, name.ends_with("_DELETE"));
+            }
             _ => panic!("no rule for {name}"),
         }
         guild_lists_are_kept(self.guilds.get_mut(&guild_id).unwrap(), &keeps);
@@ -211,6 +246,12 @@ impl Naive {
                     .iter()
                     .for_each(|one| drop(messages.remove(&id(one).unwrap())));
             }
+            _ if name.starts_with("MESSAGE_REACTION_") => {
+                if let Some(message) = messages.get_mut(&id(&data["message_id"]).unwrap()) {
+                    let own = self.own_user.as_ref().and_then(|user| id(&user["id"]));
+                    react(message, name, data, own);
+                }
+            }
             _ => panic!("no rule for {name}"),
         }
     }
@@ -232,5 +273,47 @@ fn put_extra(guild: &mut NaiveGuild, list: &str, object: &Value, removes: bool) 
         (Some(place), false) => elements[place] = object.clone(),
         (None, false) => elements.push(object.clone()),
         (None, true) => {}
+    }
+}
+
+fn react(message: &mut Value, name: &str, data: &Value, own: Option<u64>) {
+    let emoji = &data["emoji"];
+    let is_same = |one: &Value| {
+        id(&one["emoji"]["id"]) == id(&emoji["id"])
+            && (!emoji["id"].is_null() || one["emoji"]["name"] == emoji["name"])
+    };
+    let mut reactions = message["reactions"].as_array().cloned().unwrap_or_default();
+    let adds = name == "MESSAGE_REACTION_ADD";
+    match name {
+        "MESSAGE_REACTION_REMOVE_ALL" => reactions.clear(),
+        "MESSAGE_REACTION_REMOVE_EMOJI" => reactions.retain(|one| !is_same(one)),
+        _ => {
+            if adds && !reactions.iter().any(is_same) {
+                reactions.push(json!({
+                    "emoji": emoji, "count": 0, "count_details": { "burst": 0, "normal": 0 },
+                    "burst_colors": [], "me": false, "me_burst": false
+                }));
+            }
+            let is_burst = data["burst"] == true;
+            for one in reactions.iter_mut().filter(|one| is_same(one)) {
+                for pointer in
+                    ["/count", if is_burst { "/count_details/burst" } else { "/count_details/normal" }]
+                {
+                    let count = one.pointer_mut(pointer).unwrap();
+                    let before = count.as_u64().unwrap();
+                    *count = if adds { before + 1 } else { before.saturating_sub(1) }.into();
+                }
+                if own == id(&data["user_id"]) {
+                    one[if is_burst { "me_burst" } else { "me" }] = adds.into();
+                }
+            }
+            reactions.retain(|one| one["count"] != 0);
+        }
+    }
+    let message = message.as_object_mut().unwrap();
+    if reactions.is_empty() {
+        message.remove("reactions");
+    } else {
+        message.insert("reactions".to_owned(), reactions.into());
     }
 }
