@@ -26,6 +26,8 @@ pub(crate) struct Messages {
     channels: HashMap<u64, Channel>,
     /// Channels with open blocks.
     open: Vec<(u64, u64)>,
+    /// Bytes of text that are open, about.
+    open_bytes: usize,
     swept_at_ms: u64,
     /// Messages with lower ids are too old.
     oldest: u64,
@@ -127,11 +129,30 @@ impl Messages {
             self.oldest = oldest_ms.saturating_mul(1 << 22);
             self.sweep();
         }
-        for (channel, low) in std::mem::take(&mut self.open) {
-            if let Some(known) = self.channels.get_mut(&channel) {
-                known.messages.seal(low, PER_BLOCK, codec, &mut Touched::default());
-            }
+        while self.seal_next(codec) {}
+    }
+
+    /// Number of blocks that are open.
+    pub(crate) fn open_blocks(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Bytes of text that are open, about.
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.open_bytes
+    }
+
+    /// Compresses one block. False when none is open.
+    pub(crate) fn seal_next(&mut self, codec: &Codec) -> bool {
+        let Some((channel, low)) = self.open.pop() else {
+            self.open = Vec::new();
+            self.open_bytes = 0;
+            return false;
+        };
+        if let Some(known) = self.channels.get_mut(&channel) {
+            known.messages.seal(low, PER_BLOCK, codec, &mut Touched::default());
         }
+        true
     }
 
     fn sweep(&mut self) {
@@ -150,6 +171,7 @@ impl Messages {
 
     fn note(&mut self, channel: u64, touched: Touched) {
         self.open.extend(touched.opened.into_iter().map(|low| (channel, low)));
+        self.open_bytes += touched.bytes;
     }
 
     pub(crate) fn memory(&self) -> usize {
