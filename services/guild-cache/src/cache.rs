@@ -27,7 +27,7 @@ pub use checkpoint::GuildRecords;
 pub use figures::Figures;
 pub use session::SessionGuilds;
 
-/// Open text of a shard that is more than this is compressed at once.
+/// Open text of a shard's guilds, or of its messages, that is more than this is compressed at once.
 const MOST_OPEN: usize = 8 * 1024 * 1024;
 /// The most guilds that the bot has left and that are remembered.
 const MOST_LEFT: usize = 10_000;
@@ -121,6 +121,9 @@ impl ShardCache {
         self.apply_parsed(guild, event, &mut losses);
         if self.open_bytes > MOST_OPEN {
             self.seal_guilds();
+        }
+        if self.messages.open_bytes() > MOST_OPEN {
+            self.messages.compress(&self.codec);
         }
         Applied { guild, is_used: true, is_unreadable: false, losses }
     }

@@ -26,6 +26,8 @@ pub(crate) struct Messages {
     channels: HashMap<u64, Channel>,
     /// Channels with open blocks.
     open: Vec<(u64, u64)>,
+    /// Bytes of text that are open, about.
+    open_bytes: usize,
     swept_at_ms: u64,
     /// Messages with lower ids are too old.
     oldest: u64,
@@ -127,6 +129,17 @@ impl Messages {
             self.oldest = oldest_ms.saturating_mul(1 << 22);
             self.sweep();
         }
+        self.compress(codec);
+    }
+
+    /// Bytes of text that are open, about.
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.open_bytes
+    }
+
+    /// Compresses what is open.
+    pub(crate) fn compress(&mut self, codec: &Codec) {
+        self.open_bytes = 0;
         for (channel, low) in std::mem::take(&mut self.open) {
             if let Some(known) = self.channels.get_mut(&channel) {
                 known.messages.seal(low, PER_BLOCK, codec, &mut Touched::default());
@@ -149,6 +162,7 @@ impl Messages {
     }
 
     fn note(&mut self, channel: u64, touched: Touched) {
+        self.open_bytes += touched.bytes;
         self.open.extend(touched.opened.into_iter().map(|low| (channel, low)));
     }
 

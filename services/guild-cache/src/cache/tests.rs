@@ -201,6 +201,21 @@ fn messages_go_with_their_thread() {
 }
 
 #[test]
+fn messages_are_compressed_before_they_are_too_many() {
+    let mut cache = cache();
+    cache.apply("GUILD_CREATE", &guild(7, 3), 1);
+    let content = "much the same ".repeat(70);
+    for id in 1..=20_000_u64 {
+        let channel = 1_000 + id % 400;
+        let text =
+            format!(r#"{{"guild_id":"7","channel_id":"{channel}","id":"{id}","content":"{content}"}}"#);
+        cache.apply("MESSAGE_CREATE", &text, id + 1);
+    }
+    assert_eq!(cache.messages(), 20_000);
+    assert!(cache.memory() < MOST_OPEN * 5 / 4, "{}", cache.memory());
+}
+
+#[test]
 fn guild_of_2000_members_comes_in_one_event() {
     let mut cache = cache();
     let applied = cache.apply("GUILD_CREATE", &guild(7, 2_000), 1);
