@@ -80,12 +80,15 @@ struct Contents {
     cache: guild_cache::ShardCache,
     /// Over how many records of formats 1 and 2 the members of a guild are spread: fixed from when they are first written or read.
     old_blocks: HashMap<u64, u32>,
+    /// The last part of a copy names its blocks: none may be split or joined any more.
+    is_handed_over: bool,
 }
 
 impl ShardCache {
     /// An empty cache.
     pub fn new(settings: CacheSettings) -> Self {
-        let contents = Contents { cache: settings.empty(), old_blocks: HashMap::new() };
+        let contents =
+            Contents { cache: settings.empty(), old_blocks: HashMap::new(), is_handed_over: false };
         Self { settings, contents: RwLock::new(contents) }
     }
 
@@ -117,6 +120,7 @@ impl ShardCache {
         let mut contents = self.write();
         contents.cache.begin_session(session, start);
         contents.old_blocks = HashMap::new();
+        contents.is_handed_over = false;
     }
 
     /// Applies an event of the session. `data`: the text of its field `d`. One that the records hold, of which this cache was restored,
@@ -125,24 +129,33 @@ impl ShardCache {
         self.write().cache.apply(name, data, sequence)
     }
 
-    /// Compresses what has changed. To be called about once a second.
+    /// Compresses what has changed, unless the last part of a copy was made. To be called about once a second.
     pub(crate) async fn seal(&self, now_unix_ms: u64) {
         let mut slice = TimeSlice::begin();
-        let open = self.read().cache.open_guilds();
+        let open = self.read().cache.open_parts();
         for _ in 0..open {
             // One at a time: others need the cache too.
-            if !self.write().cache.seal_next() {
+            if !self.seal_next() {
                 break;
             }
             slice.yield_if_over().await;
         }
-        self.write().cache.seal(now_unix_ms);
+        let mut contents = self.write();
+        if !contents.is_handed_over {
+            contents.cache.seal(now_unix_ms);
+        }
+    }
+
+    fn seal_next(&self) -> bool {
+        let mut contents = self.write();
+        !contents.is_handed_over && contents.cache.seal_next()
     }
 
     /// Becomes what was prepared.
     pub(crate) fn adopt(&self, prepared: Prepared) {
-        let Prepared { cache, old_blocks } = prepared;
-        let old = std::mem::replace(&mut *self.write(), Contents { cache, old_blocks });
+        let Prepared { cache, old_blocks, .. } = prepared;
+        let contents = Contents { cache, old_blocks, is_handed_over: false };
+        let old = std::mem::replace(&mut *self.write(), contents);
         // Freed without the lock.
         drop(old);
     }

@@ -101,10 +101,10 @@ impl gateway_worker_server::GatewayWorker for WorkerService {
         let shard = shard.ok_or_else(|| {
             refusal(ErrorClass::NotFound, format!("shard {shard_id} does not run here at epoch {epoch}"))
         })?;
-        let copying = shard.copy_slot().begin(shard.state());
+        let copying = shard.copy_slot().begin(shard.state(), self.format.now());
         let copying = copying.map_err(|refused| convert::status(&refused))?;
         tracing::debug!(shard.id = shard_id, to.id = worker_id, "the shard is being copied");
-        Ok(Response::new(copy_shard::send(shard.state().clone(), copying, self.format.now(), &self.runtime)))
+        Ok(Response::new(copy_shard::send(&shard, copying, &self.runtime)))
     }
 
     async fn replay_set_aside(

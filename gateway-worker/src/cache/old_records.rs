@@ -11,19 +11,19 @@ use std::{
 
 use bytes::Bytes;
 use checkpoint::{Extras, FormatError, GuildCore, Members, Record, RecordKey, encode_record};
-use guild_cache::{Doubt, GuildFacts, Kind, Resources, ShardCache, read_elements, read_fields};
+use guild_cache::{Doubt, GuildFacts, Kind, Objects, Resources, ShardCache, read_elements, read_fields};
 
 use super::written::{GuildRecords, WrittenAs};
 
 /// Members that one record is to hold, about.
-const MEMBERS_PER_BLOCK: usize = 256;
+const MEMBERS_PER_BLOCK: u64 = 256;
 /// The most records of one guild's members.
 const MOST_BLOCKS: u32 = 4096;
 /// Stands for the channel of a connected user that a record does not name.
 const UNKNOWN_CHANNEL: u64 = 1;
 
 /// Over how many records the members of a guild with this number are spread.
-pub(super) fn blocks_for(members: usize) -> u32 {
+pub(super) fn blocks_for(members: u64) -> u32 {
     let wanted = members.div_ceil(MEMBERS_PER_BLOCK).max(1);
     u32::try_from(wanted).unwrap_or(MOST_BLOCKS).min(MOST_BLOCKS).next_power_of_two()
 }
@@ -45,80 +45,116 @@ pub(super) fn keys(guild: u64, blocks: u32) -> impl Iterator<Item = RecordKey> {
     single.into_iter().chain((0..blocks).map(move |block| RecordKey::Members(guild, block)))
 }
 
-/// The records of a guild, of those that `changed` blocks belong to. `blocks`: over how many records its members are spread.
-pub(super) fn write(
+/// What the records of a guild are made of, of one moment. Texts are unpacked, joined and compressed without the cache.
+#[derive(Debug)]
+pub(super) struct Lists {
+    guild: u64,
+    format: u16,
+    gone: Vec<RecordKey>,
+    /// `None` when the guild has no records any more. It carries the stamp, so it goes with each of the others.
+    core: Option<GuildCore>,
+    voice_states: Option<Objects>,
+    /// With the threads.
+    channels: Option<[Objects; 2]>,
+    roles: Option<Objects>,
+    extras: Option<String>,
+    members: Option<Objects>,
+    members_stamp: u64,
+    /// Over how many records the members are spread.
+    blocks: u32,
+}
+
+/// Collects the records of a guild, of those that `changed` blocks belong to. `blocks`: over how many records its members are spread.
+pub(super) fn collect(
     cache: &ShardCache,
     guild: u64,
     changed: &BTreeSet<guild_cache::RecordKey>,
     blocks: u32,
     form: WrittenAs,
-) -> Result<GuildRecords, FormatError> {
-    let mut records = GuildRecords::default();
+) -> Lists {
+    let mut lists = Lists {
+        guild,
+        format: form.format,
+        gone: Vec::new(),
+        core: None,
+        voice_states: None,
+        channels: None,
+        roles: None,
+        extras: None,
+        members: None,
+        members_stamp: cache.members_stamp(guild),
+        blocks,
+    };
     if changed.is_empty() {
-        return Ok(records);
+        return lists;
     }
     // One that is still to come is in the head.
     let Some(known) = cache.guild(guild).filter(|known| !known.is_pending) else {
-        records.gone.extend(keys(guild, blocks));
-        return Ok(records);
+        lists.gone.extend(keys(guild, blocks));
+        return lists;
     };
     let has = |kinds: &[Kind]| form.moves || changed.iter().any(|key| kinds.contains(&key.kind));
-    let mut push =
-        |key, record| encode_record(&record, form.format).map(|bytes| records.together.push((key, bytes)));
-    if has(&[Kind::Channels, Kind::Threads]) {
-        let list = array(cache, guild, &[Kind::Channels, Kind::Threads]);
-        push(RecordKey::Channels(guild), Record::Channels(list))?;
-    }
-    if has(&[Kind::Roles]) {
-        push(RecordKey::Roles(guild), Record::Roles(array(cache, guild, &[Kind::Roles])))?;
-    }
-    if has(&[Kind::Extras]) {
-        push(RecordKey::Extras(guild), Record::Extras(extras(cache, guild)))?;
-    }
-    let stamp = cache.stamp(guild);
-    let keeps = |resource| cache.rules().resources.has(resource);
-    // It carries the stamp, so it goes with each of the others.
-    let core = GuildCore {
-        stamp,
+    let objects = |kind| cache.objects(guild, kind);
+    let keeps_voice = cache.rules().resources.has(Resources::VOICE_STATES);
+    lists.voice_states = keeps_voice.then(|| objects(Kind::Voice));
+    lists.channels =
+        has(&[Kind::Channels, Kind::Threads]).then(|| [Kind::Channels, Kind::Threads].map(objects));
+    lists.roles = has(&[Kind::Roles]).then(|| objects(Kind::Roles));
+    lists.extras = has(&[Kind::Extras]).then(|| cache.extras(guild).unwrap_or_default());
+    lists.members = has(&[Kind::Members]).then(|| objects(Kind::Members));
+    lists.core = Some(GuildCore {
+        stamp: cache.stamp(guild),
         members: known.members,
         channels: known.channels,
         in_voice: cache.connected(guild).iter().map(|(user, _)| *user).collect(),
         unavailable: known.is_unavailable,
         object: cache.guild_fields(guild).map(|fields| Bytes::from(readable(&fields).into_owned())),
-        voice_states: if keeps(Resources::VOICE_STATES) {
-            array(cache, guild, &[Kind::Voice])
-        } else {
-            Bytes::new()
-        },
+        voice_states: Bytes::new(),
         member_blocks: if known.members.is_some() { blocks } else { 0 },
         doubt: known.doubt.bits(),
-    };
-    push(RecordKey::Core(guild), Record::Core(core))?;
-    if has(&[Kind::Members]) {
+    });
+    lists
+}
+
+impl Lists {
+    /// Makes the records.
+    pub(super) fn encode(self) -> Result<GuildRecords, FormatError> {
+        let Self { guild, format, gone, core, voice_states, channels, roles, extras: lists, members, .. } =
+            self;
+        let mut records = GuildRecords { gone, ..GuildRecords::default() };
+        let Some(mut core) = core else { return Ok(records) };
+        core.voice_states = voice_states.map(|states| array(&[states])).unwrap_or_default();
+        let channels = channels.map(|lists| (RecordKey::Channels(guild), Record::Channels(array(&lists))));
+        let roles = roles.map(|list| (RecordKey::Roles(guild), Record::Roles(array(&[list]))));
+        let extras = lists.map(|text| (RecordKey::Extras(guild), Record::Extras(extras(&text))));
+        let core = Some((RecordKey::Core(guild), Record::Core(core)));
+        for (key, record) in [channels, roles, extras, core].into_iter().flatten() {
+            records.together.push((key, encode_record(&record, format)?));
+        }
+        let Some(members) = members else { return Ok(records) };
         let mut lists: HashMap<u32, String> = HashMap::new();
-        cache.each_object(guild, Kind::Members, |user, text| {
-            add(lists.entry(block_of(user, blocks)).or_default(), text);
-        });
-        for block in 0..blocks {
+        members.each(|user, text| add(lists.entry(block_of(user, self.blocks)).or_default(), text));
+        for block in 0..self.blocks {
             let key = RecordKey::Members(guild, block);
             let Some(list) = lists.remove(&block) else {
                 records.gone.push(key);
                 continue;
             };
-            let record = Record::Members(Members { stamp, list: Bytes::from(list + "]") });
-            records.members.push((key, encode_record(&record, form.format)?));
+            let record =
+                Record::Members(Members { stamp: self.members_stamp, list: Bytes::from(list + "]") });
+            records.members.push((key, encode_record(&record, format)?));
         }
+        Ok(records)
     }
-    Ok(records)
 }
 
-/// The objects of some kinds as a JSON array.
-fn array(cache: &ShardCache, guild: u64, kinds: &[Kind]) -> Bytes {
-    let mut list = String::new();
-    for kind in kinds {
-        cache.each_object(guild, *kind, |_, text| add(&mut list, text));
+/// Objects as a JSON array.
+fn array(lists: &[Objects]) -> Bytes {
+    let mut array = String::new();
+    for objects in lists {
+        objects.each(|_, text| add(&mut array, text));
     }
-    if list.is_empty() { Bytes::from_static(b"[]") } else { Bytes::from(list + "]") }
+    if array.is_empty() { Bytes::from_static(b"[]") } else { Bytes::from(array + "]") }
 }
 
 /// Adds an element to an array that is not closed.
@@ -132,9 +168,8 @@ fn readable(text: &str) -> Cow<'_, str> {
     outside_text::without_lone_surrogates(text)
 }
 
-fn extras(cache: &ShardCache, guild: u64) -> Extras {
-    let text = cache.extras(guild).unwrap_or_default();
-    let text = readable(&text);
+fn extras(text: &str) -> Extras {
+    let text = readable(text);
     let names = ["emojis", "stickers", "stage_instances", "guild_scheduled_events"];
     let lists = read_fields(&text, names).map(|list| Bytes::copy_from_slice(list.unwrap_or("[]").as_bytes()));
     let [emojis, stickers, stage_instances, scheduled_events] = lists;

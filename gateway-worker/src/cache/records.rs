@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use checkpoint::{FormatError, RecordKey};
-use guild_cache::{Changed, Kind};
+use guild_cache::Changed;
 
 use super::{
     Contents, ShardCache, old_records,
@@ -46,12 +46,15 @@ impl ShardCache {
         changed: &mut Changed,
         form: WrittenAs,
     ) -> Result<GuildRecords, FormatError> {
-        let mut contents = self.write();
-        if !contents.is_of(session) {
-            return Ok(GuildRecords::default());
-        }
-        let keys = contents.cache.changed_records(guild, changed);
-        contents.records(guild, keys, form)
+        let collected = {
+            let mut contents = self.write();
+            if !contents.is_of(session) {
+                return Ok(GuildRecords::default());
+            }
+            let keys = contents.cache.changed_records(guild, changed);
+            contents.collect(guild, keys, form)
+        };
+        collected.encode()
     }
 
     /// Another worker begins to copy the shard: the guilds that there are. `None` when another session has begun.
@@ -67,12 +70,15 @@ impl ShardCache {
         guild: u64,
         format: u16,
     ) -> Result<GuildRecords, FormatError> {
-        let mut contents = self.write();
-        if !contents.is_of(session) {
-            return Ok(GuildRecords::default());
-        }
-        let keys = contents.cache.record_keys(guild).into_iter().collect();
-        contents.records(guild, keys, WrittenAs::only(format))
+        let collected = {
+            let mut contents = self.write();
+            if !contents.is_of(session) {
+                return Ok(GuildRecords::default());
+            }
+            let keys = contents.cache.record_keys(guild).into_iter().collect();
+            contents.collect(guild, keys, WrittenAs::only(format))
+        };
+        collected.encode()
     }
 
     /// The rest of the copy is not needed.
@@ -83,23 +89,49 @@ impl ShardCache {
         }
     }
 
-    /// The records of what has changed since the copy began, when it ends: of this moment. `None` when another session has begun
-    /// since.
+    /// The records of what has changed since the copy began, when it ends: of this moment. From now on the blocks stay as they are. `None`
+    /// when another session has begun since.
     pub(crate) fn end_copy(
         &self,
         session: u64,
         format: u16,
     ) -> Result<Option<Vec<GuildRecords>>, FormatError> {
-        let mut contents = self.write();
-        if !contents.is_of(session) {
-            return Ok(None);
+        let collected: Vec<Collected> = {
+            let mut contents = self.write();
+            if !contents.is_of(session) {
+                return Ok(None);
+            }
+            let Some(changed) = contents.cache.end_copy() else { return Ok(None) };
+            contents.is_handed_over = true;
+            let guilds = changed.guilds().into_iter();
+            guilds
+                .map(|guild| contents.collect(guild, changed.of_guild(guild), WrittenAs::only(format)))
+                .collect()
+        };
+        collected.into_iter().map(Collected::encode).collect::<Result<_, _>>().map(Some)
+    }
+}
+
+/// The records of one guild, of one moment.
+#[derive(Debug)]
+enum Collected {
+    /// Blocks, which are records as they are.
+    Blocks(GuildRecords),
+    /// Still to be encoded, with more that is to be removed.
+    Lists(Box<old_records::Lists>, Vec<RecordKey>),
+}
+
+impl Collected {
+    /// Makes the records. Takes long for lists: not to be called while the cache is locked.
+    fn encode(self) -> Result<GuildRecords, FormatError> {
+        match self {
+            Self::Blocks(records) => Ok(records),
+            Self::Lists(lists, gone) => {
+                let mut records = lists.encode()?;
+                records.gone.extend(gone);
+                Ok(records)
+            }
         }
-        let Some(changed) = contents.cache.end_copy() else { return Ok(None) };
-        let records = changed
-            .guilds()
-            .into_iter()
-            .map(|guild| contents.records(guild, changed.of_guild(guild), WrittenAs::only(format)));
-        records.collect::<Result<_, _>>().map(Some)
     }
 }
 
@@ -108,22 +140,20 @@ impl Contents {
         self.cache.session() == session
     }
 
-    fn records(
+    fn collect(
         &mut self,
         guild: u64,
         mut keys: BTreeSet<guild_cache::RecordKey>,
         form: WrittenAs,
-    ) -> Result<GuildRecords, FormatError> {
+    ) -> Collected {
         if form.moves {
             keys.extend(self.cache.record_keys(guild));
         }
         if !form.is_blocks() {
             let blocks = self.old_blocks(guild);
-            let mut records = old_records::write(&self.cache, guild, &keys, blocks, form)?;
-            if form.moves {
-                records.gone.extend(keys.into_iter().map(key));
-            }
-            return Ok(records);
+            let lists = old_records::collect(&self.cache, guild, &keys, blocks, form);
+            let gone = if form.moves { keys.into_iter().map(key).collect() } else { Vec::new() };
+            return Collected::Lists(Box::new(lists), gone);
         }
         let guild_cache::GuildRecords { members, together, removed } = self.cache.records_of(guild, keys);
         let encoded = |(of, bytes): (guild_cache::RecordKey, Vec<u8>)| (key(of), Bytes::from(bytes));
@@ -131,17 +161,24 @@ impl Contents {
         if form.moves {
             gone.extend(old_records::keys(guild, self.old_blocks(guild)));
         }
-        Ok(GuildRecords {
+        Collected::Blocks(GuildRecords {
             members: members.into_iter().map(encoded).collect(),
             together: together.into_iter().map(encoded).collect(),
             gone,
         })
     }
 
-    /// Over how many records of formats 1 and 2 a guild's members are spread.
+    /// Over how many records of formats 1 and 2 a guild's members are spread; 0 before its members are counted, when it has none of them.
     fn old_blocks(&mut self, guild: u64) -> u32 {
-        let cached = self.cache.ids(guild, Kind::Members).len();
-        *self.old_blocks.entry(guild).or_insert_with(|| old_records::blocks_for(cached))
+        if let Some(blocks) = self.old_blocks.get(&guild) {
+            return *blocks;
+        }
+        let Some(known) = self.cache.guild(guild) else { return 0 };
+        let Some(members) = known.members else { return 0 };
+        // Of a large guild most members come after its GUILD_CREATE.
+        let blocks = old_records::blocks_for(members.max(known.cached_members));
+        self.old_blocks.insert(guild, blocks);
+        blocks
     }
 }
 

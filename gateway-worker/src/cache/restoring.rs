@@ -44,6 +44,14 @@ pub(crate) struct Restoring {
 pub(crate) struct Prepared {
     pub(super) cache: guild_cache::ShardCache,
     pub(super) old_blocks: HashMap<u64, u32>,
+    layouts: Layouts,
+}
+
+impl Prepared {
+    /// In the keys of which formats the records were.
+    pub(crate) fn layouts(&self) -> Layouts {
+        self.layouts
+    }
 }
 
 impl Layouts {
@@ -131,14 +139,9 @@ impl Restoring {
         Ok(true)
     }
 
-    /// In the keys of which formats the records were.
-    pub(crate) fn layouts(&self) -> Layouts {
-        self.layouts
-    }
-
     /// Makes the cache, when all guilds are made.
     pub(crate) fn finish(self, head: &Head) -> Prepared {
-        let Self { blocks, old, .. } = self;
+        let Self { blocks, old, layouts, .. } = self;
         let own_user = head.own_user.as_deref().and_then(|user| str::from_utf8(user).ok());
         let head = guild_cache::Head {
             session: head.session.ordinal,
@@ -148,7 +151,7 @@ impl Restoring {
         };
         let old_blocks =
             old.iter().map(|(guild, old)| (*guild, old.blocks())).filter(|(_, blocks)| *blocks > 0);
-        Prepared { old_blocks: old_blocks.collect(), cache: blocks.finish(&head) }
+        Prepared { old_blocks: old_blocks.collect(), cache: blocks.finish(&head), layouts }
     }
 }
 

@@ -18,7 +18,7 @@ use outside_text::printable_within;
 
 use super::{Checkpoints, Keep, LostSession, Outranked, Unread, older};
 use crate::{
-    cache::{Layouts, Prepared, RestoreError, Restoring, ShardCache},
+    cache::{Prepared, RestoreError, Restoring, ShardCache},
     threads::TimeSlice,
 };
 
@@ -88,8 +88,6 @@ pub(crate) struct Restored {
     pub(crate) pending: Vec<PendingEvent>,
     /// The newest format that a record has.
     pub(crate) format: u16,
-    /// In the keys of which formats its guilds are.
-    pub(crate) layouts: Layouts,
 }
 
 /// The guilds cannot be read; with the readable rest.
@@ -269,8 +267,7 @@ impl Checkpoints {
             while guilds.next_guild()? {
                 slice.yield_if_over().await;
             }
-            let layouts = guilds.layouts();
-            Ok(Restored { guilds: guilds.finish(head), pending, format, layouts })
+            Ok(Restored { guilds: guilds.finish(head), pending, format })
         };
         match restored.await {
             Ok(restored) => Ok(restored),

@@ -18,6 +18,8 @@ pub(crate) struct CopySlot(Mutex<Option<CopyUnderWay>>);
 #[derive(Debug)]
 struct CopyUnderWay {
     session: u64,
+    /// The format of all its records: the fleet's format may change before the last part.
+    format: u16,
     last: oneshot::Sender<LastPart>,
 }
 
@@ -42,6 +44,8 @@ pub(crate) struct LastPart {
 #[derive(Debug)]
 pub(crate) struct Copying {
     pub(crate) session: u64,
+    /// The format of all its records.
+    pub(crate) format: u16,
     /// The guilds to be sent.
     pub(crate) guilds: Vec<u64>,
     /// Comes when the shard has stopped; an error when it ends otherwise.
@@ -79,18 +83,27 @@ impl Encoded {
 
 impl CopySlot {
     /// Begins a copy of a shard. One that is under way ends without its last part.
-    pub(crate) fn begin(&self, shard: &ShardState) -> Result<Copying, CopyRefused> {
+    pub(crate) fn begin(&self, shard: &ShardState, format: u16) -> Result<Copying, CopyRefused> {
         let session = shard.progress().ok_or(CopyRefused::NotYet)?.session.ordinal;
+        let mut under_way = self.lock();
         let guilds = shard.cache().begin_copy(session).ok_or(CopyRefused::NotYet)?;
         let (last, receiver) = oneshot::channel();
-        *self.lock() = Some(CopyUnderWay { session, last });
-        Ok(Copying { session, guilds, last: receiver })
+        *under_way = Some(CopyUnderWay { session, format, last });
+        Ok(Copying { session, format, guilds, last: receiver })
+    }
+
+    /// Ends a copy whose target no longer waits, unless a later one is under way.
+    pub(crate) fn abandon(&self, shard: &ShardState) {
+        let mut under_way = self.lock();
+        if let Some(CopyUnderWay { session, .. }) = under_way.take_if(|copy| copy.last.is_closed()) {
+            shard.cache().drop_copy(session);
+        }
     }
 
     /// Publishes the rest of a shard that has stopped in order, for the worker that copied it.
-    pub(crate) fn hand_over(&self, shard: &ShardState, last: &LastCheckpoint, format: u16) {
+    pub(crate) fn hand_over(&self, shard: &ShardState, last: &LastCheckpoint) {
         let word = last;
-        let Some(CopyUnderWay { session, last }) = self.lock().take() else { return };
+        let Some(CopyUnderWay { session, format, last }) = self.lock().take() else { return };
         if last.is_closed() {
             // The target no longer waits.
             shard.cache().drop_copy(session);
@@ -109,6 +122,11 @@ impl CopySlot {
     /// Ends a copy under way without its last part, because the shard has ended.
     pub(crate) fn close(&self) {
         self.lock().take();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.lock().is_some()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<CopyUnderWay>> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use checkpoint::{PendingEvent, Session};
+use checkpoint::{FORMAT_MAX, PendingEvent, Session};
 use fleet_model::{Arriving, Epoch, Position, ShardKey};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Notify, time::timeout};
@@ -13,11 +13,11 @@ use super::*;
 use crate::{
     checkpoints::{WrittenFormat, writer::LastCheckpoint},
     rpc::{WorkerServer, WorkerService},
-    shard_state::Progress,
+    shard_state::{Progress, ShardState},
     shards::{RunningShard, RunningShards},
     testing::{
         self, EPOCH, SHARD,
-        guilds::{guild, ready, tell},
+        guilds::{guild, member, ready, tell},
     },
 };
 
@@ -47,6 +47,11 @@ fn source() -> Arc<RunningShard> {
 
 /// Serves it; the URL.
 async fn serve(shard: &Arc<RunningShard>) -> String {
+    serve_in(WrittenFormat::up_to(2), shard).await
+}
+
+/// The same with this format.
+async fn serve_in(format: WrittenFormat, shard: &Arc<RunningShard>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let shards = RunningShards::new("source".parse().unwrap());
@@ -57,7 +62,7 @@ async fn serve(shard: &Arc<RunningShard>) -> String {
         shards,
         set_aside: Arc::new(checkpoint::CheckpointMemoryStore::new()),
         runtime: tokio::runtime::Handle::current(),
-        format: WrittenFormat::up_to(2),
+        format,
     };
     let server = tonic::transport::Server::builder().add_service(WorkerServer::new(service));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
@@ -115,7 +120,7 @@ async fn copy_includes_changes_made_meanwhile() {
     tell(shard.cache(), "GUILD_UPDATE", &renamed, 4);
     tell(shard.cache(), "GUILD_DELETE", &json!({ "id": "6" }), 5);
     shard.set_read(5, 11);
-    shard.copy_slot().hand_over(&shard, &last(vec![pending(5), pending(4)]), 1);
+    shard.copy_slot().hand_over(&shard, &last(vec![pending(5), pending(4)]));
 
     let HandoffState { head, guilds, pending } =
         target.arrivals.take(SHARD, Some(EPOCH)).unwrap().handoff_state().await.unwrap();
@@ -146,7 +151,7 @@ async fn copy_of_another_session_is_dropped() {
     let mut target = Target::copying(&serve(&shard).await, EPOCH);
     target.is_copied().await;
     shard.cache().begin_session(SESSION + 1, &ready(&[5]));
-    shard.copy_slot().hand_over(&shard, &last(Vec::new()), 1);
+    shard.copy_slot().hand_over(&shard, &last(Vec::new()));
     let arrival = target.arrivals.take(SHARD, Some(EPOCH)).unwrap();
     assert!(arrival.handoff_state().await.is_none());
 }
@@ -169,7 +174,68 @@ async fn copy_of_another_epoch_is_void() {
     let shard = source();
     let mut target = Target::copying(&serve(&shard).await, EPOCH);
     target.is_copied().await;
-    shard.copy_slot().hand_over(&shard, &last(Vec::new()), 1);
+    shard.copy_slot().hand_over(&shard, &last(Vec::new()));
     assert!(target.arrivals.take(SHARD, Some(Epoch(EPOCH.0 + 5))).is_none());
     assert!(target.arrivals.copied().is_empty());
+}
+
+/// Members join or leave guild 5, one with each sequence.
+fn come_and_go(shard: &RunningShard, name: &str, users: impl Iterator<Item = u64>, sequence: &mut u64) {
+    for id in users {
+        *sequence += 1;
+        let mut one = member(id);
+        one["guild_id"] = json!("5");
+        tell(shard.cache(), name, &one, *sequence);
+    }
+}
+
+#[tokio::test]
+async fn copy_stays_in_the_format_that_it_began_in() {
+    for (first, then) in [(3, 2), (2, 3), (1, 3)] {
+        let (shard, mut sequence) = (source(), 3);
+        come_and_go(&shard, "GUILD_MEMBER_ADD", 10..90, &mut sequence);
+        come_and_go(&shard, "GUILD_MEMBER_REMOVE", (10..90).step_by(5), &mut sequence);
+        let format = WrittenFormat::up_to(FORMAT_MAX);
+        format.assign(first);
+        let mut target = Target::copying(&serve_in(format.clone(), &shard).await, EPOCH);
+        assert_eq!(target.is_copied().await, BTreeMap::from([(SHARD, EPOCH)]));
+
+        // A worker of another version registers, or the last one leaves.
+        format.assign(then);
+        come_and_go(&shard, "GUILD_MEMBER_REMOVE", 21..70, &mut sequence);
+        come_and_go(&shard, "GUILD_MEMBER_UPDATE", 80..82, &mut sequence);
+        shard.set_read(sequence, 11);
+        shard.copy_slot().hand_over(&shard, &last(vec![pending(sequence)]));
+
+        let HandoffState { guilds, pending, .. } =
+            target.arrivals.take(SHARD, Some(EPOCH)).unwrap().handoff_state().await.unwrap();
+        assert_eq!(pending.len(), 1);
+        let there = testing::shard_at(Epoch(EPOCH.0 + 1), "all");
+        there.cache().adopt(guilds);
+        for guild in [5, 6] {
+            assert_eq!(there.cache().guild(guild), shard.cache().guild(guild), "{first} {then}");
+            let all = |shard: &ShardState| shard.cache().all_records(SESSION, guild, 1).unwrap().together;
+            assert_eq!(all(&there), all(&shard), "{first} {then}");
+        }
+        for user in 1..90 {
+            let name = |shard: &ShardState| shard.cache().username(user << 22);
+            assert_eq!(name(&there), name(&shard), "{first} {then}: user {user}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_noted_for_a_copy_whose_target_is_gone() {
+    let shard = source();
+    let mut target = Target::copying(&serve(&shard).await, EPOCH);
+    target.is_copied().await;
+    assert!(shard.copy_slot().is_under_way());
+    target.arrivals.clear();
+    let ended = async {
+        while shard.copy_slot().is_under_way() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), ended).await.unwrap();
+    assert!(shard.cache().end_copy(SESSION, 1).unwrap().is_none());
 }

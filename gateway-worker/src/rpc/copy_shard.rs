@@ -1,7 +1,5 @@
 //! Sends a copy of a shard to the worker that takes it over.
 
-use std::sync::Arc;
-
 use altergolden_proto::{
     convert::refusal,
     v1::{self, shard_copy::Part},
@@ -15,6 +13,7 @@ use tonic::Status;
 use crate::{
     handoff::outgoing::{Copying, Encoded, LastPart},
     shard_state::ShardState,
+    shards::RunningShard,
     threads::TimeSlice,
 };
 
@@ -25,15 +24,18 @@ const PARTS: usize = 4;
 pub(crate) type CopyStream = ReceiverStream<Result<v1::ShardCopy, Status>>;
 
 /// Starts to send a shard. Records are made of its cache on the threads of shards.
-pub(super) fn send(shard: Arc<ShardState>, copying: Copying, format: u16, runtime: &Handle) -> CopyStream {
+pub(super) fn send(shard: &RunningShard, copying: Copying, runtime: &Handle) -> CopyStream {
     let (parts, stream) = mpsc::channel(PARTS);
+    let (shard, slot) = (shard.state().clone(), shard.copy_slot().clone());
     // Ends with the shard, or when the target is gone.
     runtime.spawn(async move {
         let target = parts.clone();
         let failed = tokio::select! {
-            sent = send_all(&shard, copying, format, &parts) => sent.err(),
+            sent = send_all(&shard, copying, &parts) => sent.err(),
             () = target.closed() => None,
         };
+        // Nothing is noted any more for a copy that has no last part.
+        slot.abandon(&shard);
         if let Some(status) = failed {
             let _ = parts.send(Err(status)).await;
         }
@@ -44,10 +46,9 @@ pub(super) fn send(shard: Arc<ShardState>, copying: Copying, format: u16, runtim
 async fn send_all(
     shard: &ShardState,
     copying: Copying,
-    format: u16,
     parts: &mpsc::Sender<Result<v1::ShardCopy, Status>>,
 ) -> Result<(), Status> {
-    let Copying { session, guilds, last } = copying;
+    let Copying { session, format, guilds, last } = copying;
     let mut slice = TimeSlice::begin();
     let mut records = Encoded::default();
     for guild in guilds {

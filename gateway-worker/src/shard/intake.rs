@@ -394,7 +394,7 @@ impl Intake {
         let pending = self.event_queue.close(patience).await;
         let last = LastCheckpoint { pending, exact: self.mark == Mark::Fresh };
         // Before the store, which may take its time: the next owner has all it needs.
-        copy_slot.hand_over(&self.shard, &last, self.checkpoints.format.now());
+        copy_slot.hand_over(&self.shard, &last);
         // Without a writer the checkpoint that was found still holds.
         if let Some(writer) = self.writer.take() {
             writer.finish(last).await;

@@ -16,14 +16,14 @@ const OWN_ID: u8 = 0x1f;
 const ID: usize = 8;
 
 /// Objects with ids from [`Block::low`] up to the next block's.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Block {
     /// Fixed when the block is made: with it the block's record is named.
     pub(crate) low: u64,
     body: Body,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Body {
     Packed {
         count: u32,
@@ -36,7 +36,7 @@ enum Body {
 }
 
 /// A block that is being changed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Open {
     /// By id.
     entries: Vec<(u64, Box<str>)>,

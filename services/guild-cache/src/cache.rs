@@ -22,12 +22,12 @@ mod figures;
 mod restored;
 mod session;
 
-pub use answers::{GuildInfo, only_fields, read_elements, read_fields, read_string};
+pub use answers::{GuildInfo, Objects, only_fields, read_elements, read_fields, read_string};
 pub use checkpoint::GuildRecords;
 pub use figures::Figures;
 pub use session::SessionGuilds;
 
-/// Open text of a shard's guilds, or of its messages, that is more than this is compressed at once.
+/// Open text of a shard that is more than this is compressed at once.
 const MOST_OPEN: usize = 8 * 1024 * 1024;
 /// The most guilds that the bot has left and that are remembered.
 const MOST_LEFT: usize = 10_000;
@@ -119,11 +119,8 @@ impl ShardCache {
         self.sequence = sequence;
         let Parsed { guild, event, mut losses } = parsed;
         self.apply_parsed(guild, event, &mut losses);
-        if self.open_bytes > MOST_OPEN {
-            self.seal_guilds();
-        }
-        if self.messages.open_bytes() > MOST_OPEN {
-            self.messages.compress(&self.codec);
+        if self.open_bytes + self.messages.open_bytes() > MOST_OPEN {
+            self.seal_all();
         }
         Applied { guild, is_used: true, is_unreadable: false, losses }
     }
@@ -180,21 +177,22 @@ impl ShardCache {
 
     /// Compresses what has changed, and removes messages that are too old. To be called about once a second.
     pub fn seal(&mut self, now_unix_ms: u64) {
-        self.seal_guilds();
+        self.seal_all();
         self.messages.seal(now_unix_ms, &self.rules, &self.codec);
         self.users.shrink();
     }
 
-    /// Number of guilds that have changed since they were compressed.
-    pub fn open_guilds(&self) -> usize {
-        self.open.len()
+    /// How often [`ShardCache::seal_next`] has something to compress.
+    pub fn open_parts(&self) -> usize {
+        self.open.len() + self.messages.open_blocks()
     }
 
-    /// Compresses what has changed of one guild, so that a caller can let others use the cache before the next. False when there is none.
+    /// Compresses what has changed of one guild, or one block of messages, so that a caller can let others use the cache before the next.
+    /// False when there is none.
     pub fn seal_next(&mut self) -> bool {
         let Some(slot) = self.open.pop() else {
             self.open_bytes = 0;
-            return false;
+            return self.messages.seal_next(&self.codec);
         };
         self.edit(slot, &mut Losses::default(), |edit| {
             edit.seal();
@@ -202,7 +200,7 @@ impl ShardCache {
         true
     }
 
-    fn seal_guilds(&mut self) {
+    fn seal_all(&mut self) {
         while self.seal_next() {}
     }
 

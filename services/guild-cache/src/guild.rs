@@ -17,6 +17,7 @@ mod extras;
 mod members;
 
 pub(crate) use edit::{Edit, IDS_PER_BLOCK, channel_of};
+pub(crate) use extras::{keeps_extras, kept_extras};
 
 /// Open text of a guild that is more than this is compressed at once.
 const MOST_OPEN: usize = 64 * 1024;
@@ -89,6 +90,11 @@ impl Guild {
 
     pub(crate) fn list(&self, kind: Kind) -> &List {
         &self.lists[kind.place()]
+    }
+
+    /// The sequence of the last event that its members include.
+    pub(crate) fn members_stamp(&self) -> u64 {
+        self.stamp.max(self.ahead)
     }
 
     /// Bytes of text that are open, about.

@@ -51,8 +51,8 @@ mod scan;
 mod users;
 
 pub use cache::{
-    Applied, Figures, GuildInfo, GuildRecords, SessionGuilds, ShardCache, is_structural, only_fields,
-    read_elements, read_fields, read_string,
+    Applied, Figures, GuildInfo, GuildRecords, Objects, SessionGuilds, ShardCache, is_structural,
+    only_fields, read_elements, read_fields, read_string,
 };
 pub use codec::Codec;
 pub use doubt::{Doubt, Losses, Part, ShardDoubt};

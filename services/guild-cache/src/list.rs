@@ -14,7 +14,7 @@ const LARGEST_TEXT: usize = 16 * 1024;
 const SMALL_TEXT: usize = LARGEST_TEXT / 2;
 
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct List {
     blocks: Vec<Block>,
     count: u32,

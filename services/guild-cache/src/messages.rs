@@ -129,7 +129,12 @@ impl Messages {
             self.oldest = oldest_ms.saturating_mul(1 << 22);
             self.sweep();
         }
-        self.compress(codec);
+        while self.seal_next(codec) {}
+    }
+
+    /// Number of blocks that are open.
+    pub(crate) fn open_blocks(&self) -> usize {
+        self.open.len()
     }
 
     /// Bytes of text that are open, about.
@@ -137,14 +142,17 @@ impl Messages {
         self.open_bytes
     }
 
-    /// Compresses what is open.
-    pub(crate) fn compress(&mut self, codec: &Codec) {
-        self.open_bytes = 0;
-        for (channel, low) in std::mem::take(&mut self.open) {
-            if let Some(known) = self.channels.get_mut(&channel) {
-                known.messages.seal(low, PER_BLOCK, codec, &mut Touched::default());
-            }
+    /// Compresses one block. False when none is open.
+    pub(crate) fn seal_next(&mut self, codec: &Codec) -> bool {
+        let Some((channel, low)) = self.open.pop() else {
+            self.open = Vec::new();
+            self.open_bytes = 0;
+            return false;
+        };
+        if let Some(known) = self.channels.get_mut(&channel) {
+            known.messages.seal(low, PER_BLOCK, codec, &mut Touched::default());
         }
+        true
     }
 
     fn sweep(&mut self) {
@@ -162,8 +170,8 @@ impl Messages {
     }
 
     fn note(&mut self, channel: u64, touched: Touched) {
-        self.open_bytes += touched.bytes;
         self.open.extend(touched.opened.into_iter().map(|low| (channel, low)));
+        self.open_bytes += touched.bytes;
     }
 
     pub(crate) fn memory(&self) -> usize {

@@ -14,14 +14,18 @@ use crate::{
     codec::Codec,
     doubt::{Losses, ShardDoubt},
     event::{GuildText, element},
-    guild::{Guild, channel_of},
+    guild::{Guild, channel_of, keeps_extras, kept_extras},
     key::{Kind, RecordKey},
     list::List,
     object,
     record::{Facts, Record, RecordError},
-    rules::{MOST_PENDING, Rules},
+    rules::{MOST_PENDING, Rules, largest_list, most},
     scan::Scan,
 };
+
+mod overlaps;
+
+use overlaps::without_overlaps;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -49,7 +53,11 @@ pub struct Head {
 struct Parts {
     core: Option<Core>,
     extras: Option<Block>,
+    /// `extras` is a part of what its record holds: the rest is not kept here.
+    is_cut: bool,
     pieces: BTreeMap<(Kind, u64), Piece>,
+    /// Objects of each list, by [`Kind::place`], and bytes of their texts.
+    sizes: [(usize, usize); 6],
 }
 
 #[derive(Debug)]
@@ -90,14 +98,16 @@ impl Restoring {
         }
         if key.kind.is_list() {
             let piece = piece(&record, &self.codec)?;
-            self.guilds.entry(key.guild).or_default().pieces.insert((key.kind, key.low), piece);
-            return Ok(());
+            return self.guilds.entry(key.guild).or_default().put(key.kind, key.low, piece);
         }
-        let block = Block::from_packed(0, &record.packed());
-        let mut name = None;
+        let mut block = Block::from_packed(0, &record.packed());
+        let (mut name, mut kept) = (None, None);
         let is_right = block.check(&self.codec, |id, text| {
             let Ok(object) = object::read_all(text, ["id", "name"], &[]) else { return false };
             name = object.found[1].and_then(object::lossy_string);
+            kept = Some(text)
+                .filter(|text| key.kind == Kind::Extras && !keeps_extras(text, self.rules.resources))
+                .map(|text| kept_extras(text, self.rules.resources));
             let is_of_guild =
                 key.kind == Kind::Extras || object.found[0].and_then(object::id) == Some(key.guild);
             id == key.guild && is_of_guild && object.lost == 0
@@ -106,7 +116,12 @@ impl Restoring {
             return Err(RecordError::Damaged("it is not a guild's object"));
         }
         if key.kind == Kind::Extras {
-            self.guilds.entry(key.guild).or_default().extras = Some(block);
+            let parts = self.guilds.entry(key.guild).or_default();
+            parts.is_cut = kept.is_some();
+            if let Some(kept) = kept {
+                block = Block::pack(0, [(key.guild, kept.as_str())].into_iter(), &self.codec);
+            }
+            parts.extras = Some(block);
             return Ok(());
         }
         let facts = Facts::decode(record.facts)?;
@@ -121,7 +136,7 @@ impl Restoring {
         match key.kind {
             Kind::Core => parts.core = None,
             Kind::Extras => parts.extras = None,
-            kind => drop(parts.pieces.remove(&(kind, key.low))),
+            kind => parts.remove(kind, key.low),
         }
     }
 
@@ -140,15 +155,47 @@ impl Restoring {
             own_user: head.own_user.clone(),
         };
         cache.begin_session(head.session, &start);
-        for (id, parts) in guilds {
+        for (id, mut parts) in guilds {
             // Blocks without a core: they were written just before the guild left, or before its core could be.
-            let Some(core) = parts.core else { continue };
-            let mut is_rebuilt = false;
-            let guild = guild(id, core, parts.extras, parts.pieces, &cache, &mut is_rebuilt);
-            cache.restore_guild(guild, is_rebuilt);
+            let Some(core) = parts.core.take() else { continue };
+            let mut touched = Vec::new();
+            let guild = guild(id, core, parts, &cache, &mut touched);
+            cache.restore_guild(guild, touched);
         }
         cache.restore_doubt(head.doubt);
         cache
+    }
+}
+
+impl Parts {
+    /// Takes a block in, in place of an older one.
+    fn put(&mut self, kind: Kind, low: u64, piece: Piece) -> Result<(), RecordError> {
+        self.remove(kind, low);
+        let (count, bytes) = &mut self.sizes[kind.place()];
+        let (more, text) = piece.size();
+        // Blocks that overlap hold some objects twice.
+        if *count + more > most(kind) * 2 || *bytes + text > largest_list(kind) {
+            return Err(RecordError::TooLarge);
+        }
+        *count += more;
+        *bytes += text;
+        self.pieces.insert((kind, low), piece);
+        Ok(())
+    }
+
+    fn remove(&mut self, kind: Kind, low: u64) {
+        let Some(piece) = self.pieces.remove(&(kind, low)) else { return };
+        let (count, bytes) = &mut self.sizes[kind.place()];
+        let (fewer, text) = piece.size();
+        *count -= fewer;
+        *bytes -= text;
+    }
+}
+
+impl Piece {
+    /// Its objects, and bytes of their texts.
+    fn size(&self) -> (usize, usize) {
+        (self.block.count(), self.block.size())
     }
 }
 
@@ -174,87 +221,71 @@ fn piece(record: &Record<'_>, codec: &Codec) -> Result<Piece, RecordError> {
     Ok(Piece { high: record.high, stamp: record.stamp, block, voice })
 }
 
-fn guild(
-    id: u64,
-    core: Core,
-    extras: Option<Block>,
-    pieces: BTreeMap<(Kind, u64), Piece>,
-    cache: &ShardCache,
-    is_rebuilt: &mut bool,
-) -> Guild {
+/// Makes a guild of its parts. `touched`: gets the names of records that are to be written again or removed.
+fn guild(id: u64, core: Core, parts: Parts, cache: &ShardCache, touched: &mut Vec<RecordKey>) -> Guild {
     let (rules, codec) = (cache.rules(), cache.codec());
     let mut guild = Guild::unavailable(id, false);
+    let Parts { extras, is_cut, pieces, .. } = parts;
     let Core { facts, stamp, name, block } = core;
     guild.stamp = stamp;
     guild.doubt = facts.doubt;
     guild.members = facts.members;
     guild.is_unavailable = facts.is_unavailable || facts.members.is_none();
+    let key = |kind: Kind, low: u64| RecordKey { guild: id, kind, low };
     if facts.members.is_none() {
+        touched.extend(pieces.keys().map(|(kind, low)| key(*kind, *low)));
         return guild;
     }
     if rules.keeps(Kind::Core) {
         guild.name = name.map(String::into_boxed_str);
         guild.core = block;
     }
-    guild.had_lists = facts.had_lists;
+    let kept_lists = Kind::LISTS.into_iter().filter(|kind| rules.keeps(*kind));
+    guild.had_lists = facts.had_lists & kept_lists.fold(0, |bits, kind| bits | 1 << kind.place());
+    if guild.had_lists != facts.had_lists {
+        touched.push(key(Kind::Core, 0));
+    }
+    if is_cut {
+        touched.push(key(Kind::Extras, 0));
+    }
     guild.extras = extras.unwrap_or_else(|| Block::empty(0));
     guild.voice = facts.voice;
+    let mut channels = facts.channels;
     let mut lists: HashMap<Kind, Vec<(u64, Piece)>> = HashMap::new();
     for ((kind, low), piece) in pieces {
-        if rules.keeps(kind) {
-            lists.entry(kind).or_default().push((low, piece));
-        }
+        lists.entry(kind).or_default().push((low, piece));
     }
-    for (kind, mut pieces) in lists {
+    for (kind, pieces) in lists {
+        let is_kept = rules.keeps(kind);
+        let mut lows: Vec<u64> =
+            if is_kept { Vec::new() } else { pieces.iter().map(|(low, _)| *low).collect() };
         if kind == Kind::Members {
             let newest = pieces.iter().map(|(_, piece)| piece.stamp).max().unwrap_or(0);
             guild.ahead = if newest > stamp { newest } else { 0 };
         }
-        let overlaps = pieces.windows(2).any(|pair| pair[0].1.high > pair[1].0);
-        if kind == Kind::Voice && !overlaps {
+        let mut pieces = without_overlaps(pieces, codec, &mut lows);
+        touched.extend(lows.into_iter().map(|low| key(kind, low)));
+        // Also where only the owner before kept the texts: they are counted in any case.
+        if kind == Kind::Voice && (is_kept || guild.voice.is_empty()) {
             guild.voice = pieces.iter().flat_map(|(_, piece)| piece.voice.iter().copied()).collect();
         }
-        guild.lists[kind.place()] = if overlaps {
-            *is_rebuilt = true;
-            let list = newest_of(pieces, kind, codec);
-            if kind == Kind::Voice {
-                guild.voice.clear();
-                list.each(codec, |user, text| {
-                    guild.voice.extend(channel_of(text).map(|channel| (user, channel)));
-                });
-            }
-            list
-        } else {
-            if pieces.first().is_some_and(|(low, _)| *low != 0) {
-                pieces.insert(0, (0, Piece { high: 0, stamp: 0, block: Block::empty(0), voice: Vec::new() }));
-            }
-            List::from_blocks(pieces.into_iter().map(|(_, piece)| piece.block).collect())
-        };
+        if kind == Kind::Channels && !is_kept && channels.is_empty() {
+            channels = pieces.iter().flat_map(|(_, piece)| piece.block.ids()).collect();
+        }
+        if !is_kept {
+            continue;
+        }
+        if pieces.first().is_some_and(|(low, _)| *low != 0) {
+            pieces.insert(0, (0, Piece { high: 0, stamp: 0, block: Block::empty(0), voice: Vec::new() }));
+        }
+        guild.lists[kind.place()] =
+            List::from_blocks(pieces.into_iter().map(|(_, piece)| piece.block).collect());
     }
     if !rules.keeps(Kind::Channels) {
-        let ids: Vec<(u64, &str)> = facts.channels.iter().map(|id| (*id, "")).collect();
+        let ids: Vec<(u64, &str)> = channels.iter().map(|id| (*id, "")).collect();
         guild.lists[Kind::Channels.place()] = List::build(&ids, crate::guild::IDS_PER_BLOCK, codec);
     }
     guild
-}
-
-/// Makes one list of blocks that overlap, as a writer that stopped between two steps leaves them: of each id the newest block counts
-/// that may hold it.
-fn newest_of(mut pieces: Vec<(u64, Piece)>, kind: Kind, codec: &Codec) -> List {
-    pieces.sort_by_key(|(_, piece)| piece.stamp);
-    let mut objects: BTreeMap<u64, String> = BTreeMap::new();
-    for (low, piece) in &pieces {
-        let covered: Vec<u64> =
-            objects.range(*low..).map(|(id, _)| *id).take_while(|id| *id < piece.high).collect();
-        for id in covered {
-            objects.remove(&id);
-        }
-        piece.block.each(codec, |id, text| {
-            objects.insert(id, text.to_owned());
-        });
-    }
-    let entries: Vec<(u64, &str)> = objects.iter().map(|(id, text)| (*id, text.as_str())).collect();
-    List::build(&entries, kind.per_block(), codec)
 }
 
 impl Restoring {

@@ -174,6 +174,16 @@ pub(crate) const fn most(kind: Kind) -> usize {
     }
 }
 
+/// The most bytes of all texts of one list in records.
+pub(crate) const fn largest_list(kind: Kind) -> usize {
+    match kind {
+        Kind::Core | Kind::Extras => LARGEST_GUILD * 4,
+        Kind::Roles => 64 << 20,
+        Kind::Channels | Kind::Threads | Kind::Voice => 256 << 20,
+        Kind::Members | Kind::Presences => 1 << 31,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,9 @@
 //! A cache that is written down, in any format, restored and given the rest again is the cache that was given everything.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use checkpoint::{FORMAT_MAX, FORMAT_MIN, FORMAT_OF_BLOCKS, Head, Record, decode_record, encode_record};
 use proptest::prelude::*;
@@ -195,14 +198,17 @@ fn lists_are_read_by_older_workers() {
     cache.apply("GUILD_CREATE", &text, 2);
     assert_eq!(cache.guild(5).unwrap().name.as_deref(), Some("cut \u{fffd}"));
     let mut core = None;
-    let mut lists = BTreeMap::new();
+    let (mut lists, mut members) = (BTreeMap::new(), Vec::new());
     let records = cache.all_records(SESSION, 5, 2).unwrap();
     for (key, bytes) in records.members.into_iter().chain(records.together) {
         match decode_record(key, &bytes).unwrap() {
             Record::Core(found) => core = Some(found),
             Record::Channels(list) => drop(lists.insert("channels", list)),
             Record::Roles(list) => drop(lists.insert("roles", list)),
-            Record::Members(members) => drop(lists.insert("members", members.list)),
+            Record::Members(record) => {
+                let list: Vec<Value> = serde_json::from_slice(&record.list).unwrap();
+                members.extend(list);
+            }
             Record::Extras(extras) => {
                 lists.insert("emojis", extras.emojis);
                 lists.insert("stickers", extras.stickers);
@@ -214,6 +220,7 @@ fn lists_are_read_by_older_workers() {
     }
     let core = core.unwrap();
     lists.insert("voice_states", core.voice_states);
+    lists.insert("members", serde_json::to_vec(&members).unwrap().into());
     let mut whole: Value = serde_json::from_slice(&core.object.unwrap()).unwrap();
     for (name, list) in lists {
         assert_eq!(whole.get(name), None);
@@ -222,6 +229,78 @@ fn lists_are_read_by_older_workers() {
     let whole: twilight_model::guild::Guild = serde_json::from_str(&whole.to_string()).unwrap();
     assert_eq!((whole.channels.len(), whole.members.len(), whole.roles.len()), (2, 3, 1));
     assert_eq!((core.stamp, core.members, core.channels, core.in_voice), (2, Some(600), 1, vec![2 << 22]));
+}
+
+/// Over how many records the members of guild 5 are spread, as its core says.
+fn member_records(cache: &ShardCache) -> u32 {
+    let records = cache.all_records(SESSION, 5, 2).unwrap();
+    let cores =
+        records.together.iter().filter_map(|(key, bytes)| match decode_record(*key, bytes).unwrap() {
+            Record::Core(core) => Some(core.member_blocks),
+            _ => None,
+        });
+    cores.last().unwrap()
+}
+
+#[test]
+fn members_are_spread_by_their_number_before_they_are_cached() {
+    let cache = begun("all", &[5]);
+    tell(&cache, "GUILD_DELETE", &json!({ "id": "5", "unavailable": true }), 2);
+    assert_eq!(member_records(&cache), 0);
+    let mut large = guild(5);
+    large["member_count"] = json!(250_000);
+    tell(&cache, "GUILD_CREATE", &large, 3);
+    assert_eq!(member_records(&cache), 1024);
+    // It stays when fewer members are left.
+    large["member_count"] = json!(3);
+    tell(&cache, "GUILD_CREATE", &large, 4);
+    assert_eq!(member_records(&cache), 1024);
+}
+
+#[test]
+fn cache_is_locked_only_while_lists_are_collected() {
+    let cache = begun("all", &[5]);
+    let mut large = guild(5);
+    large["members"] = (1..=3_000).map(member).collect();
+    tell(&cache, "GUILD_CREATE", &large, 2);
+    let keys: BTreeSet<_> = cache.read().cache.record_keys(5).into_iter().collect();
+    let collect = || cache.write().collect(5, keys.clone(), WrittenAs::only(2));
+    let mut fastest = [Duration::MAX; 2];
+    for _ in 0..5 {
+        let began = Instant::now();
+        let collected = collect();
+        let locked = began.elapsed();
+        let records = collected.encode().unwrap();
+        assert!(records.members.len() > 2);
+        fastest = [fastest[0].min(locked), fastest[1].min(began.elapsed() - locked)];
+    }
+    assert!(fastest[0] * 4 < fastest[1], "{fastest:?}");
+
+    let (collected, before) = (collect(), collect().encode().unwrap());
+    tell(&cache, "GUILD_DELETE", &json!({ "id": "5" }), 3);
+    let after = collected.encode().unwrap();
+    assert_eq!((after.members, after.together), (before.members, before.together));
+}
+
+#[tokio::test]
+async fn blocks_stay_as_the_last_part_of_a_copy_names_them() {
+    let cache = begun("all", &[5]);
+    tell(&cache, "GUILD_CREATE", &guild(5), 2);
+    let event = |id: u64| {
+        let mut one = member(id);
+        one["guild_id"] = json!("5");
+        one
+    };
+    (10..60).for_each(|id| tell(&cache, "GUILD_MEMBER_ADD", &event(id), id));
+    cache.seal(1).await;
+    cache.begin_copy(SESSION).unwrap();
+    // What is left fits into fewer blocks, which the writer's task would make of it any moment now.
+    (12..58).for_each(|id| tell(&cache, "GUILD_MEMBER_REMOVE", &event(id), 100 + id));
+    let last = cache.end_copy(SESSION, FORMAT_OF_BLOCKS).unwrap().unwrap();
+    assert!(last.iter().any(|records| records.members.len() > 1));
+    cache.take_changes(SESSION).unwrap();
+    cache.seal(2).await;
+    assert_eq!(cache.take_changes(SESSION).unwrap().records.len(), 0);
 }
 
 #[derive(Clone, Debug)]

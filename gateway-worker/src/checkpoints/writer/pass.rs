@@ -99,6 +99,8 @@ impl Pass {
     async fn write(&mut self, last: Option<LastCheckpoint>) -> PassEnd {
         let Some(progress) = self.shard.progress_to_write() else { return PassEnd::Done };
         if self.checkpoints.keep == Keep::Off {
+            // They are noted all the same: what changes during a copy is needed for its last part.
+            drop(self.shard.cache().take_changes(progress.session.ordinal));
             return self.clear().await;
         }
         let began = Instant::now();

@@ -28,8 +28,10 @@ impl Intake {
         let stored_in = match beginning {
             Beginning::Resume { head: stored, serial, format, .. } => {
                 self.serial = serial;
-                // Its owner wrote it last of all: nothing else is in a newer format.
-                is_same(&stored, &head).then_some(format)
+                // Its owner wrote it last of all: nothing else is in a newer format. In another layout its records have other names than
+                // the records of the copy.
+                let is_alike = is_same(&stored, &head) && !guilds.layouts().has_other_than(format);
+                is_alike.then_some(format)
             }
             Beginning::Fresh(start) => {
                 self.serial = start.serial;
@@ -126,3 +128,6 @@ fn is_same(stored: &Head, handed_over: &Head) -> bool {
     let position = |head: &Head| (head.session.ordinal, head.read, head.epoch, head.exact);
     position(stored) == position(handed_over)
 }
+
+#[cfg(test)]
+mod tests;

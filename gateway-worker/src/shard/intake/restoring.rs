@@ -116,7 +116,8 @@ impl Intake {
                 return if same_session { Err(why.to_string()) } else { Ok(restoring.held.into_events()) };
             }
         };
-        let Restored { guilds, pending, format, layouts } = restored;
+        let Restored { guilds, pending, format } = restored;
+        let layouts = guilds.layouts();
         let positions = pending.iter().map(|event| event.position).collect();
         self.queue_all_pending(pending, restoring.exact);
         if same_session {

@@ -28,7 +28,16 @@ impl EventHandler for Stuck {
 
 /// The parts of an intake: a queue with room for `room` events, and a store.
 fn parts(room: usize, store: Arc<dyn checkpoint::CheckpointStore>) -> IntakeParts {
-    let shard = testing::shard_at(EPOCH, "all");
+    parts_at(EPOCH, room, store)
+}
+
+/// The same at an epoch.
+pub(super) fn parts_at(
+    epoch: Epoch,
+    room: usize,
+    store: Arc<dyn checkpoint::CheckpointStore>,
+) -> IntakeParts {
+    let shard = testing::shard_at(epoch, "all");
     let mut bot = testing::event_queues(Arc::new(Stuck));
     bot.limits.items = room;
     IntakeParts {
@@ -188,9 +197,9 @@ async fn gap_survives_a_connection_lost_while_guilds_arrive() {
 }
 
 /// The previous owner's session.
-const SESSION: u64 = 9;
+pub(super) const SESSION: u64 = 9;
 
-fn head() -> Head {
+pub(super) fn head() -> Head {
     let session = Session {
         id: "s".to_owned(),
         resume_url: "ws://x".to_owned(),
@@ -235,7 +244,10 @@ fn broken((key, bytes): (RecordKey, Bytes)) -> (RecordKey, Bytes) {
 }
 
 /// A store with a previous owner's checkpoint.
-async fn left(head: Option<Bytes>, records: Vec<(RecordKey, Bytes)>) -> Arc<dyn checkpoint::CheckpointStore> {
+pub(super) async fn left(
+    head: Option<Bytes>,
+    records: Vec<(RecordKey, Bytes)>,
+) -> Arc<dyn checkpoint::CheckpointStore> {
     let store: Arc<dyn checkpoint::CheckpointStore> = Arc::new(CheckpointMemoryStore::new());
     store.claim(SHARD, Epoch(1)).await.unwrap();
     let head = head.map(|bytes| HeadWrite { bytes, total: TOTAL });
@@ -245,7 +257,7 @@ async fn left(head: Option<Bytes>, records: Vec<(RecordKey, Bytes)>) -> Arc<dyn 
 }
 
 /// Reads the checkpoint as the shard's task does.
-async fn read_checkpoint(intake: &mut Intake) {
+pub(super) async fn read_checkpoint(intake: &mut Intake) {
     while intake.is_reading() {
         if let Err(why) = intake.read_and_install().await {
             intake.lost_session(&why);
@@ -358,7 +370,7 @@ async fn last_checkpoint_is_exact_only_without_repeats() {
         }
         let shard = intake.shard.clone();
         let copy_slot = CopySlot::default();
-        let copy = copy_slot.begin(&shard).unwrap();
+        let copy = copy_slot.begin(&shard, 3).unwrap();
         intake.finish(Duration::from_millis(1), &copy_slot).await;
         let copied = decode_head(&copy.last.await.unwrap().head).unwrap();
         let ClaimAnswer::Yours(stored) = store.claim(SHARD, Epoch(EPOCH.0 + 1)).await.unwrap() else {

@@ -1,8 +1,12 @@
 //! What the cache answers: objects as Discord's own text, and what is counted.
 
+use std::sync::Arc;
+
 use super::{Figures, Guild, Kind, ShardCache};
 use crate::{
+    codec::Codec,
     doubt::{Doubt, ShardDoubt},
+    list::List,
     object::{self, field, lossy_string, push_field},
 };
 
@@ -25,6 +29,20 @@ pub struct GuildInfo {
     pub is_pending: bool,
     /// What is in doubt about it.
     pub doubt: Doubt,
+}
+
+/// Objects of one kind in one guild, of one moment: compressed as they were, so that their texts are unpacked without the cache.
+#[derive(Clone, Debug)]
+pub struct Objects {
+    list: List,
+    codec: Arc<Codec>,
+}
+
+impl Objects {
+    /// Calls `with` with the id and text of each, in order. Ids that are only counted have no text.
+    pub fn each(&self, with: impl FnMut(u64, &str)) {
+        self.list.each(&self.codec, with);
+    }
 }
 
 impl ShardCache {
@@ -54,6 +72,11 @@ impl ShardCache {
         self.guild_ref(guild).map_or(0, |guild| guild.stamp)
     }
 
+    /// The same of its members, which can be newer in a guild that was restored.
+    pub fn members_stamp(&self, guild: u64) -> u64 {
+        self.guild_ref(guild).map_or(0, Guild::members_stamp)
+    }
+
     /// The own fields of a guild as an object: what a guild object has without its lists.
     pub fn guild_fields(&self, guild: u64) -> Option<String> {
         self.guild_ref(guild)?.fields(&self.codec)
@@ -64,11 +87,10 @@ impl ShardCache {
         self.guild_ref(guild)?.extras.get(guild, &self.codec)
     }
 
-    /// Calls `with` with the id and text of each object of a kind in a guild, in order. Ids that are only counted have no text.
-    pub fn each_object(&self, guild: u64, kind: Kind, with: impl FnMut(u64, &str)) {
-        if let Some(guild) = self.guild_ref(guild).filter(|_| kind.is_list()) {
-            guild.list(kind).each(&self.codec, with);
-        }
+    /// The objects of a kind in a guild as they are now.
+    pub fn objects(&self, guild: u64, kind: Kind) -> Objects {
+        let list = self.guild_ref(guild).filter(|_| kind.is_list()).map(|guild| guild.list(kind).clone());
+        Objects { list: list.unwrap_or_default(), codec: Arc::clone(&self.codec) }
     }
 
     /// The data of a GUILD_CREATE that would bring the guild as it is now. Its lists are in the order of ids.

@@ -105,7 +105,7 @@ impl ShardCache {
         let slot = *self.guilds.get(&key.guild)?;
         let (rules, codec) = (&self.rules, &*self.codec);
         let guild = self.slots[slot as usize].as_deref_mut().filter(|guild| !guild.is_pending)?;
-        let stamp = guild.stamp;
+        let stamp = if key.kind == Kind::Members { guild.members_stamp() } else { guild.stamp };
         if key.kind.is_list() {
             if !rules.keeps(key.kind) || key.kind == Kind::Presences {
                 return None;

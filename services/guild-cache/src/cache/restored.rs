@@ -1,6 +1,6 @@
 //! Guilds that come from records.
 
-use super::{Codec, Event, Guild, Losses, ShardCache, ShardDoubt};
+use super::{Codec, Event, Guild, Losses, RecordKey, ShardCache, ShardDoubt};
 use crate::{doubt::Doubt, event::GuildText, restore::GuildFacts, rules::MOST_MEMBERS};
 
 impl ShardCache {
@@ -8,14 +8,12 @@ impl ShardCache {
         &self.codec
     }
 
-    /// Takes a guild over. `is_rebuilt`: its records are to be written again.
-    pub(crate) fn restore_guild(&mut self, guild: Guild, is_rebuilt: bool) {
+    /// Takes a guild over. `touched`: records that are to be written again, or removed.
+    pub(crate) fn restore_guild(&mut self, guild: Guild, touched: Vec<RecordKey>) {
         if let Some(slot) = self.guilds.remove(&guild.id) {
             self.edit_slot_away(slot);
         }
-        if is_rebuilt {
-            guild.keys().into_iter().for_each(|key| self.changes.note(key));
-        }
+        touched.into_iter().for_each(|key| self.changes.note(key));
         let slot = self.insert(guild);
         self.edit(slot, &mut Losses::default(), |edit| {
             edit.index_users();

@@ -10,23 +10,40 @@ use crate::{
 /// The most elements of one of these lists.
 const MOST: usize = 10_000;
 
+/// Whether one of the lists is kept.
+fn is_kept(list: &str, resources: Resources) -> bool {
+    resources.has(match list {
+        "emojis" => Resources::EMOJIS,
+        "stickers" => Resources::STICKERS,
+        "stage_instances" => Resources::STAGE_INSTANCES,
+        "guild_scheduled_events" => Resources::SCHEDULED_EVENTS,
+        _ => Resources::GUILDS,
+    })
+}
+
+/// The lists that are kept.
+pub(crate) fn kept_extras(extras: &str, resources: Resources) -> String {
+    let mut kept = String::new();
+    for (list, value) in all_fields(extras).into_iter().filter(|(list, _)| is_kept(list, resources)) {
+        push_field(&mut kept, list, value);
+    }
+    close(kept)
+}
+
+/// Whether all of the lists are kept.
+pub(crate) fn keeps_extras(extras: &str, resources: Resources) -> bool {
+    const ALL: Resources = Resources::GUILDS
+        .and(Resources::EMOJIS)
+        .and(Resources::STICKERS)
+        .and(Resources::STAGE_INSTANCES)
+        .and(Resources::SCHEDULED_EVENTS);
+    resources.has(ALL) || all_fields(extras).into_iter().all(|(list, _)| is_kept(list, resources))
+}
+
 impl Edit<'_> {
     /// The lists that are kept.
     pub(super) fn kept_extras(&self, extras: &str) -> String {
-        let is_kept = |list: &str| {
-            self.rules.resources.has(match list {
-                "emojis" => Resources::EMOJIS,
-                "stickers" => Resources::STICKERS,
-                "stage_instances" => Resources::STAGE_INSTANCES,
-                "guild_scheduled_events" => Resources::SCHEDULED_EVENTS,
-                _ => Resources::GUILDS,
-            })
-        };
-        let mut kept = String::new();
-        for (list, value) in all_fields(extras).into_iter().filter(|(list, _)| is_kept(list)) {
-            push_field(&mut kept, list, value);
-        }
-        close(kept)
+        kept_extras(extras, self.rules.resources)
     }
 
     pub(super) fn edit_extras(&mut self, with: impl FnOnce(&str) -> Option<String>) {

@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{doubt::Doubt, rules::Resources};
+use crate::{block::Packed, doubt::Doubt, rules::Resources};
 
 static CODEC: LazyLock<Arc<Codec>> = LazyLock::new(|| Arc::new(Codec::new()));
 
@@ -88,6 +88,121 @@ fn block_that_was_split_off_before_the_writer_died_is_the_newer_one() {
     }
     assert_eq!(again.ids(7, Kind::Members), cache.ids(7, Kind::Members));
     assert_eq!(again.guild(7), cache.guild(7));
+}
+
+/// Leaves members 1..=16 in a first block, and too few in the other two for two.
+fn thin_out(cache: &mut ShardCache, first_sequence: u64) {
+    for (user, sequence) in (19..=32_u64).chain(36..=40).zip(first_sequence..) {
+        let text = format!(r#"{{"guild_id":"7","user":{{"id":"{user}"}}}}"#);
+        cache.apply("GUILD_MEMBER_REMOVE", &text, sequence);
+    }
+    cache.seal(1);
+}
+
+fn members_key(low: u64) -> RecordKey {
+    RecordKey { guild: 7, kind: Kind::Members, low }
+}
+
+#[test]
+fn record_of_a_joined_block_is_removed_after_the_writer_died() {
+    let mut cache = filled();
+    let mut store: BTreeMap<RecordKey, Vec<u8>> = records(&mut cache).into_iter().collect();
+    assert!(store.contains_key(&members_key(17)) && store.contains_key(&members_key(33)));
+    thin_out(&mut cache, 6);
+    // The joined block was written; the step with the core and the removal was not.
+    store.insert(members_key(17), cache.record(members_key(17)).unwrap());
+    let mut again = restored(&store.clone().into_iter().collect::<Vec<_>>());
+    let of_joined = again.ids(7, Kind::Members);
+    assert_eq!(of_joined, cache.ids(7, Kind::Members));
+    let mut changed = again.take_changed();
+    assert!(!changed.records.contains(&members_key(0)), "a block that does not overlap stays as it is");
+    // The next pass, whole.
+    let written = again.records(7, &mut changed);
+    store.extend(written.members.into_iter().chain(written.together));
+    written.removed.iter().for_each(|key| drop(store.remove(key)));
+    assert!(!store.contains_key(&members_key(33)));
+    let mut third = restored(&store.into_iter().collect::<Vec<_>>());
+    assert_eq!(third.ids(7, Kind::Members), of_joined);
+    assert_eq!(third.take_changed().records.len(), 0, "nothing overlaps any more");
+}
+
+#[test]
+fn worker_that_keeps_less_counts_what_it_drops() {
+    let mut cache = filled();
+    let less = Rules { resources: Resources::GUILDS.and(Resources::ROLES), ..Rules::default() };
+    let mut restoring = Restoring::new(less, Arc::clone(&CODEC));
+    let written = records(&mut cache);
+    for (key, bytes) in &written {
+        restoring.take(*key, bytes).unwrap();
+    }
+    let mut again = restoring.finish(&Head::default());
+    let (before, after) = (cache.guild(7).unwrap(), again.guild(7).unwrap());
+    assert_eq!((after.channels, after.voice_connections, after.members), (1, 1, Some(40)));
+    assert_eq!((before.channels, before.voice_connections), (1, 1));
+    assert_eq!(
+        (again.extras(7).as_deref(), again.guild_create(7).unwrap().contains("emojis")),
+        (Some("{}"), false)
+    );
+    assert!(!again.guild_create(7).unwrap().contains("channels"));
+    let mut changed = again.take_changed();
+    for (key, _) in &written {
+        let stays = matches!(key.kind, Kind::Roles);
+        assert_eq!(changed.records.contains(key), !stays, "{key:?}");
+    }
+    let left = again.records(7, &mut changed);
+    assert!(left.removed.iter().any(|key| key.kind == Kind::Channels) && left.members.is_empty());
+    // The figures are in the core now.
+    let mut restoring = Restoring::new(again.rules().clone(), Arc::clone(&CODEC));
+    for (key, bytes) in &left.together {
+        restoring.take(*key, bytes).unwrap();
+    }
+    let third = restoring.finish(&Head::default()).guild(7).unwrap();
+    assert_eq!((third.channels, third.voice_connections), (1, 1));
+}
+
+#[test]
+fn members_that_are_ahead_stay_so_when_they_are_written_again() {
+    let mut cache = filled();
+    let mut store: BTreeMap<RecordKey, Vec<u8>> = records(&mut cache).into_iter().collect();
+    let joined = r#"{"guild_id":"7","user":{"id":"41","username":"u41"}}"#;
+    cache.apply("GUILD_MEMBER_ADD", joined, 50);
+    let written = cache.all_records(7);
+    // The writer died before the core.
+    store.extend(written.members);
+    let mut again = restored(&store.into_iter().collect::<Vec<_>>());
+    assert_eq!(again.guild(7).unwrap().members, Some(40));
+    // Everything is written in a pass before the event is replayed, and this worker dies too.
+    let mut third = restored(&records(&mut again));
+    third.apply("GUILD_MEMBER_ADD", joined, 50);
+    assert_eq!(third.guild(7).unwrap().members, Some(41));
+}
+
+/// A record of roles with these ids, each of this many bytes.
+fn roles_record(ids: std::ops::Range<u64>, bytes: usize) -> (RecordKey, Vec<u8>) {
+    let texts: Vec<(u64, String)> = ids
+        .map(|id| (id, format!(r#"{{"id":"{id}","name":"{}"}}"#, "n".repeat(bytes.saturating_sub(30)))))
+        .collect();
+    let low = texts[0].0;
+    let block = Block::pack(low, texts.iter().map(|(id, text)| (*id, text.as_str())), &CODEC);
+    let key = RecordKey { guild: 7, kind: Kind::Roles, low };
+    let Packed { count, size, bytes: block } = block.packed().unwrap();
+    let high = u64::MAX;
+    (key, Record { key, stamp: low, high, count, size, facts: &[], block }.encode())
+}
+
+#[test]
+fn records_of_one_list_are_bounded_together() {
+    // Many small objects; few that are large and compress well.
+    for (in_one, bytes) in [(2_000, 32), (2, 500_000)] {
+        let mut restoring = Restoring::new(rules(), Arc::clone(&CODEC));
+        let taken = (0..200_u64)
+            .map(|place| roles_record(1 + place * in_one..1 + (place + 1) * in_one, bytes))
+            .position(|(key, record)| restoring.take(key, &record) == Err(RecordError::TooLarge));
+        assert!(taken.is_some_and(|taken| taken > 5), "{in_one} {taken:?}");
+        // In place of one that came before there is room.
+        let (key, record) = roles_record(1..1 + in_one, bytes);
+        assert_eq!(restoring.take(key, &record), Ok(()));
+    }
 }
 
 #[test]

@@ -328,6 +328,15 @@ async fn last_checkpoint_is_exact() {
 }
 
 #[tokio::test]
+async fn changes_are_not_collected_for_checkpoints_that_are_off() {
+    let mut bench = Bench::new(Faulty::new(false), Keep::Off).await;
+    bench.take("GUILD_CREATE", &guild(5));
+    bench.take("GUILD_DELETE", &json!({ "id": "5" }));
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
+    assert_eq!(bench.shard.cache().take_changes(SESSION).unwrap().records.len(), 0);
+}
+
+#[tokio::test]
 async fn session_is_kept_without_guilds() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Session).await;
