@@ -17,7 +17,11 @@ use fleet_fixture::{Coordinator, Deployment, Memory, Process, Worker, all_ready}
 use serde_json::json;
 use tokio::time::sleep;
 
-#[allow(dead_code, clippy::unwrap_used, reason = "the cache's benchmark uses the rest; texts are always written")]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "the cache's benchmark uses the rest; texts are always written"
+)]
 #[path = "../../guild-cache/benches/guilds/world.rs"]
 mod world;
 
