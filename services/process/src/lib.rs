@@ -3,6 +3,7 @@
 //! - [`settings`]: the syntax of tokens, addresses and durations, flags that several programs share, exit codes;
 //! - [`telemetry`]: logs, traces, metrics, and the HTTP endpoints for probes and scrapes;
 //! - [`server`]: listening ports with bounds and deadlines, and the gRPC server;
+//! - [`OwnThreads`]: threads for work that must not delay the rest;
 //! - [`run_service`] and [`run_main`]: the frame of a `main` function.
 //!
 //! Knows nothing of shards, workers and Discord's protocol. Programs and libraries above it pass in their flags, their
@@ -13,6 +14,8 @@ pub mod server;
 pub mod settings;
 mod signal;
 pub mod telemetry;
+mod threads;
 
 pub use run_main::{ExitError, run_main, run_service};
 pub use signal::stop_on_signal;
+pub use threads::OwnThreads;
