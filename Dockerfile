@@ -28,6 +28,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 # their own TLS roots (webpki-roots), and `altergolden health` is the probe, so there is no curl and no CA file.
 FROM debian:${DEBIAN}-slim AS runtime
 COPY --from=build /out/altergolden /usr/local/bin/
+# Where the kernel gives huge pages to every process, each piece of a heap would take 2 MiB, used or not.
+ENV MIMALLOC_ALLOW_THP=0
 # A number, so that Kubernetes' runAsNonRoot can check it. This user owns no file, and the programs write none.
 USER 65532:65532
 

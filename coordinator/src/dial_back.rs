@@ -12,14 +12,12 @@ use altergolden_proto::{
 };
 use fleet_model::{AdvertisedAddress, ErrorClass, Incarnation, WorkerId};
 use outside_text::printable;
+use process::client::{connect, grpc_endpoint};
 use tokio::{
     net::TcpStream,
     time::{sleep_until, timeout},
 };
-use tonic::{
-    Status,
-    transport::{Endpoint, Uri},
-};
+use tonic::{Status, transport::Uri};
 
 use fleet::Finding;
 
@@ -146,9 +144,9 @@ async fn refuses(address: SocketAddr) -> bool {
 
 /// Asks the worker at the address for its name and incarnation.
 async fn identity(address: SocketAddr, uri: &Uri) -> Result<(String, String), &'static str> {
-    let endpoint =
-        Endpoint::from_shared(format!("http://{address}")).map_err(|_| "is not a valid address")?;
-    let channel = endpoint.origin(uri.clone()).connect().await.map_err(|_| "cannot be reached")?;
+    let endpoint = grpc_endpoint(format!("http://{address}"), PATIENCE, PATIENCE)
+        .map_err(|_| "is not a valid address")?;
+    let channel = connect(&endpoint.origin(uri.clone())).await.map_err(|_| "cannot be reached")?;
     let mut client = GatewayWorkerClient::new(channel).max_decoding_message_size(MOST_BYTES);
     let answer =
         client.identity(IdentityRequest {}).await.map_err(|_| "is not a gateway worker")?.into_inner();

@@ -13,9 +13,8 @@ use process::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    process::run_service("coordinator", run).await
+fn main() -> ExitCode {
+    process::block_on(process::run_service("coordinator", run))
 }
 
 async fn run(args: CoordinatorArgs) -> Result<(), ExitError> {

@@ -5,12 +5,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    ops::{Deref, DerefMut},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
 
 use bytes::Bytes;
-use guild_cache::{Applied, Codec, Doubt, Resources, Rules, SessionGuilds, ShardDoubt};
+use guild_cache::{Applied, Codec, Doubt, Figures, Resources, Rules, SessionGuilds, ShardDoubt};
 use twilight_model::gateway::Intents;
 
 use crate::threads::TimeSlice;
@@ -72,6 +73,45 @@ fn millis(duration: Duration) -> u64 {
 pub struct ShardCache {
     settings: CacheSettings,
     contents: RwLock<Contents>,
+    published: Mutex<Published>,
+}
+
+/// What reports need. They must not wait for the cache, which is locked while a guild is read or compressed: the lease depends on them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Published {
+    figures: Figures,
+    doubt: Option<ShardDoubt>,
+}
+
+/// The contents while they change; then their figures are published.
+struct Changing<'a> {
+    contents: RwLockWriteGuard<'a, Contents>,
+    published: &'a Mutex<Published>,
+}
+
+impl Deref for Changing<'_> {
+    type Target = Contents;
+
+    fn deref(&self) -> &Contents {
+        &self.contents
+    }
+}
+
+impl DerefMut for Changing<'_> {
+    fn deref_mut(&mut self) -> &mut Contents {
+        &mut self.contents
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        let cache = &self.contents.cache;
+        *lock(self.published) = Published { figures: cache.figures(), doubt: cache.shard_doubt() };
+    }
+}
+
+fn lock(published: &Mutex<Published>) -> MutexGuard<'_, Published> {
+    published.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is known of one session.
@@ -89,15 +129,20 @@ impl ShardCache {
     pub fn new(settings: CacheSettings) -> Self {
         let contents =
             Contents { cache: settings.empty(), old_blocks: HashMap::new(), is_handed_over: false };
-        Self { settings, contents: RwLock::new(contents) }
+        Self { settings, contents: RwLock::new(contents), published: Mutex::default() }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Contents> {
         self.contents.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Contents> {
-        self.contents.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> Changing<'_> {
+        let contents = self.contents.write().unwrap_or_else(PoisonError::into_inner);
+        Changing { contents, published: &self.published }
+    }
+
+    fn published(&self) -> Published {
+        *lock(&self.published)
     }
 
     /// What the shard asks Discord for.
@@ -177,32 +222,31 @@ impl ShardCache {
 
     /// Why something missing from the cache may exist all the same; `None` when it does not.
     pub(crate) fn doubt(&self) -> Option<String> {
-        let contents = self.read();
-        let pending = contents.cache.figures().pending;
+        let Published { figures: Figures { pending, .. }, doubt } = self.published();
         (pending > 0)
             .then(|| format!("{pending} guilds have not come yet"))
-            .or_else(|| contents.cache.shard_doubt().map(|doubt| doubt.as_str().to_owned()))
+            .or_else(|| doubt.map(|doubt| doubt.as_str().to_owned()))
     }
 
     /// What a checkpoint says of [`ShardCache::doubt`].
     pub(crate) fn doubt_code(&self) -> u32 {
-        self.read().cache.shard_doubt().map_or(0, |doubt| doubt as u32)
+        self.published().doubt.map_or(0, |doubt| doubt as u32)
     }
 
     /// Guilds whose figures are missing or may be wrong; at least 1 while anything is in doubt.
     pub(crate) fn uncertain_guilds(&self) -> u32 {
-        let contents = self.read();
-        contents.cache.figures().uncertain.max(contents.cache.shard_doubt().is_some().into())
+        let Published { figures, doubt } = self.published();
+        figures.uncertain.max(doubt.is_some().into())
     }
 
     /// Guilds that the session's READY named and that are still to come.
     pub fn pending_guilds(&self) -> usize {
-        self.read().cache.figures().pending as usize
+        self.published().figures.pending as usize
     }
 
     /// The shard's figures; `None` for one that the intents do not tell.
     pub fn figures(&self) -> (u32, Option<u64>, Option<u32>, Option<u32>) {
-        let figures = self.read().cache.figures();
+        let figures = self.published().figures;
         let with = |intent: Intents| self.settings.intents.contains(intent);
         (
             figures.guilds,
@@ -252,12 +296,11 @@ impl ShardCache {
         if !self.settings.intents.contains(Intents::GUILD_MEMBERS) {
             return Some("the user cache is partial: the GUILD_MEMBERS intent is off (INTENTS)".to_owned());
         }
-        let contents = self.read();
-        let figures = contents.cache.figures();
+        let Published { figures, doubt } = self.published();
         if figures.unknown > 0 {
             return Some(format!("{} guilds have not come yet, or are in an outage", figures.unknown));
         }
-        if let Some(doubt) = contents.cache.shard_doubt() {
+        if let Some(doubt) = doubt {
             return Some(doubt.as_str().to_owned());
         }
         if figures.lacking_members > 0 {
@@ -282,5 +325,32 @@ impl ShardCache {
 
     fn keeps(&self, resource: Resources) -> bool {
         self.settings.resources.0.has(resource)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use super::*;
+
+    #[test]
+    fn figures_do_not_wait_for_a_change() {
+        let cache = Arc::new(ShardCache::new(CacheSettings {
+            resources: "guilds,channels".parse().unwrap(),
+            messages_per_channel: 0,
+            message_lifetime: None,
+            intents: Intents::GUILDS,
+        }));
+        cache.apply("GUILD_CREATE", r#"{"id":"7","name":"seven","member_count":3,"channels":[]}"#, 2);
+        let changing = cache.write();
+        let (answers, answer) = mpsc::channel();
+        let asked = cache.clone();
+        thread::spawn(move || {
+            answers.send((asked.figures().0, asked.pending_guilds(), asked.uncertain_guilds()))
+        });
+        let waited = answer.recv_timeout(Duration::from_secs(10));
+        drop(changing);
+        assert_eq!(waited.expect("figures come while the cache is locked"), (1, 0, 0));
     }
 }

@@ -170,9 +170,8 @@ pub struct IntentList(pub Intents);
 
 fn http_url(text: &str) -> Result<String, String> {
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let endpoint = tonic::transport::Endpoint::from_shared(url.clone())
-        .map_err(|_| "it takes HOST:PORT or a URL like http://10.0.0.5:50051".to_owned())?;
-    let uri = endpoint.uri();
+    let uri: tonic::transport::Uri =
+        url.parse().map_err(|_| "it takes HOST:PORT or a URL like http://10.0.0.5:50051".to_owned())?;
     if uri.host().is_none_or(str::is_empty) || uri.port_u16().is_none_or(|port| port == 0) {
         return Err("it takes a host and a port: 10.0.0.5:50051".to_owned());
     }

@@ -11,15 +11,16 @@ use fleet_model::{
     Assignment, ClaimedShards, Directive, IdentifyAnswer, IdentifyMessage, Incarnation, SentReport, Term,
     WorkerId, WorkerProfile,
 };
+use process::client::{connect, grpc_endpoint};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
-use tonic::{
-    Code, Request, Status, Streaming,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Request, Status, Streaming, transport::Channel};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(2);
+
+/// How often the connection is checked.
+const PING_EVERY: Duration = Duration::from_secs(2);
 /// How long a registration may take: the coordinator dials back.
 const REGISTER: Duration = Duration::from_secs(5);
 /// How long the identify queue may take to open a stream.
@@ -83,14 +84,8 @@ pub(crate) struct PermitAnswers(Streaming<v1::IdentifyDown>);
 impl CoordinatorConnection {
     /// Connects to the coordinator at `url`.
     pub(crate) async fn connect(url: &str) -> Result<Self, String> {
-        let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|error| error.to_string())?
-            .connect_timeout(CONNECT)
-            .http2_keep_alive_interval(Duration::from_secs(2))
-            .keep_alive_timeout(Duration::from_secs(3))
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
-        let channel = endpoint.connect().await;
+        let endpoint = grpc_endpoint(url, CONNECT, PING_EVERY).map_err(|error| error.to_string())?;
+        let channel = connect(&endpoint).await;
         channel.map(Self).map_err(|_| "the coordinator cannot be reached".to_owned())
     }
 

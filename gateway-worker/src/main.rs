@@ -7,7 +7,6 @@ use gateway_worker::NoHandler;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    gateway_worker::run(NoHandler).await
+fn main() -> ExitCode {
+    process::block_on(gateway_worker::run(NoHandler))
 }

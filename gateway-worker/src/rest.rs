@@ -154,9 +154,10 @@ pub(crate) fn start(
 
 /// Returns a worker's place in the routing table.
 fn share_of(worker: &WorkerId, routes: &Routes) -> FleetShare {
-    let rank = routes.workers.range(..worker).count();
-    let is_listed = routes.workers.contains_key(worker);
-    let workers = routes.workers.len() + usize::from(!is_listed && !routes.workers.is_empty());
+    let listed = routes.workers();
+    let place = listed.binary_search_by(|(name, _)| name.cmp(worker));
+    let workers = listed.len() + usize::from(place.is_err() && !listed.is_empty());
+    let rank = place.unwrap_or_else(|rank| rank);
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     FleetShare { rank: count(rank), workers: count(workers) }
 }

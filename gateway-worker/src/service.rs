@@ -192,7 +192,8 @@ impl Worker {
 
         let incarnation = Arc::new(ArcSwap::from_pointee(settings::random_incarnation()));
         let shards = RunningShards::new(worker.clone());
-        let relaying = parts.relay.map(|relay| build_relaying(relay, &config));
+        let threads = Threads::start().map_err(WorkerError::Threads)?;
+        let relaying = parts.relay.map(|relay| build_relaying(relay, &config, &threads));
         let registry =
             metrics.registry(&config.metrics_prefix, relaying.as_ref(), &shards, status_reader.clone());
         let health_source = WorkerHealth {
@@ -224,7 +225,6 @@ impl Worker {
         }
 
         dispatch::panics::install();
-        let threads = Threads::start().map_err(WorkerError::Threads)?;
         let changed = Arc::new(Notify::new());
         let code = build_code(parts.handler, &config, &rest.authority, &bridge, &threads);
         let checkpoints = build_checkpoints(parts.checkpoints, &config, &metrics);
@@ -312,13 +312,13 @@ async fn run_link(
 }
 
 /// Builds what the relays of all shards share.
-fn build_relaying(relay: Relay, config: &WorkerConfig) -> Relaying {
+fn build_relaying(relay: Relay, config: &WorkerConfig, threads: &Threads) -> Relaying {
     Relaying {
         relay,
         bounds: ::relay::Bounds { events: config.limits.items, bytes: config.limits.bytes },
         metrics: RelayMetrics::default(),
         status: RelayStatus::default(),
-        runtime: tokio::runtime::Handle::current(),
+        runtime: threads.shards(),
     }
 }
 

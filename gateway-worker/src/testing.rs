@@ -64,11 +64,7 @@ pub(crate) fn lease() -> LeaseWindow {
 pub(crate) fn event_queues(handler: Arc<dyn EventHandler>) -> EventQueues {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let hub = Hub::new(Arc::new(MemoryBus::new()), BridgeMetrics::default());
-    let (_, routes) = watch::channel(Arc::new(Routes {
-        workers: BTreeMap::new(),
-        shard_total: TOTAL,
-        ..Routes::default()
-    }));
+    let (_, routes) = watch::channel(Arc::new(Routes::new(TOTAL, BTreeMap::new())));
     let tools = Tools {
         http: Arc::new(discord::client(&process::settings::Secret::new("t"), "127.0.0.1:1")),
         callbacks: Arc::new(discord::callbacks(&process::settings::Secret::new("t"), "127.0.0.1:1")),

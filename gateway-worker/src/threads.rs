@@ -1,14 +1,16 @@
 //! The runtimes of a worker, separate so that no work delays the lease.
 //!
-//! The process's main runtime has the lease, the link and the servers, which work for moments only. Shards have a runtime of their
-//! own, as a thousand guilds that arrive at once take seconds to parse; so do handlers, as bot code may block its thread.
+//! The process's main runtime has the lease, the link and the servers, which work for moments only. Shards and their relays have a
+//! runtime of their own, as a thousand guilds that arrive at once take seconds to parse; so do handlers, as bot code may block its
+//! thread.
 
 use std::{
     io,
     time::{Duration, Instant},
 };
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use process::OwnThreads;
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 /// A task that always has more to do gives its thread up this often, so that the others on it go on.
@@ -35,41 +37,17 @@ impl TimeSlice {
 
 /// The two runtimes. Everything on them ends with [`Threads::finish`].
 pub(crate) struct Threads {
-    shards: OwnedRuntime,
-    handlers: OwnedRuntime,
+    shards: OwnThreads,
+    handlers: OwnThreads,
     stragglers: TaskTracker,
-}
-
-/// A runtime that may be dropped inside another.
-struct OwnedRuntime(Option<Runtime>);
-
-impl OwnedRuntime {
-    /// As many threads as there are cores.
-    fn start(name: &str) -> io::Result<Self> {
-        Ok(Self(Some(Builder::new_multi_thread().thread_name(name).enable_all().build()?)))
-    }
-
-    fn handle(&self) -> Handle {
-        // `None` only while it is dropped.
-        self.0.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
-    }
-}
-
-impl Drop for OwnedRuntime {
-    fn drop(&mut self) {
-        // Does not wait for threads that block.
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 impl Threads {
     /// Starts them.
     pub(crate) fn start() -> io::Result<Self> {
         Ok(Self {
-            shards: OwnedRuntime::start("shards")?,
-            handlers: OwnedRuntime::start("handlers")?,
+            shards: OwnThreads::start("shards")?,
+            handlers: OwnThreads::start("handlers")?,
             stragglers: TaskTracker::new(),
         })
     }

@@ -19,6 +19,8 @@ use crate::{
 };
 use fleet::{ExitRefused, FleetRules, Recovered, Registration, WantedTotal};
 
+mod late;
+
 const SHARDS: u32 = 2;
 
 fn shell(store: Arc<dyn FleetStore>, lease_ttl: Duration) -> Shell {

@@ -9,8 +9,9 @@ use altergolden_proto::{
 use checkpoint::{CheckpointStoreError, Position, SetAside, SetAsideStore, SetAsideSummary};
 use fleet_model::{ErrorClass, ShardSlot};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use process::client::{connect, grpc_endpoint};
 use tokio::time::timeout;
-use tonic::{Code, Status, transport::Endpoint};
+use tonic::{Code, Status};
 
 use crate::snapshot::Snapshot;
 
@@ -103,10 +104,8 @@ impl SetAsides {
 async fn ask(address: Option<SocketAddr>, url: &str, request: ReplaySetAsideRequest) -> Result<(), Status> {
     let dialled = address.map_or_else(|| url.to_owned(), |address| format!("http://{address}"));
     let no_url = |_| refusal(ErrorClass::Unavailable, format!("its address {url} is not a URL"));
-    let endpoint = Endpoint::from_shared(dialled).map_err(no_url)?;
-    let channel = endpoint
-        .connect_timeout(WORKER)
-        .connect()
+    let endpoint = grpc_endpoint(dialled, WORKER, WORKER).map_err(no_url)?;
+    let channel = connect(&endpoint)
         .await
         .map_err(|_| refusal(ErrorClass::Unavailable, format!("cannot be reached at {url}")))?;
     GatewayWorkerClient::new(channel).replay_set_aside(request).await.map(drop)

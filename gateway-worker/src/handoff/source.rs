@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use altergolden_proto::v1::{self, gateway_worker_client::GatewayWorkerClient, shard_copy::Part};
 use fleet_model::{Arriving, ShardKey, WorkerId};
-use tonic::{Status, Streaming, transport::Endpoint};
+use process::client::{connect, grpc_endpoint};
+use tonic::{Status, Streaming};
 
 /// How long a connection to the source may take to be made.
 const CONNECT: Duration = Duration::from_secs(2);
+
+/// How often the connection is checked.
+const PING_EVERY: Duration = Duration::from_secs(2);
 /// The largest message that a source may send: a record is of one guild, and records are sent in chunks.
 const LARGEST: usize = 64 * 1024 * 1024;
 
@@ -39,13 +43,8 @@ pub(super) enum SourceError {
 
 /// Asks the worker that runs a shard for a copy.
 pub(super) async fn copy(shard: ShardKey, from: &Arriving, to: &WorkerId) -> Result<CopyParts, SourceError> {
-    let endpoint = Endpoint::from_shared(from.url.clone())?
-        .connect_timeout(CONNECT)
-        .http2_keep_alive_interval(Duration::from_secs(2))
-        .keep_alive_timeout(Duration::from_secs(3))
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true);
-    let mut source = GatewayWorkerClient::new(endpoint.connect().await?).max_decoding_message_size(LARGEST);
+    let endpoint = grpc_endpoint(&from.url, CONNECT, PING_EVERY)?;
+    let mut source = GatewayWorkerClient::new(connect(&endpoint).await?).max_decoding_message_size(LARGEST);
     let request =
         v1::CopyShardRequest { shard_id: shard.slot().0, epoch: from.epoch.0, worker_id: to.to_string() };
     Ok(CopyParts(source.copy_shard(request).await?.into_inner()))

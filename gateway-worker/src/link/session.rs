@@ -168,7 +168,7 @@ impl Link {
     fn nothing_to_wait_for(&self) -> bool {
         let routes = self.parts.routes.borrow();
         let takers =
-            routes.workers.iter().filter(|(worker, route)| **worker != self.worker && !route.draining);
+            routes.workers().iter().filter(|(worker, route)| *worker != self.worker && !route.draining);
         self.parts.shards.is_empty() || takers.count() == 0 || self.parts.config.drain_timeout.is_zero()
     }
 

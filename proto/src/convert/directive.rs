@@ -47,6 +47,8 @@ pub fn directive_from_wire(message: v1::Directive) -> (Term, Result<Directive, M
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use fleet_model::{Epoch, ShardKey};
 
     use super::*;
@@ -54,7 +56,8 @@ mod tests {
     #[test]
     fn every_directive_survives_the_wire() {
         let text = || "why".to_owned();
-        let routes = Routes { term: Term(7), revision: 2, shard_total: 3, ..Routes::default() };
+        let mut routes = Routes::new(3, BTreeMap::new());
+        (routes.term, routes.revision) = (Term(7), 2);
         let shards = [(ShardKey::new(1, 3), Epoch(5))].into();
         let checkpoint_format = 1;
         let directives = [

@@ -14,7 +14,7 @@ impl From<&Routes> for v1::RoutingTable {
             shard_total: routes.shard_total,
             term: routes.term.0,
             routes: routes
-                .workers
+                .workers()
                 .iter()
                 .map(|(worker, route)| v1::Route {
                     worker_id: worker.to_string(),
@@ -42,6 +42,8 @@ impl TryFrom<v1::RoutingTable> for Routes {
                 Route { url: route.url, shards, draining: route.draining },
             );
         }
-        Ok(Self { term: Term(table.term), revision: table.revision, shard_total: table.shard_total, workers })
+        let mut routes = Self::new(table.shard_total, workers);
+        (routes.term, routes.revision) = (Term(table.term), table.revision);
+        Ok(routes)
     }
 }

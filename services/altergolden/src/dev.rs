@@ -12,7 +12,10 @@ use discord_sim::{Sim, SimConfig};
 use event_bus::MemoryBus;
 use fleet_store::FleetMemoryStore;
 use gateway_worker::{Relay, RestBudget, Worker};
-use process::settings::{self, Secret};
+use process::{
+    OwnThreads,
+    settings::{self, Secret},
+};
 use relay::{Caps, MemoryRelay};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,8 +26,10 @@ mod bot;
 mod guide;
 mod progress;
 
-/// A heartbeat a second, so that latencies show at once.
-const SIM_HEARTBEAT: Duration = Duration::from_secs(1);
+/// Guilds for which the interval of heartbeats grows by a second, as acknowledgements wait behind guilds.
+const GUILDS_A_SECOND: u32 = 2_000;
+/// The most that it grows, to about Discord's interval.
+const MOST_SECONDS: u32 = 40;
 /// The most shards of the simulated bot that may identify at once: as for Discord's large bots.
 const SIM_CONCURRENCY: u16 = 16;
 /// Intents and cache of simulated shards: enough to look users up.
@@ -79,6 +84,8 @@ struct Running {
     worker_healths: Vec<SocketAddr>,
     worker_rests: Vec<SocketAddr>,
     sim: Option<Sim>,
+    /// It makes guilds as fast as shards take them, which would delay the renewal of leases on the same threads.
+    _sim_threads: Option<OwnThreads>,
 }
 
 /// The tasks of the parts, and the tokens that stop them.
@@ -143,9 +150,9 @@ async fn wait_for_end(tasks: &mut Tasks) -> CommandOutcome {
 
 async fn start(args: &DevArgs) -> Result<(Running, Tasks), CommandOutcome> {
     let token = settings::discord_token().map_err(CommandOutcome::wrong_setting)?;
-    let sim = match &token {
-        Some(_) => None,
-        None => Some(start_sim(args).await?),
+    let (sim, sim_threads) = match &token {
+        Some(_) => (None, None),
+        None => start_sim(args).await.map(|(sim, threads)| (Some(sim), Some(threads)))?,
     };
     print_line(match &token {
         Some(_) => {
@@ -176,6 +183,7 @@ async fn start(args: &DevArgs) -> Result<(Running, Tasks), CommandOutcome> {
         worker_healths: Vec::new(),
         worker_rests: Vec::new(),
         sim,
+        _sim_threads: sim_threads,
     };
     let mut workers = Vec::new();
     for index in 0..args.workers {
@@ -236,16 +244,22 @@ fn worker_failed(error: gateway_worker::WorkerError) -> CommandOutcome {
     }
 }
 
-async fn start_sim(args: &DevArgs) -> Result<Sim, CommandOutcome> {
+async fn start_sim(args: &DevArgs) -> Result<(Sim, OwnThreads), CommandOutcome> {
     let config = SimConfig {
         guilds: args.guilds,
         shards: args.shards,
         max_concurrency: SIM_CONCURRENCY,
-        heartbeat_interval: SIM_HEARTBEAT,
+        // A second with few guilds, so that latencies show at once.
+        heartbeat_interval: Duration::from_secs(
+            1 + u64::from((args.guilds / GUILDS_A_SECOND).min(MOST_SECONDS)),
+        ),
         events_per_second: args.events_per_second.into(),
         ..SimConfig::default()
     };
-    Sim::start(config).await.map_err(CommandOutcome::wrong_setting)
+    let failed = |error| CommandOutcome::failed(format!("cannot start the simulated Discord: {error}"));
+    let threads = OwnThreads::start("discord-sim").map_err(failed)?;
+    let started = threads.handle().spawn(Sim::start(config)).await.map_err(|error| failed(error.into()))?;
+    Ok((started.map_err(CommandOutcome::wrong_setting)?, threads))
 }
 
 fn coordinator_config(

@@ -95,7 +95,7 @@ async fn under_load(args: &Args, keep: &str) {
         (after.checkpoints - before.checkpoints) as f64 / seconds,
         share(before.worker_cpu, after.worker_cpu),
         share(before.redis_cpu, after.redis_cpu),
-        resident_mib(worker.process.pid()),
+        worker.process.memory().resident as f64 / 1024.0,
     );
 }
 
@@ -144,7 +144,7 @@ async fn used(worker: &Worker, deployment: &Deployment) -> Used {
     let system = info(deployment, "cpu", "used_cpu_sys").await;
     Used {
         at: Instant::now(),
-        worker_cpu: cpu_of(worker.process.pid()),
+        worker_cpu: worker.process.cpu_time(),
         redis_cpu: Duration::from_secs_f64(user + system),
         redis_in: info(deployment, "stats", "total_net_input_bytes").await as u64,
         checkpoint_bytes: worker.metric("altergolden_checkpoint_bytes_total").await,
@@ -157,21 +157,4 @@ async fn info(deployment: &Deployment, section: &str, name: &str) -> f64 {
     let text: String = deployment.redis.command(&["INFO", section]).await;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     value.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in INFO {section}"))
-}
-
-/// Resident memory of a process, from `/proc`.
-fn resident_mib(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the worker runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
-    kib.unwrap_or_default() / 1024.0
-}
-
-/// CPU time of a process, from `/proc`: clock ticks of 10 ms.
-fn cpu_of(pid: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the worker runs");
-    // Behind the name, which may hold spaces, utime and stime are the 12th and 13th.
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks: u64 = fields[11..13].iter().filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
 }

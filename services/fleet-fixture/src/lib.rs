@@ -16,7 +16,7 @@ pub use deployment::{
     Coordinator, DEADLINE, Deployment, IDENTIFY_INTERVAL, LEASE_TTL, Worker, all_ready, humantime, is_ready,
     shares, sim_config,
 };
-pub use process::{Process, binary, command};
+pub use process::{Memory, Process, binary, command};
 pub use proxy::{Proxy, Traffic};
 pub use rustix::process::Signal;
 

@@ -14,6 +14,10 @@ use serde_json::Value;
 
 use crate::until;
 
+mod usage;
+
+pub use usage::Memory;
+
 /// Lines printed of a process whose whole output is in a file.
 const LAST_WORDS: usize = 20;
 

@@ -35,21 +35,40 @@ pub struct Routes {
     pub revision: u64,
     /// How many shards the bot has; 0 before that is settled.
     pub shard_total: u32,
-    /// The live workers.
-    pub workers: BTreeMap<WorkerId, Route>,
+    /// By name.
+    workers: Vec<(WorkerId, Route)>,
+    /// By slot: the place of the owner in `workers`, and its epoch.
+    owners: Vec<Option<(u32, Epoch)>>,
 }
 
 impl Routes {
-    /// The worker that runs a shard. Of two that claim it, the one with the higher epoch.
+    /// Returns the table of these live workers, of term and revision 0.
+    pub fn new(shard_total: u32, workers: BTreeMap<WorkerId, Route>) -> Self {
+        let workers: Vec<_> = workers.into_iter().collect();
+        let slots = workers.iter().filter_map(|(_, route)| route.shards.last_key_value());
+        let slots = slots.map(|(shard, _)| shard.slot().0 as usize + 1).max().unwrap_or(0);
+        let mut owners: Vec<Option<(u32, Epoch)>> = vec![None; slots];
+        for (place, (_, route)) in (0_u32..).zip(&workers) {
+            for (shard, epoch) in &route.shards {
+                let owner = &mut owners[shard.slot().0 as usize];
+                if owner.is_none_or(|(_, known)| known <= *epoch) {
+                    *owner = Some((place, *epoch));
+                }
+            }
+        }
+        Self { shard_total, workers, owners, ..Self::default() }
+    }
+
+    /// Returns the live workers, by name.
+    pub fn workers(&self) -> &[(WorkerId, Route)] {
+        &self.workers
+    }
+
+    /// Returns the worker that runs a shard. Of two that claim it, the one with the higher epoch.
     pub fn owner(&self, shard: impl Into<ShardSlot>) -> Option<Owner<'_>> {
-        let shard = shard.into();
-        self.workers
-            .iter()
-            .filter_map(|(worker, route)| {
-                let epoch = *route.shards.get(&shard)?;
-                Some(Owner { worker, url: &route.url, epoch })
-            })
-            .max_by_key(|owner| owner.epoch)
+        let (place, epoch) = (*self.owners.get(shard.into().0 as usize)?)?;
+        let (worker, route) = self.workers.get(place as usize)?;
+        Some(Owner { worker, url: &route.url, epoch })
     }
 
     /// Whether this table is newer than another.
@@ -60,19 +79,36 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[test]
-    fn the_highest_epoch_owns() {
-        let route = |url: &str, epoch| Route {
-            url: url.to_owned(),
-            shards: BTreeMap::from([(ShardKey::new(0, 1), Epoch(epoch))]),
-            draining: false,
-        };
-        let workers = [("a", route("http://a", 7)), ("b", route("http://b", 9))]
-            .map(|(name, route)| (name.parse().unwrap(), route));
-        let routes = Routes { shard_total: 1, workers: BTreeMap::from(workers), ..Routes::default() };
-        assert_eq!(routes.owner(ShardSlot(0)).unwrap().worker.as_str(), "b");
-        assert_eq!(routes.owner(ShardSlot(1)), None);
+    /// The owner by a scan of all workers: the highest epoch, and the last name of those that have it.
+    fn scanned(workers: &BTreeMap<WorkerId, Route>, shard: ShardSlot) -> Option<(&WorkerId, &str, Epoch)> {
+        workers
+            .iter()
+            .filter_map(|(worker, route)| Some((worker, route.url.as_str(), *route.shards.get(&shard)?)))
+            .max_by_key(|(_, _, epoch)| *epoch)
+    }
+
+    proptest! {
+        #[test]
+        fn owner_equals_a_scan_of_all_workers(
+            total in 1_u32..12,
+            claims in prop::collection::btree_map(0_u8..6, prop::collection::btree_map(0_u32..12, 0_u64..4, 0..8), 0..6),
+        ) {
+            let route = |(number, epochs): (u8, BTreeMap<u32, u64>)| {
+                let shards = epochs.into_iter().map(|(shard, epoch)| (ShardKey::new(shard % total, total), Epoch(epoch)));
+                let route = Route { url: format!("http://w{number}"), shards: shards.collect(), draining: false };
+                (format!("w{number}").parse::<WorkerId>().unwrap(), route)
+            };
+            let workers: BTreeMap<WorkerId, Route> = claims.into_iter().map(route).collect();
+            let routes = Routes::new(total, workers.clone());
+            for slot in (0..total + 2).map(ShardSlot) {
+                let owner = routes.owner(slot).map(|owner| (owner.worker, owner.url, owner.epoch));
+                prop_assert_eq!(owner, scanned(&workers, slot));
+            }
+            prop_assert!(routes.workers().iter().map(|(worker, route)| (worker, route)).eq(&workers));
+        }
     }
 }

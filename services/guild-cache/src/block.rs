@@ -168,11 +168,13 @@ impl Block {
                     return None;
                 }
                 let all = codec.unpack_bytes(&bytes[*count as usize * ID..], *size as usize)?;
-                let ends = || memchr_iter(SEPARATOR, &all);
-                let from = place.checked_sub(1).map_or(Some(0), |before| Some(ends().nth(before)? + 1))?;
-                let to = ends().nth(place).unwrap_or(all.len());
+                let mut rest = all.as_slice();
+                for _ in 0..place {
+                    rest = &rest[memchr(SEPARATOR, rest)? + 1..];
+                }
+                let end = memchr(SEPARATOR, rest).unwrap_or(rest.len());
                 let mut text = String::new();
-                push_long(&mut text, id, str::from_utf8(&all[from..to]).ok()?);
+                push_long(&mut text, id, str::from_utf8(&rest[..end]).ok()?);
                 text
             }
         };

@@ -1,6 +1,6 @@
-//! The frame of a `main` function: command line, TLS, telemetry, exit code.
+//! The frame of a `main` function: threads, command line, TLS, telemetry, exit code.
 
-use std::{fmt, io::Write as _, process::ExitCode};
+use std::{fmt, io::Write as _, num::NonZero, process::ExitCode};
 
 use outside_text::printable_lines;
 
@@ -35,6 +35,23 @@ impl<E: std::error::Error> From<E> for ExitError {
     fn from(error: E) -> Self {
         Self::new(Exit::Settings, error)
     }
+}
+
+/// The most threads of a service's main runtime, besides the one of `main`.
+const MOST_THREADS: usize = 4;
+
+/// Runs `main` to its end on a runtime for what waits for the network: with half as many threads as there are cores, and at most
+/// four. Each call passes through several tasks for a moment each; to wake another thread for them takes longer than they do.
+///
+/// # Panics
+/// The system has no threads for it.
+pub fn block_on<F: Future>(main: F) -> F::Output {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads((cores / 2).clamp(1, MOST_THREADS))
+        .enable_all()
+        .build();
+    runtime.expect("the system has threads for the main runtime").block_on(main)
 }
 
 /// Runs a service: [`run_main`] with [`telemetry::SERVICE_FILTER`], and the error of `run` as one line on standard error.

@@ -254,7 +254,8 @@ impl Bridge {
     ) -> Result<BroadcastReceipt, BridgeError> {
         content::check(&kind, &body)?;
         self.first_table(until).await;
-        let expected: BTreeSet<WorkerId> = self.routes().workers.keys().cloned().collect();
+        let expected: BTreeSet<WorkerId> =
+            self.routes().workers().iter().map(|(worker, _)| worker.clone()).collect();
         let mut published = self.publish(kind, body, Recipient::All, until).await?;
         let mut acknowledged = BTreeSet::new();
         while acknowledged.len() < expected.len() {

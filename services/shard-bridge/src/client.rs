@@ -7,12 +7,11 @@ use altergolden_proto::{
     v1::{self, fleet_client::FleetClient, shard_bridge_client::ShardBridgeClient},
 };
 use fleet_model::ErrorClass;
-use process::telemetry::grpc::SendTrace;
-use tonic::{
-    Code, Status, Streaming,
-    service::interceptor::InterceptedService,
-    transport::{Channel, Endpoint},
+use process::{
+    client::{connect, grpc_endpoint},
+    telemetry::grpc::SendTrace,
 };
+use tonic::{Code, Status, Streaming, service::interceptor::InterceptedService, transport::Channel};
 
 use crate::content::Data;
 use crate::object::{FoundObject, ObjectKind};
@@ -20,6 +19,9 @@ use crate::replies::LARGEST_ANSWER;
 
 /// How much longer than the server's own deadline a call is waited for.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// How often the connection is checked.
+const PING_EVERY: Duration = Duration::from_secs(10);
 
 /// Asks a coordinator or a worker. Clones share the connection.
 #[derive(Clone, Debug)]
@@ -63,15 +65,13 @@ impl BridgeClient {
     /// # Errors
     /// A wrong URL, or no server there.
     pub async fn connect(url: &str, deadline: Duration) -> Result<Self, ClientError> {
-        let endpoint = Endpoint::from_shared(url.to_owned())
+        let endpoint = grpc_endpoint(url, deadline, PING_EVERY)
             .ok()
             .filter(|endpoint| {
                 endpoint.uri().port_u16().is_some() && endpoint.uri().scheme_str() == Some("http")
             })
-            .ok_or_else(|| ClientError::Address { url: url.to_owned() })?
-            .connect_timeout(deadline)
-            .tcp_nodelay(true);
-        let channel = endpoint.connect().await.map_err(|error| {
+            .ok_or_else(|| ClientError::Address { url: url.to_owned() })?;
+        let channel = connect(&endpoint).await.map_err(|error| {
             // tonic's own words are "transport error"; the cause below says what happened.
             let mut cause: &dyn std::error::Error = &error;
             while let Some(deeper) = cause.source() {

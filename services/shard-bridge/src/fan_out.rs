@@ -37,7 +37,7 @@ pub(crate) struct FanOut {
 
 impl FanOut {
     /// Asks every recipient at once; the worker at hand without the network. Ends when all have answered, at the deadline,
-    /// or as soon as `enough` says so of the answers so far: then the remaining calls are dropped.
+    /// or as soon as `enough` says so of the answers so far: then the remaining calls end by themselves.
     pub(crate) async fn ask<T, Local, Remote, Asking>(
         &self,
         recipients: &Recipients,
@@ -49,7 +49,8 @@ impl FanOut {
     where
         Local: Fn(&dyn LocalShards) -> T,
         Remote: Fn(WorkerClient, Duration) -> Asking,
-        Asking: Future<Output = Result<T, Status>>,
+        Asking: Future<Output = Result<T, Status>> + Send + 'static,
+        T: Send + 'static,
     {
         let mut answers = BTreeMap::new();
         let mut failures = BTreeMap::new();
@@ -63,6 +64,7 @@ impl FanOut {
             let left = until.saturating_duration_since(Instant::now());
             let answer = self.peers.client(url).map(|client| remote(client, left));
             let span = tracing::info_span!("ask_worker", worker.id = %worker, otel.kind = "client");
+            let worker = worker.clone();
             asked.push(
                 async move {
                     let answer = match answer {
@@ -79,17 +81,22 @@ impl FanOut {
             match answer {
                 Ok(Ok(answer)) => {
                     self.metrics.count_asked(AskOutcome::Answered);
-                    answers.insert(worker.clone(), answer);
+                    answers.insert(worker, answer);
                 }
                 Ok(Err(status)) => {
                     self.metrics.count_asked(AskOutcome::Failed);
-                    failures.insert(worker.clone(), reason(&status));
+                    failures.insert(worker, reason(&status));
                 }
                 Err(_) => {
                     self.metrics.count_asked(AskOutcome::TooLate);
-                    failures.insert(worker.clone(), "did not answer by the deadline".to_owned());
+                    failures.insert(worker, "did not answer by the deadline".to_owned());
                 }
             }
+        }
+        if !asked.is_empty() {
+            // Dropped calls would be reset, and HTTP/2 ends a connection with many resets, with all its other calls. They end by
+            // `until`.
+            tokio::spawn(async move { while asked.next().await.is_some() {} });
         }
         Answers { answers, failures }
     }
@@ -101,5 +108,40 @@ pub(crate) fn reason(status: &Status) -> String {
         Code::Unavailable => "cannot be reached".to_owned(),
         Code::DeadlineExceeded | Code::Cancelled => "did not answer by the deadline".to_owned(),
         code => format!("answered {code:?}: {}", status.message()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn calls_that_are_not_waited_for_are_not_reset() {
+        let fan_out = FanOut { peers: Arc::default(), local: None, metrics: BridgeMetrics::default() };
+        let (first, second) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
+        let names = [("a", first), ("b", second)].map(|(name, url)| (name.parse().unwrap(), url.to_owned()));
+        let (finish, finished) = oneshot::channel::<()>();
+        let (end, ended) = oneshot::channel();
+        let calls = std::sync::Mutex::new(vec![Some((finished, end)), None]);
+        let remote = |_, _| {
+            let slow = calls.lock().unwrap().pop().unwrap();
+            async move {
+                if let Some((finished, end)) = slow {
+                    let _ = finished.await;
+                    let _ = end.send(());
+                }
+                ready(Ok(7)).await
+            }
+        };
+        let until = Instant::now() + Duration::from_secs(60);
+        let is_enough = |answers: &BTreeMap<WorkerId, i32>| !answers.is_empty();
+        let answered = fan_out.ask(&Recipients::from(names), until, |_| 0, remote, is_enough).await;
+        assert_eq!((answered.answers.len(), answered.failures.len()), (1, 0));
+        finish.send(()).expect("the call still waits");
+        ended.await.expect("the call goes on to its end");
     }
 }

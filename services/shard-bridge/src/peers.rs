@@ -1,17 +1,15 @@
 //! Connections to the workers, made when they are first needed and kept.
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use altergolden_proto::convert::refusal;
 use fleet_model::{ErrorClass, Routes};
-use tonic::{
-    Status,
-    transport::{Channel, Endpoint},
-};
+use process::client::{connect_lazy, grpc_endpoint};
+use tonic::{Status, transport::Channel};
 
 use crate::{command::CommandKind, worker_client::WorkerClient};
 
@@ -44,10 +42,19 @@ impl PeerLane {
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// The connections, by URL and lane.
+/// How often a connection is checked.
+const PING_EVERY: Duration = Duration::from_secs(5);
+
+/// The connections.
 #[derive(Debug, Default)]
-pub struct Peers {
-    by_url: Mutex<HashMap<(String, PeerLane), Channel>>,
+pub struct Peers(Mutex<Connections>);
+
+#[derive(Debug, Default)]
+struct Connections {
+    /// By URL; a worker has one for each lane that was needed.
+    by_url: HashMap<String, Vec<(PeerLane, Channel)>>,
+    /// The table whose workers were kept last.
+    kept_for: Option<Arc<Routes>>,
 }
 
 impl Peers {
@@ -58,28 +65,69 @@ impl Peers {
 
     /// A client for the worker at a URL, on a lane's own connection.
     pub(crate) fn client_in(&self, url: &str, lane: PeerLane) -> Result<WorkerClient, Status> {
-        let mut by_url = self.by_url.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (url.to_owned(), lane);
-        if let Some(channel) = by_url.get(&key) {
+        let mut connections = self.lock();
+        let lanes = connections.by_url.get(url);
+        if let Some((_, channel)) = lanes.and_then(|lanes| lanes.iter().find(|(known, _)| *known == lane)) {
             return Ok(WorkerClient::new(channel.clone()));
         }
-        let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|error| {
-                refusal(ErrorClass::Unavailable, format!("{url} is an invalid worker address: {error}"))
-            })?
-            .connect_timeout(CONNECT)
-            .http2_keep_alive_interval(Duration::from_secs(5))
-            .keep_alive_timeout(Duration::from_secs(2))
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
-        let channel = endpoint.connect_lazy();
-        by_url.insert(key, channel.clone());
+        let endpoint = grpc_endpoint(url, CONNECT, PING_EVERY).map_err(|error| {
+            refusal(ErrorClass::Unavailable, format!("{url} is an invalid worker address: {error}"))
+        })?;
+        let channel = connect_lazy(&endpoint);
+        connections.by_url.entry(url.to_owned()).or_default().push((lane, channel.clone()));
         Ok(WorkerClient::new(channel))
     }
 
-    /// Closes the connections to workers that are no more.
-    pub fn forget_all_but(&self, routes: &Routes) {
-        let mut by_url = self.by_url.lock().unwrap_or_else(PoisonError::into_inner);
-        by_url.retain(|(url, _), _| routes.workers.values().any(|route| route.url == *url));
+    /// Closes the connections to workers that this table does not list. Does nothing when it was called with the same table last.
+    pub(crate) fn forget_all_but(&self, routes: &Arc<Routes>) {
+        let mut connections = self.lock();
+        if connections.kept_for.as_ref().is_some_and(|known| Arc::ptr_eq(known, routes)) {
+            return;
+        }
+        let listed: HashSet<&str> = routes.workers().iter().map(|(_, route)| route.url.as_str()).collect();
+        connections.by_url.retain(|url, _| listed.contains(url.as_str()));
+        connections.kept_for = Some(routes.clone());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use fleet_model::Route;
+
+    use super::*;
+
+    fn table(urls: &[&str]) -> Arc<Routes> {
+        let route = |(number, url): (usize, &&str)| {
+            let route = Route { url: (*url).to_owned(), shards: BTreeMap::new(), draining: false };
+            (format!("w{number}").parse().unwrap(), route)
+        };
+        Arc::new(Routes::new(1, urls.iter().enumerate().map(route).collect()))
+    }
+
+    #[tokio::test]
+    async fn connections_end_with_their_worker_and_are_shared_by_lane() {
+        let (a, b) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
+        let peers = Peers::default();
+        let counts = || {
+            let connections = peers.lock();
+            [a, b].map(|url| connections.by_url.get(url).map_or(0, Vec::len))
+        };
+        let both = table(&[a, b]);
+        peers.forget_all_but(&both);
+        for url in [a, a, b] {
+            peers.client(url).unwrap();
+        }
+        peers.client_in(a, PeerLane::Commands).unwrap();
+        assert_eq!(counts(), [2, 1]);
+        peers.forget_all_but(&both);
+        assert_eq!(counts(), [2, 1]);
+        peers.forget_all_but(&table(&[b]));
+        assert_eq!(counts(), [0, 1]);
     }
 }

@@ -89,7 +89,9 @@ impl FleetView {
                 Route { url: worker.url.clone(), shards: worker.shards.clone(), draining: worker.draining },
             )
         });
-        Routes { term: self.term, revision, shard_total: self.shard_total, workers: workers.collect() }
+        let mut routes = Routes::new(self.shard_total, workers.collect());
+        (routes.term, routes.revision) = (self.term, revision);
+        routes
     }
 }
 

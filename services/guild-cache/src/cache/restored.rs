@@ -13,7 +13,9 @@ impl ShardCache {
         if let Some(slot) = self.guilds.remove(&guild.id) {
             self.edit_slot_away(slot);
         }
-        touched.into_iter().for_each(|key| self.changes.note(key));
+        for key in touched {
+            self.changes.note(key);
+        }
         let slot = self.insert(guild);
         self.edit(slot, &mut Losses::default(), |edit| {
             edit.index_users();

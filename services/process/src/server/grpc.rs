@@ -18,6 +18,9 @@ const CALLS_PER_CONNECTION: u32 = 256;
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// Interval of keepalive pings, and time limit for the answer.
 const KEEPALIVE: Duration = Duration::from_secs(5);
+/// Calls of one connection that its client may give up before they begin; beyond it the connection ends, with all its calls. A peer
+/// gives up what it asks of a frozen process.
+const GIVEN_UP_AT_ONCE: usize = 1_024;
 /// How long open streams may take to end when the process stops.
 const STREAMS_END: Duration = Duration::from_secs(2);
 
@@ -25,6 +28,7 @@ const STREAMS_END: Duration = Duration::from_secs(2);
 pub(super) fn grpc_server() -> Server {
     Server::builder()
         .max_concurrent_streams(CALLS_PER_CONNECTION)
+        .http2_max_pending_accept_reset_streams(Some(GIVEN_UP_AT_ONCE))
         .timeout(CALL_TIMEOUT)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))

@@ -14,6 +14,7 @@ use super::{
     connection::{Connection, Deadlines},
     descriptors::{note_exhaustion, raised_descriptor_limit},
 };
+use crate::coalesced::Coalesced;
 
 /// One port may use at most this fraction (1/4) of the process's file descriptors, which leaves enough for other ports, Redis and
 /// Discord.
@@ -140,7 +141,9 @@ impl Listener {
     }
 
     /// The connections as an endless stream, for tonic.
-    pub fn incoming(self) -> impl Stream<Item = io::Result<Connection>> {
-        stream::unfold(self, async |mut listener| Some((Ok(listener.accept().await), listener)))
+    pub(super) fn incoming(self) -> impl Stream<Item = io::Result<Coalesced<Connection>>> {
+        stream::unfold(self, async |mut listener| {
+            Some((Ok(Coalesced::new(listener.accept().await)), listener))
+        })
     }
 }

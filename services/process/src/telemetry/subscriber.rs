@@ -73,7 +73,13 @@ pub fn init(service: &'static str, default_filter: &str) -> Result<Telemetry, Te
 
     // Without a collector spans still get ids, so that logs of one query can be found together.
     let tracer = provider.clone().unwrap_or_default().tracer(service);
-    let spans = tracing_opentelemetry::layer().with_tracer(tracer);
+    // All of these cost time in each call, in each poll of it or both, and say nothing about a query.
+    let spans = tracing_opentelemetry::layer()
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_context_activation(false)
+        .with_tracer(tracer);
     let terminal = io::stderr().is_terminal();
     let people = terminal.then(|| people(|| WithoutSecrets(io::stderr())));
     let folding = Folding::default();

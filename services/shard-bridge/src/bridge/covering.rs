@@ -41,7 +41,8 @@ impl Bridge {
     where
         Local: Fn(&dyn LocalShards) -> T,
         Remote: Fn(WorkerClient, Duration) -> Asking,
-        Asking: Future<Output = Result<T, Status>>,
+        Asking: Future<Output = Result<T, Status>> + Send + 'static,
+        T: Send + 'static,
     {
         self.first_table(until).await;
         let mut changed = self.routes.clone();
@@ -83,7 +84,7 @@ impl Bridge {
 
 /// The workers that run shards.
 fn recipients(routes: &Routes) -> Recipients {
-    let busy = routes.workers.iter().filter(|(_, route)| !route.shards.is_empty());
+    let busy = routes.workers().iter().filter(|(_, route)| !route.shards.is_empty());
     busy.map(|(worker, route)| (worker.clone(), route.url.clone())).collect()
 }
 

@@ -22,8 +22,8 @@ use std::{
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Events written before the connection checks its socket again.
-const BATCH: usize = 64;
+/// Events written before the connection checks its socket again: few, so that heartbeats are acknowledged between large guilds.
+const BATCH: usize = 8;
 /// Frames read during a write; more stay in the socket.
 const READ_AHEAD: usize = 128;
 /// Longest delay of anything sent.

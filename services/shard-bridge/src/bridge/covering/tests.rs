@@ -76,11 +76,7 @@ fn bridge(answers: &[Option<ShardStatus>]) -> (Bridge, Arc<Scripted>) {
         shards: [(ShardKey::new(0, 1), Epoch(epoch))].into(),
         draining: false,
     };
-    let routes = Routes {
-        shard_total: 1,
-        workers: [("a".parse().unwrap(), route(1)), ("b".parse().unwrap(), route(2))].into(),
-        ..Routes::default()
-    };
+    let routes = Routes::new(1, [("a".parse().unwrap(), route(1)), ("b".parse().unwrap(), route(2))].into());
     let (_, routes) = watch::channel(Arc::new(routes));
     let hub = Hub::new(Arc::new(MemoryBus::new()), BridgeMetrics::default());
     let metrics = BridgeMetrics::default();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_model::{Epoch, Routes, ShardKey, ShardSlot, WorkerId};
+use fleet_model::{Routes, ShardKey, ShardSlot, WorkerId};
 
 use crate::{
     answer::{BridgeError, ReplyFailure, ReplyFailureKind as Kind},
@@ -49,22 +49,14 @@ pub(super) fn wanted(shard_ids: &[u32], total: u32) -> Result<Vec<ShardSlot>, Br
 
 /// These shards by the worker that runs them, and those that none runs.
 pub(super) fn shares(routes: &Routes, shards: &[ShardSlot]) -> (Vec<WorkerShare>, Vec<ShardSlot>) {
-    // As `Routes::owner` has it, in one go over the table.
-    let mut owners: BTreeMap<ShardKey, (Epoch, &WorkerId)> = BTreeMap::new();
-    for (worker, route) in &routes.workers {
-        for (shard, epoch) in &route.shards {
-            let owner = owners.entry(*shard).or_insert((*epoch, worker));
-            *owner = (*owner).max((*epoch, worker));
-        }
-    }
     let mut shares: BTreeMap<&WorkerId, WorkerShare> = BTreeMap::new();
     let mut unassigned = Vec::new();
     for shard in shards {
-        match owners.get(shard) {
-            Some((_, worker)) => {
-                let share = shares.entry(worker).or_insert_with(|| WorkerShare {
-                    worker: (*worker).clone(),
-                    url: routes.workers.get(*worker).map(|route| route.url.clone()).unwrap_or_default(),
+        match routes.owner(*shard) {
+            Some(owner) => {
+                let share = shares.entry(owner.worker).or_insert_with(|| WorkerShare {
+                    worker: owner.worker.clone(),
+                    url: owner.url.to_owned(),
                     shards: Vec::new(),
                 });
                 share.shards.push(*shard);

@@ -9,7 +9,7 @@ fn routes(total: u32, workers: &[(&str, &[(u32, u64)])]) -> Routes {
             shards.iter().map(|&(shard, epoch)| (ShardKey::new(shard, total), Epoch(epoch))).collect();
         (name.parse().unwrap(), Route { url: format!("http://{name}"), shards, draining: false })
     };
-    Routes { shard_total: total, workers: workers.iter().map(route).collect(), ..Routes::default() }
+    Routes::new(total, workers.iter().map(route).collect())
 }
 
 #[test]
@@ -99,9 +99,8 @@ fn bridge(workers: &[std::net::SocketAddr]) -> Bridge {
         let url = format!("http://{address}");
         (format!("w{shard}").parse().unwrap(), Route { url, shards, draining: false })
     };
-    let workers = workers.iter().enumerate().map(route).collect::<BTreeMap<_, _>>();
     // One shard has no worker.
-    let routes = Routes { shard_total: workers.len() as u32 + 1, workers, ..Routes::default() };
+    let routes = Routes::new(workers.len() as u32 + 1, workers.iter().enumerate().map(route).collect());
     let metrics = crate::BridgeMetrics::default();
     let hub = crate::Hub::new(Arc::new(event_bus::MemoryBus::new()), metrics.clone());
     Bridge::new(crate::BridgeParts {

@@ -1,0 +1,56 @@
+//! What a process uses, from `/proc`.
+
+use std::{fs, ops::Add, time::Duration};
+
+use super::Process;
+
+/// Resident memory of a process, in KiB.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// All of it.
+    pub resident: u64,
+    /// Heap, stacks, and data that the process has changed.
+    pub anonymous: u64,
+    /// The part of `anonymous` that lies in huge pages.
+    pub huge: u64,
+}
+
+impl Memory {
+    /// Returns the memory of programs and libraries, which processes of one program share.
+    pub fn file(&self) -> u64 {
+        self.resident.saturating_sub(self.anonymous)
+    }
+}
+
+impl Add for Memory {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            resident: self.resident + other.resident,
+            anonymous: self.anonymous + other.anonymous,
+            huge: self.huge + other.huge,
+        }
+    }
+}
+
+impl Process {
+    /// Returns its resident memory.
+    pub fn memory(&self) -> Memory {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).unwrap();
+        let size = |name: &str| {
+            let line = rollup.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or_default()
+        };
+        Memory { resident: size("Rss"), anonymous: size("Anonymous"), huge: size("AnonHugePages") }
+    }
+
+    /// Returns the CPU time that it has used so far, in steps of 10 ms.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // Behind the name, which may hold spaces, utime and stime are the 12th and 13th, in ticks of 10 ms.
+        let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+}
