@@ -12,7 +12,7 @@
 //! | GUILD_UPDATE | its fields replace the same fields of the guild; its roles, emojis and stickers replace theirs; `member_count` and the other lists stay |
 //! | GUILD_DELETE | `unavailable: true` is an outage: everything stays, and the guild counts as unavailable. Otherwise everything goes |
 //! | CHANNEL_CREATE, CHANNEL_UPDATE | replaces the channel; `status` and `voice_start_time`, which have events of their own, stay. `last_message_id` is the one that Discord last sent with the channel |
-//! | CHANNEL_DELETE | the channel goes, with the voice states in it, the threads below it, and the messages of all these |
+//! | CHANNEL_DELETE | the channel goes, with its scheduled events, the voice states in it, the threads below it, and the messages of all these |
 //! | CHANNEL_PINS_UPDATE, VOICE_CHANNEL_STATUS_UPDATE, VOICE_CHANNEL_START_TIME_UPDATE | sets `last_pin_timestamp`, `status`, `voice_start_time` of a known channel; null if the event has none |
 //! | THREAD_CREATE | replaces the thread, without `newly_created` |
 //! | THREAD_UPDATE | its fields replace the same fields of the thread, or it is added. An archived thread goes, as GUILD_CREATE lists only active ones |
