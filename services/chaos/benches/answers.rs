@@ -296,18 +296,12 @@ fn report(what: &str, times: &mut [Vec<Duration>; 5]) {
     }
 }
 
-/// User and system time of each process.
+/// Returns the user and system time of each process's threads.
 fn cpu_times(processes: &[(String, u32)]) -> Vec<Duration> {
     let time = |pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
         let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        let of_tasks = tasks.filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
-        let nanos = of_tasks.filter_map(|stat| stat.split(' ').next()?.parse::<u64>().ok()).sum::<u64>();
-        Duration::from_nanos(if nanos == 0 {
-            stat.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
-        } else {
-            nanos
-        })
+        let stats = tasks.filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
+        Duration::from_nanos(stats.filter_map(|stat| stat.split(' ').next()?.parse::<u64>().ok()).sum())
     };
     processes.iter().map(|(_, pid)| time(*pid)).collect()
 }

@@ -216,6 +216,7 @@ impl ShardCache {
             codec: &self.codec,
             rules: &self.rules,
             users: &mut self.users,
+            own_user: self.own_user.as_deref(),
             messages: &mut self.messages,
             changes: &mut self.changes,
             losses,

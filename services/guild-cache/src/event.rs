@@ -37,6 +37,8 @@ pub(crate) enum Event<'a> {
     Left,
     /// Adds or replaces an object.
     Put { kind: Kind, element: Element<'a> },
+    /// Adds or replaces a channel; what Discord sends apart from channels stays.
+    PutChannel { element: Element<'a> },
     /// Sets the fields of an object that the event has; the others stay.
     Merge { kind: Kind, element: Element<'a>, adds: bool },
     /// Sets or removes one field of an object.
@@ -45,6 +47,8 @@ pub(crate) enum Event<'a> {
     Remove { kind: Kind, id: u64 },
     /// The active threads of some channels, whose ids are sorted, or of all.
     Threads { parents: Option<Vec<u64>>, threads: Vec<Element<'a>> },
+    /// Users were added to a thread, or removed from it.
+    ThreadMembers { thread: u64, count: Option<&'a str>, added: Vec<Element<'a>>, removed: Vec<u64> },
     /// A member has joined.
     Joined { element: Element<'a> },
     /// Members that were asked for.

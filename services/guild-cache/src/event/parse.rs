@@ -71,7 +71,10 @@ fn read<'a>(name: &str, data: &'a str, losses: &mut Losses) -> Read<'a> {
             let is_left = matches!(unavailable, None | Some("false" | "null"));
             done(required(guild)?, if is_left { Event::Left } else { Event::Outage })
         }
-        "CHANNEL_CREATE" | "CHANNEL_UPDATE" => put(Kind::Channels, data, losses),
+        "CHANNEL_CREATE" | "CHANNEL_UPDATE" => {
+            let Some((guild, element)) = of_guild(Kind::Channels, data, losses)? else { return Ok(None) };
+            done(guild, Event::PutChannel { element })
+        }
         "CHANNEL_DELETE" => remove(Kind::Channels, data),
         "VOICE_STATE_UPDATE" => voice(data, losses),
         "GUILD_MEMBER_ADD" => {
@@ -119,15 +122,19 @@ fn read<'a>(name: &str, data: &'a str, losses: &mut Losses) -> Read<'a> {
         "GUILD_EMOJIS_UPDATE" => extra_list("emojis", data),
         "GUILD_STICKERS_UPDATE" => extra_list("stickers", data),
         "GUILD_SOUNDBOARD_SOUNDS_UPDATE" => extra_list("soundboard_sounds", data),
-        _ if name.starts_with("STAGE_INSTANCE_") => extra("stage_instances", name, data, losses),
+        "STAGE_INSTANCE_CREATE" | "STAGE_INSTANCE_UPDATE" | "STAGE_INSTANCE_DELETE" => {
+            extra("stage_instances", name, data, losses)
+        }
         "GUILD_SCHEDULED_EVENT_USER_ADD" | "GUILD_SCHEDULED_EVENT_USER_REMOVE" => {
             let [guild, event] = all(data, ["guild_id", "guild_scheduled_event_id"])?;
             done(required(guild)?, Event::Follows { event: required(event)?, adds: name.ends_with("_ADD") })
         }
-        _ if name.starts_with("GUILD_SCHEDULED_EVENT_") => {
+        "GUILD_SCHEDULED_EVENT_CREATE" | "GUILD_SCHEDULED_EVENT_UPDATE" | "GUILD_SCHEDULED_EVENT_DELETE" => {
             extra("guild_scheduled_events", name, data, losses)
         }
-        _ if name.starts_with("GUILD_SOUNDBOARD_SOUND_") => extra("soundboard_sounds", name, data, losses),
+        "GUILD_SOUNDBOARD_SOUND_CREATE"
+        | "GUILD_SOUNDBOARD_SOUND_UPDATE"
+        | "GUILD_SOUNDBOARD_SOUND_DELETE" => extra("soundboard_sounds", name, data, losses),
         _ if name.starts_with("MESSAGE_REACTION_") => reaction(name, data),
         _ if name.starts_with("MESSAGE_") => message(name, data, losses),
         "USER_UPDATE" => {
@@ -195,17 +202,22 @@ fn channel<'a>(name: &str, data: &'a str, losses: &mut Losses) -> Read<'a> {
             guild.map_or(Ok(None), |guild| done(required(Some(guild))?, member))
         }
         "THREAD_MEMBERS_UPDATE" => {
-            let [guild, thread, count] = all(data, ["guild_id", "id", "member_count"])?;
-            let Some(count) = count else { return Ok(None) };
-            let value = Some(Cow::Borrowed(count));
-            done(
-                required(guild)?,
-                Event::Set { kinds: &[Kind::Threads], id: required(thread)?, field: "member_count", value },
-            )
+            let wanted = ["guild_id", "id", "member_count", "added_members", "removed_member_ids"];
+            let [guild, thread, count, added, removed] = all(data, wanted)?;
+            let added = added.and_then(elements).unwrap_or_default().into_iter().filter_map(thread_member);
+            let removed = removed.and_then(elements).unwrap_or_default().into_iter().filter_map(id);
+            let (added, removed) = (added.collect(), removed.collect());
+            done(required(guild)?, Event::ThreadMembers { thread: required(thread)?, count, added, removed })
         }
         "THREAD_LIST_SYNC" => thread_sync(data, losses),
         _ => Ok(None),
     }
+}
+
+/// A user in a thread, as a thread's `member`.
+fn thread_member(text: &str) -> Option<super::Element<'_>> {
+    let object = read_all(text, ["user_id"], &["member", "presence"]).ok()?;
+    Some((id(object.found[0]?)?, object.text))
 }
 
 fn thread_sync<'a>(data: &'a str, losses: &mut Losses) -> Read<'a> {
@@ -256,14 +268,20 @@ fn extra_list<'a>(list: &'static str, data: &'a str) -> Read<'a> {
 }
 
 fn extra<'a>(list: &'static str, name: &str, data: &'a str, losses: &mut Losses) -> Read<'a> {
-    let object = read_all(data, ["guild_id", extra_id(list)], &[])?;
-    let (guild, id) = (required(object.found[0])?, required(object.found[1])?);
+    let object = read_all(data, ["guild_id", extra_id(list), "status"], &[])?;
+    let [guild, id, status] = object.found;
+    let (guild, id) = (required(guild)?, required(id)?);
     losses.add(Part::Field, object.lost);
-    match name.rsplit('_').next() {
-        Some("CREATE" | "UPDATE") => done(guild, Event::PutExtra { list, element: (id, object.text) }),
-        Some("DELETE") => done(guild, Event::RemoveExtra { list, id }),
-        _ => Ok(None),
-    }
+    // Completed or canceled, for good: GUILD_CREATE lists neither.
+    let has_ended = list == "guild_scheduled_events" && matches!(status, Some("3" | "4"));
+    done(
+        guild,
+        if has_ended || name.ends_with("_DELETE") {
+            Event::RemoveExtra { list, id }
+        } else {
+            Event::PutExtra { list, element: (id, object.text) }
+        },
+    )
 }
 
 fn message<'a>(name: &str, data: &'a str, losses: &mut Losses) -> Read<'a> {

@@ -15,6 +15,9 @@ use crate::{
 /// Ids that are only counted, in one block.
 pub(crate) const IDS_PER_BLOCK: usize = 128;
 
+/// Fields of channels that Discord sends in events of their own and not with CHANNEL_UPDATE.
+const SENT_APART: [&str; 2] = ["status", "voice_start_time"];
+
 /// A guild that is being changed.
 pub(crate) struct Edit<'a> {
     pub(crate) guild: &'a mut Guild,
@@ -23,6 +26,7 @@ pub(crate) struct Edit<'a> {
     pub(crate) codec: &'a Codec,
     pub(crate) rules: &'a Rules,
     pub(crate) users: &'a mut Users,
+    pub(crate) own_user: Option<&'a str>,
     pub(crate) messages: &'a mut Messages,
     pub(crate) changes: &'a mut Changes,
     pub(crate) losses: &'a mut Losses,
@@ -44,6 +48,7 @@ impl Edit<'_> {
             Event::Put { kind, element: (id, text) } => {
                 self.put(kind, id, &text);
             }
+            Event::PutChannel { element: (id, text) } => self.put_channel(id, &text),
             Event::Merge { kind, element: (id, patch), adds } => {
                 if !self.update(kind, id, |old| object::merge(old, &patch)) && adds {
                     self.put(kind, id, &patch);
@@ -65,6 +70,9 @@ impl Edit<'_> {
                 }
             }
             Event::Threads { parents, threads } => self.sync_threads(parents.as_deref(), &threads),
+            Event::ThreadMembers { thread, count, added, removed } => {
+                self.change_thread_members(thread, count, &added, &removed);
+            }
             Event::Joined { element: (id, text) } => self.joined(id, &text),
             Event::Chunk { members, presences } => {
                 for (id, text) in &members {
@@ -76,7 +84,10 @@ impl Edit<'_> {
             }
             Event::Voice { user, channel, text, member } => {
                 self.set_voice(user, channel, &text);
-                if let Some((id, text)) = member {
+                // One who leaves the guild leaves voice after that.
+                if let Some((id, text)) = member
+                    && (channel.is_some() || self.guild.list(Kind::Members).contains(id))
+                {
                     self.put_member(id, &text);
                 }
             }
@@ -226,6 +237,46 @@ impl Edit<'_> {
             self.set_voice(user, None, "");
         }
         self.remove_threads(|_, parent| parent == Some(channel));
+        self.remove_events_of_channel(channel);
+    }
+
+    fn put_channel(&mut self, id: u64, text: &str) {
+        let with_old_fields = |old: &str| {
+            let (old, new) = (object::fields(old, SENT_APART), object::fields(text, SENT_APART));
+            let missing = SENT_APART.into_iter().zip(old).zip(new).filter(|(_, new)| new.is_none());
+            missing.fold(text.to_owned(), |text, ((name, old), _)| match old {
+                Some(value) => object::with_new_field(text, name, value),
+                None => text,
+            })
+        };
+        let is_known = self.rules.keeps(Kind::Channels) && self.update(Kind::Channels, id, with_old_fields);
+        if !is_known {
+            self.put(Kind::Channels, id, text);
+        }
+    }
+
+    /// Only the bot's own membership is kept, as `member`.
+    fn change_thread_members(
+        &mut self,
+        thread: u64,
+        count: Option<&str>,
+        added: &[Element<'_>],
+        removed: &[u64],
+    ) {
+        let own = self.own_user.and_then(|user| object::field(user, "id")).and_then(object::id);
+        let added = added.iter().find(|(user, _)| Some(*user) == own);
+        let is_removed = own.is_some_and(|own| removed.contains(&own));
+        self.update(Kind::Threads, thread, |old| {
+            let mut text = old.to_owned();
+            if let Some(count) = count {
+                text = with_field(&text, "member_count", count);
+            }
+            match added {
+                _ if is_removed => object::without_field(&text, "member"),
+                Some((_, member)) => with_field(&text, "member", member),
+                None => text,
+            }
+        });
     }
 
     fn sync_threads(&mut self, parents: Option<&[u64]>, threads: &[Element<'_>]) {

@@ -78,6 +78,15 @@ impl Edit<'_> {
         });
     }
 
+    /// Discord sends no event for the scheduled events of a channel that goes.
+    pub(super) fn remove_events_of_channel(&mut self, channel: u64) {
+        self.edit_list("guild_scheduled_events", |texts| {
+            let before = texts.len();
+            texts.retain(|old| field(old, "channel_id").and_then(id) != Some(channel));
+            texts.len() < before
+        });
+    }
+
     /// Counts a user who follows a scheduled event, or no longer does.
     pub(super) fn follow(&mut self, event: u64, adds: bool) {
         let list = "guild_scheduled_events";

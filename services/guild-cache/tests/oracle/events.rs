@@ -136,7 +136,11 @@ fn member(random: &mut Random) -> Value {
 
 fn channel(random: &mut Random) -> Value {
     let id = random.channel();
-    random.object(json!({ "id": id, "type": 0 }))
+    let mut channel = random.object(json!({ "id": id, "type": 0 }));
+    if random.chance(4) {
+        channel["status"] = json!("loud");
+    }
+    channel
 }
 
 fn thread(random: &mut Random) -> Value {
@@ -178,7 +182,8 @@ fn emoji(random: &mut Random) -> Value {
 
 fn named(random: &mut Random) -> Value {
     let id = random.id(8, 3);
-    random.object(json!({ "id": id, "user_count": 3 }))
+    let (channel, status) = (random.channel(), 1 + random.below(4));
+    random.object(json!({ "id": id, "user_count": 3, "channel_id": channel, "status": status }))
 }
 
 fn guild(random: &mut Random, id: &Value, is_small: bool) -> Value {
@@ -328,7 +333,15 @@ pub(crate) fn event(random: &mut Random, guilds: u64) -> (&'static str, Value) {
         }
         "THREAD_MEMBERS_UPDATE" => {
             let (id, count) = (random.thread(), random.below(9));
-            of_guild(json!({ "id": id, "member_count": count, "added_members": [] }))
+            let mut users = || -> Vec<Value> { (0..random.below(3)).map(|_| random.id(3, 22)).collect() };
+            let (added, removed) = (users(), users());
+            let added: Vec<Value> = added
+                .into_iter()
+                .map(|user| json!({ "id": id, "user_id": user, "flags": 1, "member": {}, "presence": null }))
+                .collect();
+            of_guild(json!({
+                "id": id, "member_count": count, "added_members": added, "removed_member_ids": removed
+            }))
         }
         "THREAD_CREATE" | "THREAD_UPDATE" | "THREAD_DELETE" => {
             let mut thread = of_guild(thread(random));
@@ -391,7 +404,7 @@ pub(crate) fn event(random: &mut Random, guilds: u64) -> (&'static str, Value) {
         | "GUILD_SOUNDBOARD_SOUND_UPDATE"
         | "GUILD_SOUNDBOARD_SOUND_DELETE" => of_guild(sound(random)),
         "USER_UPDATE" => {
-            let id = random.user();
+            let id = random.id(3, 22);
             random.object(json!({ "id": id, "username": "bot" }))
         }
         "GUILD_SCHEDULED_EVENT_USER_ADD" | "GUILD_SCHEDULED_EVENT_USER_REMOVE" => {

@@ -39,8 +39,16 @@ impl Naive {
                 }
             }
             "CHANNEL_CREATE" | "CHANNEL_UPDATE" => {
-                guild.channel_ids.insert(id(&data["id"]).unwrap());
-                put(guild, "channels", data);
+                let channel = id(&data["id"]).unwrap();
+                guild.channel_ids.insert(channel);
+                let mut data = data.clone();
+                for field in ["status", "voice_start_time"] {
+                    let old = guild.list("channels").get(&channel).and_then(|old| old.get(field));
+                    if let (Some(old), None) = (old, data.get(field)) {
+                        data[field] = old.clone();
+                    }
+                }
+                put(guild, "channels", &data);
             }
             "CHANNEL_DELETE" => {
                 let channel = id(&data["id"]).unwrap();
@@ -58,6 +66,10 @@ impl Naive {
                     stays
                 });
                 messages.remove(&channel);
+                if let Some(events) = guild.extras.get_mut("guild_scheduled_events") {
+                    let events = events.as_array_mut().unwrap();
+                    events.retain(|event| id(&event["channel_id"]) != Some(channel));
+                }
             }
             "CHANNEL_PINS_UPDATE" => {
                 let pinned = data.get("last_pin_timestamp").cloned().unwrap_or(Value::Null);
@@ -92,6 +104,14 @@ impl Naive {
                 let threads = guild.lists.entry("threads").or_default();
                 if let Some(thread) = threads.get_mut(&id(&data["id"]).unwrap()) {
                     thread["member_count"] = data["member_count"].clone();
+                    let own = self.own_user.as_ref().and_then(|user| id(&user["id"]));
+                    let is_own = |user: &Value| own.is_some() && id(user) == own;
+                    let added = data["added_members"].as_array().unwrap();
+                    if data["removed_member_ids"].as_array().unwrap().iter().any(is_own) {
+                        thread.as_object_mut().unwrap().remove("member");
+                    } else if let Some(added) = added.iter().find(|added| is_own(&added["user_id"])) {
+                        thread["member"] = without(added, &["member", "presence"]);
+                    }
                 }
             }
             "THREAD_CREATE" | "THREAD_UPDATE" => {
@@ -187,7 +207,8 @@ impl Naive {
                     guild.voice.remove(&user);
                     guild.lists.entry("voice_states").or_default().remove(&user);
                 }
-                if data["member"].is_object() {
+                let is_there = guild.voice.contains_key(&user) || guild.list("members").contains_key(&user);
+                if data["member"].is_object() && is_there {
                     put(guild, "members", &data["member"]);
                 }
             }
@@ -214,7 +235,8 @@ impl Naive {
                 put_extra(guild, "stage_instances", data, name.ends_with("_DELETE"));
             }
             _ if name.starts_with("GUILD_SCHEDULED_EVENT_") => {
-                put_extra(guild, "guild_scheduled_events", data, name.ends_with("_DELETE"));
+                let has_ended = data["status"] == 3 || data["status"] == 4;
+                put_extra(guild, "guild_scheduled_events", data, has_ended || name.ends_with("_DELETE"));
             }
             _ if name.starts_with("GUILD_SOUNDBOARD_SOUND_") => {
                 put_extra(guild, "soundboard_sounds", data, name.ends_with("_DELETE"));
