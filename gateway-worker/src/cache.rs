@@ -83,6 +83,16 @@ struct Published {
     doubt: Option<ShardDoubt>,
 }
 
+/// What a report says of the cache, all of one moment.
+pub(crate) struct CacheReport {
+    /// See [`ShardCache::figures`].
+    pub(crate) figures: (u32, Option<u64>, Option<u32>, Option<u32>),
+    /// See [`ShardCache::pending_guilds`].
+    pub(crate) pending: u32,
+    /// Guilds whose figures are missing or may be wrong; at least 1 while anything is in doubt.
+    pub(crate) uncertain: u32,
+}
+
 /// The contents while they change; then their figures are published.
 struct Changing<'a> {
     contents: RwLockWriteGuard<'a, Contents>,
@@ -233,12 +243,6 @@ impl ShardCache {
         self.published().doubt.map_or(0, |doubt| doubt as u32)
     }
 
-    /// Guilds whose figures are missing or may be wrong; at least 1 while anything is in doubt.
-    pub(crate) fn uncertain_guilds(&self) -> u32 {
-        let Published { figures, doubt } = self.published();
-        figures.uncertain.max(doubt.is_some().into())
-    }
-
     /// Guilds that the session's READY named and that are still to come.
     pub fn pending_guilds(&self) -> usize {
         self.published().figures.pending as usize
@@ -246,7 +250,10 @@ impl ShardCache {
 
     /// The shard's figures; `None` for one that the intents do not tell.
     pub fn figures(&self) -> (u32, Option<u64>, Option<u32>, Option<u32>) {
-        let figures = self.published().figures;
+        self.figures_of(&self.published().figures)
+    }
+
+    fn figures_of(&self, figures: &Figures) -> (u32, Option<u64>, Option<u32>, Option<u32>) {
         let with = |intent: Intents| self.settings.intents.contains(intent);
         (
             figures.guilds,
@@ -256,6 +263,16 @@ impl ShardCache {
         )
     }
 
+    /// What a report says of the cache.
+    pub(crate) fn report(&self) -> CacheReport {
+        let Published { figures, doubt } = self.published();
+        CacheReport {
+            figures: self.figures_of(&figures),
+            pending: figures.pending,
+            uncertain: figures.uncertain.max(doubt.is_some().into()),
+        }
+    }
+
     /// One guild in short.
     pub fn guild(&self, id: u64) -> Option<GuildInfo> {
         self.read().cache.guild(id)
@@ -263,21 +280,23 @@ impl ShardCache {
 
     /// Why these parts of a guild of the shard may be missing or out of date; `None` when they are not in doubt.
     pub(crate) fn doubt_of(&self, guild: u64, parts: Doubt) -> Option<String> {
+        self.guild_and_doubt(guild, parts)?.1
+    }
+
+    /// One guild in short, and why these parts of it may be missing or out of date, both at one moment.
+    pub(crate) fn guild_and_doubt(&self, guild: u64, parts: Doubt) -> Option<(GuildInfo, Option<String>)> {
         let contents = self.read();
         let known = contents.cache.guild(guild)?;
-        if known.members.is_none() {
-            return Some(format!(
-                "guild {guild} has not come yet, or has had an outage since the shard started"
-            ));
-        }
-        if known.doubt.has(parts) {
-            return Some(format!(
-                "parts or events of guild {guild} could not be read, or events are missing"
-            ));
-        }
-        // The event may have been one of this guild.
-        let doubt = contents.cache.shard_doubt().filter(|doubt| *doubt == ShardDoubt::Event);
-        doubt.map(|doubt| doubt.as_str().to_owned())
+        let doubt = if known.members.is_none() {
+            Some(format!("guild {guild} has not come yet, or has had an outage since the shard started"))
+        } else if known.doubt.has(parts) {
+            Some(format!("parts or events of guild {guild} could not be read, or events are missing"))
+        } else {
+            // The event may have been one of this guild.
+            let doubt = contents.cache.shard_doubt().filter(|doubt| *doubt == ShardDoubt::Event);
+            doubt.map(|doubt| doubt.as_str().to_owned())
+        };
+        Some((known, doubt))
     }
 
     /// A user's name, when the cache has it.
@@ -347,7 +366,7 @@ mod tests {
         let (answers, answer) = mpsc::channel();
         let asked = cache.clone();
         thread::spawn(move || {
-            answers.send((asked.figures().0, asked.pending_guilds(), asked.uncertain_guilds()))
+            answers.send((asked.figures().0, asked.pending_guilds(), asked.report().uncertain))
         });
         let waited = answer.recv_timeout(Duration::from_secs(10));
         drop(changing);

@@ -17,7 +17,10 @@ use fleet_model::{Epoch, Position, ProblemCode, ShardKey, ShardReport, ShardStat
 use tokio::sync::{Notify, SetOnce};
 use tokio_util::sync::CancellationToken;
 
-use crate::{cache::ShardCache, clock::BootTime};
+use crate::{
+    cache::{CacheReport, ShardCache},
+    clock::BootTime,
+};
 
 /// What a shard says before its first connection.
 const NOT_CONNECTED: &str = "not connected yet";
@@ -146,7 +149,8 @@ impl ShardState {
     /// Everything about it, now.
     pub fn report(&self) -> ShardReport {
         let state = self.lock().clone();
-        let (guilds, users, channels, voice_connections) = self.cache.figures();
+        let CacheReport { figures: (guilds, users, channels, voice_connections), pending, uncertain } =
+            self.cache.report();
         let uptime = state.connected_since.map_or(Duration::ZERO, |since| BootTime::now().since(since));
         ShardReport {
             shard: self.key.slot(),
@@ -166,8 +170,8 @@ impl ShardState {
             close_code: state.close_code,
             cause: state.cause.map(|(code, _)| code),
             outcome: state.outcome,
-            pending_guilds: self.cache.pending_guilds() as u32,
-            uncertain_guilds: self.cache.uncertain_guilds(),
+            pending_guilds: pending,
+            uncertain_guilds: uncertain,
         }
     }
 

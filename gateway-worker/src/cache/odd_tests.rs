@@ -43,7 +43,7 @@ const NOT_ROLES: Sure = Sure { roles: false, ..ALL };
 
 fn sure(cache: &ShardCache) -> Sure {
     Sure {
-        counts: cache.uncertain_guilds() == 0,
+        counts: cache.report().uncertain == 0,
         channels: matches!(cache.find_channel(GUILD, 999, &[]), Err(Missing::Absent(_))),
         roles: cache.find_roles(GUILD, &[]).is_ok(),
     }
@@ -315,12 +315,12 @@ fn unreadable_event_leaves_its_guild_in_doubt() {
         tell(&cache, "GUILD_CREATE", &guild(GUILD).to_string(), 2);
         tell(&cache, name, d, 3);
         assert_eq!(figures(&cache), (1, 600, 1, 1), "{name} {d}");
-        assert!(cache.uncertain_guilds() > 0, "{name} {d}");
+        assert!(cache.report().uncertain > 0, "{name} {d}");
         assert!(cache.users_doubt().is_some(), "{name} {d}");
         // The next session clears the doubt.
         cache.begin_session(8, &guilds::ready(&[GUILD]));
         tell(&cache, "GUILD_CREATE", &guild(GUILD).to_string(), 2);
-        assert_eq!((cache.uncertain_guilds(), cache.doubt()), (0, None), "{name} {d}");
+        assert_eq!((cache.report().uncertain, cache.doubt()), (0, None), "{name} {d}");
     }
 }
 

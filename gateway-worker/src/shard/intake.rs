@@ -240,6 +240,8 @@ impl Intake {
         self.early = HeldEvents::default();
         self.replaying = true;
         self.began = Instant::now();
+        // A panic may have come between an event and the start of its handler.
+        self.start_handlers();
     }
 
     /// Takes an event. The handlers that it concerns start with [`Intake::start_handlers`].

@@ -175,6 +175,8 @@ impl Runner {
     async fn guarded(&self, connection: impl Future<Output = ConnectionEnd>) -> ConnectionEnd {
         AssertUnwindSafe(connection).catch_unwind().await.unwrap_or_else(|_| {
             self.parts.metrics.count_panic();
+            // It may have happened in the middle of a change.
+            self.parts.shard.cache().doubt_everything();
             tracing::error!(shard.id = %self.parts.shard.key(), "shard task panicked");
             ConnectionEnd::Lost("the shard's task panicked".to_owned())
         })

@@ -206,10 +206,11 @@ impl Socket {
                 return Poll::Ready(Received::Closed(close));
             }
             if message.is_binary() {
-                return Poll::Ready(match self.inflate.message(message.as_payload()) {
-                    Ok(text) => Received::Text(text),
-                    Err(why) => Received::Lost(why.to_owned()),
-                });
+                match self.inflate.message(message.as_payload()) {
+                    Ok(Some(text)) => return Poll::Ready(Received::Text(text)),
+                    Ok(None) => continue,
+                    Err(why) => return Poll::Ready(Received::Lost(why.to_owned())),
+                }
             }
             if let Some(text) = message.as_text() {
                 // Copied: it is a part of the read buffer, which an event must not keep.

@@ -40,6 +40,9 @@ impl LocalShards for RunningShards {
 
     fn users(&self, user_ids: &[u64]) -> UserLookup {
         let shards = self.askable();
+        let incomplete = || shards.iter().find_map(|shard| doubt(shard));
+        // A shard may come to know a user, and be in doubt no more, while others are asked.
+        let incomplete_before = incomplete();
         let record = |&user_id: &u64| {
             let mut record = UserRecord { user_id, shards: Vec::new(), username: String::new() };
             for shard in &shards {
@@ -53,7 +56,7 @@ impl LocalShards for RunningShards {
         let users: Vec<UserRecord> = user_ids.iter().map(record).collect();
         UserLookup {
             users,
-            incomplete: shards.iter().find_map(|shard| doubt(shard)),
+            incomplete: incomplete_before.or_else(incomplete),
             shards: shards.iter().map(|shard| shard.key().slot()).collect(),
         }
     }
@@ -81,8 +84,8 @@ impl LocalShards for RunningShards {
 }
 
 fn own_guild(shard: &RunningShard, guild_id: u64) -> OwnGuild {
-    let guild = shard.cache().guild(guild_id);
-    let doubt = shard.cache().doubt_of(guild_id, Doubt::GUILD);
+    let (guild, doubt) = shard.cache().guild_and_doubt(guild_id, Doubt::GUILD).unzip();
+    let doubt = doubt.flatten();
     let is_sure = match &guild {
         Some(_) => doubt.is_none(),
         None => is_whole(shard.status()) && shard.cache().doubt().is_none(),

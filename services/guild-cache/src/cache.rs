@@ -207,8 +207,7 @@ impl ShardCache {
     /// Changes a guild, and the figures with it.
     fn edit(&mut self, slot: u32, losses: &mut Losses, with: impl FnOnce(&mut Edit<'_>)) {
         let Some(guild) = self.slots[slot as usize].as_deref_mut() else { return };
-        self.figures.subtract(guild.figures());
-        let (was_open, open_before) = (guild.is_open(), guild.open_bytes());
+        let (before, was_open, open_before) = (guild.figures(), guild.is_open(), guild.open_bytes());
         let mut edit = Edit {
             guild,
             slot,
@@ -224,6 +223,8 @@ impl ShardCache {
             has_changed: false,
         };
         with(&mut edit);
+        // Together, after what may panic.
+        self.figures.subtract(before);
         self.figures.add(guild.figures());
         if guild.is_open() && !was_open {
             self.open.push(slot);

@@ -21,7 +21,6 @@ use crate::{
     local::{LocalShards, RecentReports},
     merge,
     metrics::BridgeMetrics,
-    peers::Peers,
     worker_client::WorkerClient,
 };
 
@@ -71,7 +70,7 @@ impl Bridge {
     /// Returns a bridge over the workers in `parts.routes`.
     pub fn new(parts: BridgeParts<'_>) -> Self {
         let BridgeParts { routes, local, recent, hub, metrics, sender, relay } = parts;
-        let fan_out = FanOut { peers: Arc::new(Peers::default()), local, metrics };
+        let fan_out = FanOut::new(local, metrics);
         Self { routes, fan_out, recent, hub, sender: sender.into(), relay }
     }
 

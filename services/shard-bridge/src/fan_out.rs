@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fleet_model::WorkerId;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tonic::{Code, Status};
 use tracing::Instrument as _;
 
@@ -33,9 +33,18 @@ pub(crate) struct FanOut {
     pub(crate) peers: Arc<Peers>,
     pub(crate) local: Option<Arc<dyn LocalShards>>,
     pub(crate) metrics: BridgeMetrics,
+    /// Bounds the questions whose remaining calls end by themselves.
+    pub(crate) leftover: Arc<Semaphore>,
 }
 
+/// The most questions whose remaining calls end by themselves at a time; the calls of any other are reset.
+const MOST_LEFTOVER: usize = 64;
+
 impl FanOut {
+    pub(crate) fn new(local: Option<Arc<dyn LocalShards>>, metrics: BridgeMetrics) -> Self {
+        Self { peers: Arc::default(), local, metrics, leftover: Arc::new(Semaphore::new(MOST_LEFTOVER)) }
+    }
+
     /// Asks every recipient at once; the worker at hand without the network. Ends when all have answered, at the deadline,
     /// or as soon as `enough` says so of the answers so far: then the remaining calls end by themselves.
     pub(crate) async fn ask<T, Local, Remote, Asking>(
@@ -93,10 +102,15 @@ impl FanOut {
                 }
             }
         }
-        if !asked.is_empty() {
+        if !asked.is_empty()
+            && let Ok(permit) = self.leftover.clone().try_acquire_owned()
+        {
             // Dropped calls would be reset, and HTTP/2 ends a connection with many resets, with all its other calls. They end by
             // `until`.
-            tokio::spawn(async move { while asked.next().await.is_some() {} });
+            tokio::spawn(async move {
+                while asked.next().await.is_some() {}
+                drop(permit);
+            });
         }
         Answers { answers, failures }
     }
@@ -121,7 +135,7 @@ mod tests {
 
     #[tokio::test]
     async fn calls_that_are_not_waited_for_are_not_reset() {
-        let fan_out = FanOut { peers: Arc::default(), local: None, metrics: BridgeMetrics::default() };
+        let fan_out = FanOut::new(None, BridgeMetrics::default());
         let (first, second) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
         let names = [("a", first), ("b", second)].map(|(name, url)| (name.parse().unwrap(), url.to_owned()));
         let (finish, finished) = oneshot::channel::<()>();

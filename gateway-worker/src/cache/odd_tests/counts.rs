@@ -74,7 +74,7 @@ fn members_are_counted_by_id() {
                 assert_eq!(figures(&cache).1, expected as u64, "{row}");
             }
         }
-        assert_eq!(cache.uncertain_guilds(), 0);
+        assert_eq!(cache.report().uncertain, 0);
     }
 }
 
@@ -105,7 +105,7 @@ fn guild_that_was_not_told_is_expected_with_its_first_event() {
         let cache = begun("all", &[]);
         let is_expected = |expected: bool, why: &str| {
             assert_eq!(cache.doubt_of(GUILD, Doubt::GUILD).is_some(), expected, "{why}: {row}");
-            let pending = (cache.pending_guilds(), cache.uncertain_guilds(), cache.doubt().is_some());
+            let pending = (cache.pending_guilds(), cache.report().uncertain, cache.doubt().is_some());
             assert_eq!(pending, (usize::from(expected), u32::from(expected), expected), "{why}: {row}");
         };
         tell(&cache, name, &d.to_string(), 2);

@@ -134,7 +134,7 @@ fn full_guild_is_restored_unchanged() {
         let mut expected = contents(&cache);
         if resources == "none" && format < FORMAT_OF_BLOCKS {
             // The channels are counted and not named.
-            assert_eq!(back.uncertain_guilds(), 1);
+            assert_eq!(back.report().uncertain, 1);
             expected = contents(&back);
         }
         assert_eq!(contents(&back), expected, "{resources} {format}");

@@ -19,8 +19,20 @@ thread_local! {
     static STEP_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; STEP].into());
 }
 
-/// What a connection's messages are decompressed with.
-pub(super) enum Inflate {
+/// How zlib ends what is to be read at once. Discord may send a payload as several messages, of which only the last ends so
+/// ([Transport Compression](https://docs.discord.com/developers/events/gateway#transport-compression)).
+const SYNC_FLUSH: [u8; 4] = [0, 0, 0xff, 0xff];
+
+/// Decompresses the messages of a connection.
+pub(super) struct Inflate {
+    decoder: Decoder,
+    /// The text of a payload so far, whose end is in a later message.
+    text: Vec<u8>,
+    /// The last compressed bytes.
+    tail: [u8; 4],
+}
+
+enum Decoder {
     /// zlib needs about 45 KiB.
     Zlib(Box<Decompress>),
     /// zstd needs about 100 KiB, and its window as far as messages have filled it.
@@ -32,38 +44,49 @@ pub(super) enum Inflate {
 
 impl Inflate {
     pub(super) fn new(compression: GatewayCompression) -> Result<Self, String> {
-        Ok(match compression {
-            GatewayCompression::None => Self::None,
-            GatewayCompression::Zlib => Self::Zlib(Box::new(Decompress::new(true))),
+        let decoder = match compression {
+            GatewayCompression::None => Decoder::None,
+            GatewayCompression::Zlib => Decoder::Zlib(Box::new(Decompress::new(true))),
             #[cfg(feature = "zstd")]
             GatewayCompression::Zstd => {
                 let mut context = zstd_safe::DCtx::try_create().ok_or("no memory for decompression")?;
                 context
                     .set_parameter(zstd_safe::DParameter::WindowLogMax(WINDOW))
                     .map_err(|code| zstd_safe::get_error_name(code).to_owned())?;
-                Self::Zstd(context)
+                Decoder::Zstd(context)
             }
-        })
+        };
+        Ok(Self { decoder, text: Vec::new(), tail: [0; 4] })
     }
 
-    /// Decompresses a message.
+    /// Decompresses a message. `None` if the payload goes on in the next one.
     ///
     /// # Errors
     /// The stream is broken; the connection cannot be used any more.
-    pub(super) fn message(&mut self, compressed: &[u8]) -> Result<String, &'static str> {
+    pub(super) fn message(&mut self, compressed: &[u8]) -> Result<Option<String>, &'static str> {
+        for byte in compressed.iter().skip(compressed.len().saturating_sub(self.tail.len())) {
+            self.tail.rotate_left(1);
+            self.tail[3] = *byte;
+        }
+        let goes_on = matches!(self.decoder, Decoder::Zlib(_)) && self.tail != SYNC_FLUSH;
         STEP_BUFFER.with_borrow_mut(|buffer| {
-            let (mut text, mut rest) = (Vec::new(), compressed);
+            let (mut text, mut rest) = (std::mem::take(&mut self.text), compressed);
             loop {
-                let (read, written) = self.step(rest, buffer)?;
+                let (read, written) = self.decoder.step(rest, buffer)?;
                 rest = rest.get(read..).unwrap_or_default();
                 text.extend_from_slice(buffer.get(..written).unwrap_or_default());
                 if text.len() > super::LARGEST {
                     return Err("a message is larger than 32 MiB");
                 }
-                if rest.is_empty() && written < buffer.len() {
+                let is_read = rest.is_empty() && written < buffer.len();
+                if is_read && goes_on {
+                    self.text = text;
+                    return Ok(None);
+                }
+                if is_read {
                     // Frees the spare capacity of a long message's buffer, because the event keeps the buffer.
                     text.shrink_to_fit();
-                    return String::from_utf8(text).map_err(|_| "a message is not UTF-8");
+                    return String::from_utf8(text).map(Some).map_err(|_| "a message is not UTF-8");
                 }
                 if read == 0 && written == 0 {
                     return Err(BROKEN);
@@ -71,7 +94,9 @@ impl Inflate {
             }
         })
     }
+}
 
+impl Decoder {
     /// Fills the buffer as far as the input goes. Returns the bytes read and written.
     fn step(&mut self, input: &[u8], buffer: &mut [u8]) -> Result<(usize, usize), &'static str> {
         match self {
@@ -121,15 +146,29 @@ mod tests {
         }
         for (compression, large) in compressed(&vec![b' '; LARGEST]) {
             let inflated = Inflate::new(compression).unwrap().message(&large);
-            assert_eq!(inflated.map(|text| text.len()), Ok(LARGEST), "{compression:?}");
+            assert_eq!(inflated.map(|text| text.unwrap().len()), Ok(LARGEST), "{compression:?}");
         }
         for (compression, two_steps) in compressed(&vec![b' '; STEP + 1]) {
-            let text = Inflate::new(compression).unwrap().message(&two_steps).unwrap();
+            let text = Inflate::new(compression).unwrap().message(&two_steps).unwrap().unwrap();
             assert_eq!((text.len(), text.capacity()), (STEP + 1, STEP + 1), "{compression:?}");
         }
         for (compression, one_step) in compressed(&vec![b' '; STEP]) {
-            let text = Inflate::new(compression).unwrap().message(&one_step).unwrap();
+            let text = Inflate::new(compression).unwrap().message(&one_step).unwrap().unwrap();
             assert_eq!(text.len(), STEP, "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn zlib_payload_may_come_in_several_messages() {
+        let text = r#"{"op":11,"d":"éé"}"#;
+        let (_, whole) = compressed(text.as_bytes()).swap_remove(0);
+        for first in 0..whole.len() {
+            for second in first..whole.len() {
+                let mut inflate = Inflate::new(GatewayCompression::Zlib).unwrap();
+                assert_eq!(inflate.message(&whole[..first]), Ok(None));
+                assert_eq!(inflate.message(&whole[first..second]), Ok(None));
+                assert_eq!(inflate.message(&whole[second..]), Ok(Some(text.to_owned())));
+            }
         }
     }
 

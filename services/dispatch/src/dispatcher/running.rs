@@ -1,8 +1,18 @@
 //! The tasks that run handlers, and one event's handling from its start to its end.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
-use tokio::{runtime, task::coop::consume_budget, time::timeout};
+use tokio::{
+    runtime,
+    task::{coop::consume_budget, yield_now},
+    time::timeout,
+};
 use tracing::Instrument as _;
 
 use super::{Admission, Delivery, Handler, Shared};
@@ -17,6 +27,9 @@ pub const LONGEST_ALONE: Duration = Duration::from_mins(1);
 
 /// As [`LONGEST_ALONE`] while the care is brief, which then ends.
 pub const BRIEFLY_ALONE: Duration = Duration::from_millis(500);
+
+/// A runner gives its thread up after this time, so that other shards and timers get it.
+const SLICE: Duration = Duration::from_millis(2);
 
 /// The tasks of one dispatcher that run handlers.
 #[derive(Debug)]
@@ -60,6 +73,7 @@ struct Runner<T: Send + Sync + 'static, H: Handler<T> + ?Sized> {
 
 impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Runner<T, H> {
     async fn run(mut self) {
+        let mut slice_began = Instant::now();
         while let Some(started) = self.next() {
             let mut handling = pin!(Shared::run(self.shared.clone(), started));
             let first = poll_fn(|context| Poll::Ready(handling.as_mut().poll(context))).await;
@@ -79,7 +93,12 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Runner<T, H> {
                 return;
             }
             // Handlers that are always ready must not keep the thread for themselves.
-            consume_budget().await;
+            if slice_began.elapsed() < SLICE {
+                consume_budget().await;
+            } else {
+                yield_now().await;
+                slice_began = Instant::now();
+            }
         }
     }
 

@@ -397,6 +397,52 @@ async fn blocked_thread_holds_up_no_event_that_another_can_take() {
     handlers.shutdown_background();
 }
 
+/// Works for longer than a slice at each event, and notes how often the other task had its turn by then.
+struct Works(Arc<AtomicUsize>, mpsc::UnboundedSender<usize>);
+
+#[async_trait]
+impl Handler<()> for Works {
+    async fn handle(&self, _: &Delivery<()>) {
+        let began = std::time::Instant::now();
+        while began.elapsed() < Duration::from_millis(4) {
+            std::hint::spin_loop();
+        }
+        let _ = self.1.send(self.0.load(Ordering::SeqCst));
+    }
+}
+
+#[tokio::test]
+async fn handlers_that_work_long_leave_the_thread_to_other_tasks_between_events() {
+    const EVENTS: u64 = 20;
+    let handlers = runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let (turns, (sender, mut seen)) = (Arc::new(AtomicUsize::new(0)), mpsc::unbounded_channel());
+    let setup = Setup {
+        handler: Arc::new(Works(turns.clone(), sender)),
+        limits: Limits::default(),
+        runtime: handlers.handle().clone(),
+        stragglers: TaskTracker::new(),
+        clock: Arc::new(|| Duration::ZERO),
+        metrics: DispatchMetrics::default(),
+    };
+    let dispatcher = Dispatcher::start(setup, 0, 1);
+    for sequence in 1..=EVENTS {
+        dispatcher.add(item(sequence, Some(sequence), ())).unwrap();
+    }
+    handlers.spawn(async move {
+        loop {
+            turns.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    });
+    dispatcher.start_all();
+    let mut before = Vec::new();
+    for _ in 1..=EVENTS {
+        before.push(tokio::time::timeout(DEADLINE, seen.recv()).await.unwrap().unwrap());
+    }
+    assert!(before.windows(2).all(|pair| pair[0] < pair[1]), "{before:?}");
+    handlers.shutdown_background();
+}
+
 #[tokio::test]
 async fn a_handler_that_blocks_its_thread_blocks_handlers_at_most() {
     let handlers = runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();

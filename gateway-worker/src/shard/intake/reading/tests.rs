@@ -259,7 +259,7 @@ async fn guilds_of_other_shards_are_ignored_and_counted() {
         let cache = intake.shard.cache();
         assert_eq!(cache.figures(), before, "{name}");
         assert_eq!((cache.guild(FOREIGN), cache.username(77)), (None, None), "{name}");
-        assert_eq!((cache.doubt(), cache.uncertain_guilds()), (None, 0), "{name}");
+        assert_eq!((cache.doubt(), cache.report().uncertain), (None, 0), "{name}");
     }
     assert_eq!(intake.event_queue.figures().len, 10, "bot code gets all of them");
     assert_eq!(intake.metrics.foreign_guild_events(), 9);
