@@ -90,7 +90,7 @@ fn memory_returns_after_hours_of_joins_and_leaves() {
         }
     }
     assert!(most > start * 3, "{most} after {start}");
-    // Tables keep room for a while; a second time must need no more.
+    // Hash tables keep free room for a while; a second round must need no more memory.
     assert!(
         after[0] < start * 2 && after[1] <= after[0] + after[0] / 20,
         "{after:?} after {start}, at most {most}"
@@ -105,7 +105,10 @@ fn late_event_of_a_guild_that_was_left_does_not_bring_it_back() {
     cache.apply("CHANNEL_UPDATE", r#"{"guild_id":"7","id":"70"}"#, 3);
     assert_eq!(cache.guild(7), None);
     cache.apply("CHANNEL_UPDATE", r#"{"guild_id":"7","id":"70"}"#, 3 + LATE_EVENTS);
-    assert!(cache.guild(7).is_some_and(|guild| guild.is_pending), "much later it must be another stay");
+    assert!(
+        cache.guild(7).is_some_and(|guild| guild.is_pending),
+        "much later the bot must have joined again"
+    );
     cache.apply("GUILD_CREATE", &guild(8, 3), 4 + LATE_EVENTS);
     assert_eq!(cache.figures().guilds, 2);
 }
@@ -113,7 +116,7 @@ fn late_event_of_a_guild_that_was_left_does_not_bring_it_back() {
 #[test]
 fn guild_that_left_before_it_was_known_is_not_expected() {
     let mut cache = cache();
-    // Replayed: the records of the guild were removed before the head reached this event.
+    // The event is replayed: the guild's records were removed before the head reached this event.
     cache.apply("GUILD_DELETE", r#"{"id":"7"}"#, 2);
     cache.apply("CHANNEL_UPDATE", r#"{"guild_id":"7","id":"70"}"#, 3);
     assert_eq!((cache.guild(7), cache.figures().pending), (None, 0));

@@ -84,7 +84,7 @@ fn reactions_are_counted_by_emoji() {
     let message = react(&message, &Reaction::EmojiRemoved { emoji: own }, None);
     assert_eq!(elements(field(&message, "reactions").unwrap()).unwrap().len(), 1);
     assert_eq!(react(&message, &Reaction::AllRemoved, None), r#"{"id":"5"}"#);
-    // The last user takes the emoji along.
+    // When the last user removes the reaction, the emoji is removed too.
     let removed = Reaction::Removed { user: 2, emoji: thumb, is_burst: false };
     assert_eq!(react(&message, &removed, None), r#"{"id":"5"}"#);
 }
