@@ -1,24 +1,24 @@
-//! Single objects as Discord sent them, for bots that keep no cache, and why one is missing.
+//! Single objects as Discord sent them, for bots without a cache of their own, and why an object is missing.
 
 use guild_cache::{Doubt, GuildInfo, Kind, Resources, only_fields, read_elements, read_fields};
 use twilight_model::gateway::Intents;
 
 use super::{Contents, ShardCache};
 
-/// Why the cache does not give an object.
+/// Why the cache cannot return an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// As far as the cache knows it is not there: true once all guilds have come.
+    /// The object does not exist, as far as the cache knows. Certain once all guilds have come.
     Absent(String),
-    /// It may be there.
+    /// The object may exist.
     Unknown(String),
-    /// By a setting it is never there.
+    /// A setting keeps such objects out of the cache.
     NotCached(String),
 }
 
-/// Objects as JSON text. `fields`: only these; all when it is empty.
+/// Objects as JSON text. `fields`: the fields to return; empty means all.
 impl ShardCache {
-    /// A guild, with its roles, emojis and stickers as far as they are kept.
+    /// A guild with its roles, emojis and stickers, if the cache keeps them.
     pub(crate) fn find_guild(&self, guild: u64, fields: &[String]) -> Result<String, Missing> {
         self.needs(Resources::GUILDS, "guilds", Intents::GUILDS)?;
         let contents = self.read();
@@ -116,7 +116,7 @@ impl ShardCache {
 }
 
 impl Contents {
-    /// Finds a guild that belongs to the shard and is not pending.
+    /// Finds a guild of the shard whose GUILD_CREATE has come.
     fn known(&self, guild: u64) -> Result<GuildInfo, Missing> {
         match self.cache.guild(guild) {
             Some(known) if known.members.is_some() => Ok(known),

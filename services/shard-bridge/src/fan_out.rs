@@ -37,7 +37,7 @@ pub(crate) struct FanOut {
 
 impl FanOut {
     /// Asks every recipient at once; the worker at hand without the network. Ends when all have answered, at the deadline,
-    /// or as soon as `enough` says so of the answers so far: then the remaining calls end by themselves.
+    /// or as soon as `enough` returns true for the answers so far. The remaining calls then end by themselves.
     pub(crate) async fn ask<T, Local, Remote, Asking>(
         &self,
         recipients: &Recipients,
@@ -94,8 +94,8 @@ impl FanOut {
             }
         }
         if !asked.is_empty() {
-            // Dropped calls would be reset, and HTTP/2 ends a connection with many resets, with all its other calls. They end by
-            // `until`.
+            // The remaining calls are not dropped: that would reset them, and HTTP/2 ends a connection with many resets, with all its
+            // other calls. They end by `until`.
             tokio::spawn(async move { while asked.next().await.is_some() {} });
         }
         Answers { answers, failures }

@@ -192,7 +192,7 @@ fn needs() -> Needs {
     }
 }
 
-/// A cache becomes what the records say.
+/// Restores a cache from the records.
 fn restore(shard: &ShardState, mut guilds: Restoring, head: &Head) {
     while guilds.next_guild().unwrap() {}
     shard.cache().adopt(guilds.finish(head));
@@ -450,7 +450,7 @@ async fn guilds_move_between_the_keys_of_formats_in_place() {
         bench.add_members(10..1_000);
         for (to, expected) in [(2, "chmrx"), (3, "b"), (1, "chmrx"), (3, "b")] {
             format.assign(to);
-            // A pass that is cut leaves guilds in both.
+            // A pass that stops early leaves guilds with both kinds of keys.
             store.fail_after(cut);
             bench.pass.write(None).await;
             store.fail_after(usize::MAX);
@@ -473,7 +473,7 @@ async fn guilds_move_between_the_keys_of_formats_in_place() {
     }
 }
 
-/// A store that holds the same, to be claimed by another owner.
+/// A store with the same contents, for another owner to claim.
 async fn copy_of(store: &Faulty) -> Arc<dyn CheckpointStore> {
     let Ok(ClaimAnswer::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
     let mut step = WriteStep { fresh: true, ..WriteStep::default() };
