@@ -150,7 +150,7 @@ pub struct EventError(Misplaced);
 
 impl fmt::Display for EventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the event does not match the types that it is read as: {}", self.0)
+        write!(f, "the event does not match the requested type: {}", self.0)
     }
 }
 

@@ -62,7 +62,7 @@ impl ShardCache {
         }
         if !self.settings.intents.contains(Intents::GUILD_MEMBERS) {
             return Err(Missing::NotCached(format!(
-                "user {user} is not cached as a member of guild {guild}, and may be one: the intent GUILD_MEMBERS is off (INTENTS)"
+                "user {user} is not cached as a member of guild {guild}, but may be a member: the intent GUILD_MEMBERS is off (INTENTS)"
             )));
         }
         if known.is_unavailable {
@@ -74,11 +74,11 @@ impl ShardCache {
         let (cached, members) = (known.cached_members, known.members.unwrap_or(0));
         if cached < members {
             return Err(Missing::Unknown(format!(
-                "user {user} is not cached as a member of guild {guild}, and may be one: {cached} of its {members} members are \
-                 cached (RequestGuildMembers brings all)"
+                "user {user} is not cached as a member of guild {guild}, but may be a member: {cached} of its {members} members are \
+                 cached (RequestGuildMembers requests all)"
             )));
         }
-        Err(Missing::Absent(format!("user {user} is no member of guild {guild}")))
+        Err(Missing::Absent(format!("user {user} is not a member of guild {guild}")))
     }
 
     /// All roles of a guild as a list, by position.
@@ -99,11 +99,11 @@ impl ShardCache {
 
     fn needs(&self, resource: Resources, name: &str, intent: Intents) -> Result<(), Missing> {
         if !self.keeps(resource) {
-            return Err(Missing::NotCached(format!("{name} are not cached: CACHE is without `{name}`")));
+            return Err(Missing::NotCached(format!("{name} are not cached: CACHE does not name `{name}`")));
         }
         if !self.settings.intents.contains(intent) {
             return Err(Missing::NotCached(format!(
-                "{name} are not cached: INTENTS is without {intent:?}, and Discord tells nothing of them"
+                "{name} are not cached: Discord does not send them without the intent {intent:?} (INTENTS)"
             )));
         }
         Ok(())
@@ -135,9 +135,13 @@ fn not_yet(guild: u64) -> Missing {
 }
 
 fn unreadable(guild: u64, what: &str) -> Missing {
-    Missing::Unknown(format!("some {what} of guild {guild} could not be read, and this may be one of them"))
+    Missing::Unknown(format!(
+        "some {what} of guild {guild} could not be read, and the requested one may be among them"
+    ))
 }
 
 fn outage(guild: u64) -> Missing {
-    Missing::Unknown(format!("guild {guild} has an outage, and this was not cached before it"))
+    Missing::Unknown(format!(
+        "guild {guild} has an outage, and the requested object was not cached before the outage"
+    ))
 }

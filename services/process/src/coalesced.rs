@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_of_two_turns_are_one() {
+    fn writes_of_two_turns_are_joined() {
         let mut cx = Context::from_waker(Waker::noop());
         let mut connection = coalesced(usize::MAX);
         for part in ["head", "body"] {

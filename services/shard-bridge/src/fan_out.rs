@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn calls_that_are_not_waited_for_are_not_reset() {
+    async fn abandoned_calls_are_not_reset() {
         let fan_out = FanOut { peers: Arc::default(), local: None, metrics: BridgeMetrics::default() };
         let (first, second) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
         let names = [("a", first), ("b", second)].map(|(name, url)| (name.parse().unwrap(), url.to_owned()));

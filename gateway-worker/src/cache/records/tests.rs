@@ -284,7 +284,7 @@ fn cache_is_locked_only_while_lists_are_collected() {
 }
 
 #[tokio::test]
-async fn blocks_stay_as_the_last_part_of_a_copy_names_them() {
+async fn no_block_is_split_or_joined_after_the_last_part_of_a_copy() {
     let cache = begun("all", &[5]);
     tell(&cache, "GUILD_CREATE", &guild(5), 2);
     let event = |id: u64| {

@@ -38,7 +38,7 @@ fn restored(records: &[(RecordKey, Vec<u8>)]) -> ShardCache {
 }
 
 #[test]
-fn restored_cache_answers_and_goes_on() {
+fn restored_cache_answers_and_applies_events() {
     let mut cache = filled();
     let mut again = restored(&records(&mut cache));
     assert_eq!(again.guild(7), cache.guild(7));
@@ -67,7 +67,7 @@ fn record_under_another_key_is_refused() {
 }
 
 #[test]
-fn block_that_was_split_off_before_the_writer_died_is_the_newer_one() {
+fn split_off_block_counts_after_the_writer_died() {
     let mut cache = filled();
     let before = records(&mut cache);
     for user in 41..=60_u64 {
@@ -127,7 +127,7 @@ fn record_of_a_joined_block_is_removed_after_the_writer_died() {
 }
 
 #[test]
-fn worker_that_keeps_less_counts_what_it_drops() {
+fn worker_that_keeps_less_still_counts_all() {
     let mut cache = filled();
     let less = Rules { resources: Resources::GUILDS.and(Resources::ROLES), ..Rules::default() };
     let mut restoring = Restoring::new(less, Arc::clone(&CODEC));
@@ -161,7 +161,7 @@ fn worker_that_keeps_less_counts_what_it_drops() {
 }
 
 #[test]
-fn members_that_are_ahead_stay_so_when_they_are_written_again() {
+fn newer_members_keep_their_stamp_when_written_again() {
     let mut cache = filled();
     let mut store: BTreeMap<RecordKey, Vec<u8>> = records(&mut cache).into_iter().collect();
     let joined = r#"{"guild_id":"7","user":{"id":"41","username":"u41"}}"#;

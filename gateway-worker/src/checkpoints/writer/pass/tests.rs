@@ -328,7 +328,7 @@ async fn last_checkpoint_is_exact() {
 }
 
 #[tokio::test]
-async fn changes_are_not_collected_for_checkpoints_that_are_off() {
+async fn changes_do_not_pile_up_without_checkpoints() {
     let mut bench = Bench::new(Faulty::new(false), Keep::Off).await;
     bench.take("GUILD_CREATE", &guild(5));
     bench.take("GUILD_DELETE", &json!({ "id": "5" }));
@@ -384,7 +384,7 @@ async fn formats(store: &dyn CheckpointStore, serial: u64) -> BTreeSet<u16> {
 }
 
 #[tokio::test]
-async fn older_format_rewrites_all_and_a_newer_one_with_the_same_keys_nothing() {
+async fn older_format_rewrites_all_records_and_newer_format_none() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Full).await;
     let format = bench.pass.checkpoints.format.clone();
