@@ -154,14 +154,14 @@ struct ActingTerm {
     number: Term,
     /// Whether the term is confirmed: see [`term_status`].
     may_act: bool,
-    /// Another coordinator acted before, so its permits count too.
+    /// Another coordinator acted before this one, so permits of both count.
     had_predecessor: bool,
     gateway_url: String,
 }
 
 /// What the driver knows of the store.
 struct KnownStore {
-    /// Identity of the store that holds the owners. A store with another identity has lost them.
+    /// Identity of the store that holds the owners. A store with another identity has lost the owners.
     identity: FleetStoreIdentity,
     /// The store was asked for its identity and has not answered yet.
     asked: bool,

@@ -1,7 +1,7 @@
-//! What one shard knows: its guilds, and what else the settings say. Its memory goes when the shard goes.
+//! What one shard knows: its guilds and the resources that the settings name. Its memory is freed when the shard ends.
 //!
-//! The crate `guild-cache` keeps it, as Discord's own text. This module adds what the settings and intents mean for an answer, the lock, the
-//! [types](CachedObject) that bot code reads objects as, and the [records](records) of checkpoints.
+//! The crate `guild-cache` holds the objects, as Discord's own text. This module adds the lock, the effect of settings and intents on
+//! answers, the [types](CachedObject) that bot code reads, and the [records](records) of checkpoints.
 
 use std::{
     collections::HashMap,
@@ -36,14 +36,14 @@ pub(crate) use written::{GuildRecords, WrittenAs};
 /// Compresses for all shards of the process.
 static CODEC: LazyLock<Arc<Codec>> = LazyLock::new(|| Arc::new(Codec::new()));
 
-/// What is kept, and what Discord tells at all.
+/// What the cache keeps, and which events Discord sends.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheSettings {
     /// Which resources are kept.
     pub resources: CachedResources,
     /// Messages kept per channel.
     pub messages_per_channel: usize,
-    /// Age at which messages are removed, within a minute; `None` keeps them.
+    /// Age at which messages are removed, at most a minute late; `None` keeps them.
     pub message_lifetime: Option<Duration>,
     /// What the shard asks Discord for.
     pub intents: Intents,
@@ -76,7 +76,8 @@ pub struct ShardCache {
     published: Mutex<Published>,
 }
 
-/// What reports need. They must not wait for the cache, which is locked while a guild is read or compressed: the lease depends on them.
+/// What reports need. Reports must not wait for the cache, which is locked while a guild is read or compressed: the lease depends on
+/// reports.
 #[derive(Clone, Copy, Debug, Default)]
 struct Published {
     figures: Figures,
@@ -93,7 +94,7 @@ pub(crate) struct CacheReport {
     pub(crate) uncertain: u32,
 }
 
-/// The contents while they change; then their figures are published.
+/// The contents, locked for a change. Publishes their figures on drop.
 struct Changing<'a> {
     contents: RwLockWriteGuard<'a, Contents>,
     published: &'a Mutex<Published>,
@@ -124,13 +125,13 @@ fn lock(published: &Mutex<Published>) -> MutexGuard<'_, Published> {
     published.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is known of one session.
+/// The cached contents of one session.
 #[derive(Debug)]
 struct Contents {
     cache: guild_cache::ShardCache,
-    /// Over how many records of formats 1 and 2 the members of a guild are spread: fixed from when they are first written or read.
+    /// Number of records of members for each guild, in formats 1 and 2. Fixed when they are first written or read.
     old_blocks: HashMap<u64, u32>,
-    /// The last part of a copy names its blocks: none may be split or joined any more.
+    /// The last part of a copy was made. It names the blocks, so none may be split or joined any more.
     is_handed_over: bool,
 }
 
@@ -178,18 +179,18 @@ impl ShardCache {
         contents.is_handed_over = false;
     }
 
-    /// Applies an event of the session. `data`: the text of its field `d`. One that the records hold, of which this cache was restored,
-    /// changes nothing.
+    /// Applies an event of the session. `data`: the text of its field `d`. An event that was already in the records from which this cache
+    /// was restored changes nothing.
     pub(crate) fn apply(&self, name: &str, data: &str, sequence: u64) -> Applied {
         self.write().cache.apply(name, data, sequence)
     }
 
-    /// Compresses what has changed, unless the last part of a copy was made. To be called about once a second.
+    /// Compresses changed blocks, unless the last part of a copy was made. Must be called about once a second.
     pub(crate) async fn seal(&self, now_unix_ms: u64) {
         let mut slice = TimeSlice::begin();
         let open = self.read().cache.open_parts();
         for _ in 0..open {
-            // One at a time: others need the cache too.
+            // The lock is released after each part, because other tasks need the cache too.
             if !self.seal_next() {
                 break;
             }
@@ -206,12 +207,12 @@ impl ShardCache {
         !contents.is_handed_over && contents.cache.seal_next()
     }
 
-    /// Becomes what was prepared.
+    /// Replaces the contents by the prepared ones.
     pub(crate) fn adopt(&self, prepared: Prepared) {
         let Prepared { cache, old_blocks, .. } = prepared;
         let contents = Contents { cache, old_blocks, is_handed_over: false };
         let old = std::mem::replace(&mut *self.write(), contents);
-        // Freed without the lock.
+        // Dropped after the lock is released.
         drop(old);
     }
 
@@ -273,7 +274,7 @@ impl ShardCache {
         }
     }
 
-    /// One guild in short.
+    /// Name and counts of a guild.
     pub fn guild(&self, id: u64) -> Option<GuildInfo> {
         self.read().cache.guild(id)
     }
@@ -283,7 +284,7 @@ impl ShardCache {
         self.guild_and_doubt(guild, parts)?.1
     }
 
-    /// One guild in short, and why these parts of it may be missing or out of date, both at one moment.
+    /// Name and counts of a guild, and why these parts of it may be missing or out of date, both at one moment.
     pub(crate) fn guild_and_doubt(&self, guild: u64, parts: Doubt) -> Option<(GuildInfo, Option<String>)> {
         let contents = self.read();
         let known = contents.cache.guild(guild)?;
@@ -331,7 +332,7 @@ impl ShardCache {
         })
     }
 
-    /// The guilds that READY named and of which nothing has come; with `all`, every guild.
+    /// The guilds that are still pending; with `all`, every guild.
     pub(crate) fn guilds_to_expect(&self, all: bool) -> Vec<u64> {
         let contents = self.read();
         if all { contents.cache.guild_ids() } else { contents.cache.pending_guilds() }
@@ -370,6 +371,6 @@ mod tests {
         });
         let waited = answer.recv_timeout(Duration::from_secs(10));
         drop(changing);
-        assert_eq!(waited.expect("figures come while the cache is locked"), (1, 0, 0));
+        assert_eq!(waited.expect("figures are available while the cache is locked"), (1, 0, 0));
     }
 }

@@ -68,7 +68,7 @@ pub struct WorkerArgs {
     #[arg(long, env = "GENERATION", value_name = "NAME", default_value = "default")]
     pub generation: Generation,
 
-    /// Compression of the gateway's connections: `zstd-stream`, `zlib-stream` (less memory) or `none`. After a change each shard identifies once, as a session keeps its compression
+    /// Compression of gateway connections: `zstd-stream`, `zlib-stream` (less memory) or `none`. After a change each shard identifies once, because a session keeps its compression
     #[arg(
         long,
         env = "GATEWAY_COMPRESSION",
@@ -93,7 +93,7 @@ pub struct WorkerArgs {
     #[arg(long, env = "CACHE_MESSAGES", value_name = "NUMBER", default_value_t = 100)]
     pub cache_messages: u16,
 
-    /// Age at which messages leave the cache, within a minute; without it only their number is limited
+    /// Age at which messages are removed from the cache, at most a minute late; by default only their number is limited
     #[arg(long, env = "CACHE_MESSAGE_LIFETIME", hide_short_help = true, value_name = "DURATION", value_parser = settings::duration)]
     pub cache_message_lifetime: Option<Duration>,
 
@@ -279,7 +279,7 @@ pub struct WorkerConfig {
     pub api: Option<ApiOrigin>,
     /// The gateway, when it is not what the coordinator says.
     pub gateway: Option<GatewayUrl>,
-    /// How its connections are compressed.
+    /// How gateway connections are compressed.
     pub compression: GatewayCompression,
 }
 

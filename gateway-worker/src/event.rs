@@ -48,18 +48,18 @@ impl Wanted {
     }
 }
 
-/// An event as it arrives. Session, mark and time are still missing: the shard's intake adds them.
+/// An event as it arrives. The shard's intake adds the session, mark and time.
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) event: ShardEvent,
-    /// Where the data is in the text.
+    /// The position of the data in the text.
     data: Range<usize>,
-    /// The data's id.
+    /// The field `id` of the data.
     pub(crate) id: Option<u64>,
 }
 
 impl Arrived {
-    /// `payload`: what was read of `text`.
+    /// `payload`: the result of reading `text`.
     pub(crate) fn new(name: Arc<str>, sequence: u64, payload: Payload, text: String) -> Self {
         let event = ShardEvent {
             name,
@@ -78,7 +78,7 @@ impl Arrived {
     }
 }
 
-/// Returns the mark of a late event, whose data has this id: an interaction may have expired.
+/// Returns the mark of a late event. `id`: the id in its data, which tells whether an interaction has expired.
 pub(crate) fn late_mark(name: &str, id: Option<u64>, now_unix_ms: u64) -> Mark {
     if payload::interaction_age(name, id, now_unix_ms) > ANSWERED_WITHIN {
         Mark::Expired
@@ -133,8 +133,8 @@ impl Event {
         reading::whole(self.name(), self.raw()).map_err(|error| EventError((&error).into()))
     }
 
-    /// The payload's data (`d`) as a type of the bot's own, which may borrow from the event. A type with the few fields that a bot needs is read
-    /// in a fraction of the time of [`Event::parse`].
+    /// The payload's data (`d`) as a type of the bot's own, which may borrow from the event. Reading a few fields this way takes a fraction of
+    /// the time of [`Event::parse`].
     ///
     /// # Errors
     /// The data does not match the type. The error contains nothing of the payload, so it can be logged.
@@ -144,13 +144,13 @@ impl Event {
     }
 }
 
-/// A payload that does not match the types that it is read as.
+/// The error for a payload that does not match the requested type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventError(Misplaced);
 
 impl fmt::Display for EventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the event does not match the types that it is read as: {}", self.0)
+        write!(f, "the event does not match the requested type: {}", self.0)
     }
 }
 

@@ -5,7 +5,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Kinds of parts of events, the label values of unreadable parts.
+/// Kinds of parts of events: the label values of `gateway_unreadable_total`.
 const PARTS: [&str; 16] = [
     "event",
     "session",

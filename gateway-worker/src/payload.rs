@@ -13,19 +13,19 @@ pub(crate) const LARGEST_SEQUENCE: u64 = (1 << 53) - 1;
 /// Longer event names are not read; Discord's longest has 38 bytes.
 const LONGEST_NAME: usize = 100;
 
-/// A gateway message, read and checked in one pass over its text, with fields in any order and spacing. An unreadable field is `None`; of
-/// a field that is written twice the last one counts.
+/// A gateway message, read and checked in one pass over its text, with fields in any order and spacing. An unreadable field is `None`. If a
+/// field is written twice, the last one counts.
 ///
-/// The whole text is checked, also when nothing else reads it. The end of a text alone cannot tell where its guild is: `"guild_id":"5"}}`
-/// may end a nested object of a message that was cut off, or a field behind the data.
+/// The whole text is checked, even if nothing else reads it. The end of the text is not enough to find the guild: `"guild_id":"5"}}` may
+/// end a nested object of a message that was cut off, or a field after the data.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Payload {
     pub(crate) op: Option<u64>,
     pub(crate) sequence: Option<u64>,
     pub(crate) name: Option<Arc<str>>,
-    /// Where the data is in the text; empty when missing.
+    /// The position of the data in the text; empty when missing.
     pub(crate) data: Range<usize>,
-    /// The data's `id`.
+    /// The field `id` of the data.
     pub(crate) id: Option<u64>,
     guild_id: Option<u64>,
 }
@@ -76,7 +76,7 @@ impl Payload {
         Ok(())
     }
 
-    /// The guild of an event: its `guild_id`, or for an event about a guild itself its `id`.
+    /// The guild of an event: the data's `guild_id`, or the data's `id` for an event about the guild itself.
     pub(crate) fn guild(&self) -> Option<u64> {
         match self.name.as_deref() {
             Some("GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE") => self.id,
@@ -85,13 +85,13 @@ impl Payload {
     }
 }
 
-/// Which of these fields a key as written means.
+/// Returns the one of these fields that a key names. The key is as written, so it may have escapes.
 fn field_of<const N: usize>(key: &str, names: [&'static str; N]) -> Option<&'static str> {
     let has_escapes = key.contains('\\');
     names.into_iter().find(|name| key == *name || has_escapes && is_key(key, name))
 }
 
-/// The name of an event, within its bound.
+/// The name of an event; `None` for one longer than [`LONGEST_NAME`].
 fn name(raw: &str) -> Option<Arc<str>> {
     let plain =
         raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).filter(|name| !name.contains('\\'));
@@ -139,7 +139,7 @@ impl From<&serde_json::Error> for Misplaced {
     }
 }
 
-/// How old an interaction with this id is, as a RESUME brings it late; zero for any other event.
+/// The age of an interaction with this id, which a RESUME may bring late; zero for any other event.
 pub(crate) fn interaction_age(name: &str, id: Option<u64>, now_unix_ms: u64) -> Duration {
     if name != "INTERACTION_CREATE" {
         return Duration::ZERO;

@@ -1,6 +1,6 @@
-//! Reads Discord's events: READY part by part, and events of bot code as twilight's types. The cache reads its events itself.
+//! Reads READY part by part, and other events as twilight's types for bot code. The cache reads its events itself.
 //!
-//! No error contains any of the payload.
+//! No error contains a part of the payload.
 
 use guild_cache::{SessionGuilds, read_elements, read_fields, read_string};
 use serde::de::DeserializeSeed as _;
@@ -14,7 +14,7 @@ use twilight_model::{
 
 use crate::payload::Payload;
 
-/// READY without a usable session id, or that is not JSON.
+/// READY has no usable session id, or is not JSON.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable;
 
@@ -29,7 +29,7 @@ pub(crate) fn whole(name: &str, text: &str) -> Result<Option<Event>, serde_json:
     with_data(name, text, |data| parse(name, data)).map(Some)
 }
 
-/// Reads the data of a payload. `read` must read a whole text as one JSON value.
+/// Reads the data of a payload. `read` must accept only a text that is exactly one JSON value.
 ///
 /// # Errors
 /// `read` failed, or the payload has no data.
@@ -38,7 +38,8 @@ pub(crate) fn with_data<'a, T>(
     text: &'a str,
     read: impl Fn(&'a str) -> Result<T, serde_json::Error>,
 ) -> Result<T, serde_json::Error> {
-    // Where Discord's order of fields puts the data. If that is one value it is the data, as nothing else is left of the payload.
+    // First tries the place of the data in Discord's order of fields. If the text there is one JSON value, it is the data, because it
+    // takes up the rest of the payload.
     if let Some(data) = usual_data(name, text)
         && let Ok(value) = read(data)
     {
@@ -47,7 +48,7 @@ pub(crate) fn with_data<'a, T>(
     read(data_of(text).unwrap_or_default())
 }
 
-/// The text between the head of a payload in Discord's order and its last bracket.
+/// The text between the first fields of a payload in Discord's order and its last bracket.
 fn usual_data<'a>(name: &str, text: &'a str) -> Option<&'a str> {
     let behind_name = text.strip_prefix(r#"{"t":""#)?.strip_prefix(name)?.strip_prefix(r#"","s":"#)?;
     let behind_sequence = behind_name.trim_start_matches(|digit: char| digit.is_ascii_digit());
@@ -73,7 +74,7 @@ pub(crate) struct SessionStart {
 }
 
 impl SessionStart {
-    /// What could not be read of it, as label values of the metric for unreadable parts.
+    /// The parts of READY that could not be read, as label values of the metric for unreadable parts.
     pub(crate) fn unreadable(&self) -> impl Iterator<Item = &'static str> {
         let SessionGuilds { names_more, own_user, .. } = &self.guilds;
         let parts =
@@ -82,7 +83,7 @@ impl SessionStart {
     }
 }
 
-/// Reads READY part by part. `data`: the text of its field `d`. Only a session id within its bound is required.
+/// Reads READY part by part. `data`: the text of its field `d`. Only a session id of at most [`LONGEST_SESSION_ID`] bytes is required.
 pub(crate) fn session_start(data: &str) -> Result<SessionStart, Unreadable> {
     let [session_id, resume_url, shard] = read_fields(data, ["session_id", "resume_gateway_url", "shard"]);
     let text_of = |raw: Option<&str>, longest: usize| {

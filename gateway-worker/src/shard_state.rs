@@ -184,7 +184,7 @@ impl ShardState {
         self.tick_at(BootTime::now());
     }
 
-    /// Its task goes round, at this moment.
+    /// Notes that the shard's task is alive at this time.
     pub(crate) fn tick_at(&self, now: BootTime) {
         self.ticked.store(now.as_millis(), Ordering::Relaxed);
     }
@@ -262,7 +262,7 @@ impl ShardState {
         self.lock().progress.clone()
     }
 
-    /// The watermark of its session; `None` when it has none.
+    /// The sequence up to which the shard has read its session; `None` without a session.
     pub(crate) fn read(&self) -> Option<u64> {
         self.lock().progress.as_ref().map(|progress| progress.read)
     }

@@ -49,7 +49,7 @@ pub(crate) fn shard_at(epoch: Epoch, resources: &str) -> Arc<ShardState> {
     Arc::new(ShardState::new(SHARD, epoch, cache, Arc::new(Notify::new())))
 }
 
-/// An event as it arrives; one that is not JSON has no data.
+/// An event as it arrives. Text that is not JSON has no data.
 pub(crate) fn arrived(name: &str, sequence: u64, text: String) -> Arrived {
     Arrived::new(name.into(), sequence, Payload::read(&text).unwrap_or_default(), text)
 }

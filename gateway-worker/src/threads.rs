@@ -1,7 +1,7 @@
 //! The runtimes of a worker, separate so that no work delays the lease.
 //!
-//! The process's main runtime has the lease, the link and the servers, which work for moments only. Shards and their relays have a
-//! runtime of their own, as a thousand guilds that arrive at once take seconds to parse; so do handlers, as bot code may block its
+//! The process's main runtime runs the lease, the link and the servers, which never work for long. Shards and their relays have a separate
+//! runtime, because a thousand guilds that arrive at once take seconds to parse. Handlers have another one, because bot code may block its
 //! thread.
 
 use std::{

@@ -66,7 +66,7 @@ pub(super) struct BudgetRequests {
 }
 
 impl BudgetRequests {
-    /// Returns true when a short budget must be asked for before it resets: first after [`ASK_WHILE_SHORT`], then every
+    /// Returns true when Discord must be asked again for a short budget before the budget resets: first after [`ASK_WHILE_SHORT`], then every
     /// [`ASK_WHILE_SHORT_AGAIN`].
     pub(super) fn take_due_while_short(&mut self, is_short: bool, now: Duration) -> bool {
         if !is_short {

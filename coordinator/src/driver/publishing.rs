@@ -68,7 +68,7 @@ impl Driver<'_> {
 #[derive(Default)]
 pub(super) struct IdentifyProgress {
     next: Option<Duration>,
-    /// A line was due since permits were last granted one after the other.
+    /// A line has been due since permits began to be granted one after the other.
     shown: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Bot code, and a store that counts.
+//! The bot code of the cases, and a store that counts entries.
 
 use std::{
     borrow::Cow,
@@ -42,7 +42,7 @@ impl EventHandler for Typed {
 
     async fn handle(&self, _: &Context, event: &Event) {
         let Ok(Some(TwilightEvent::MessageCreate(message))) = event.parse() else {
-            panic!("a message is one");
+            panic!("a MESSAGE_CREATE is not a message");
         };
         black_box((message.author.id, message.content.len()));
         self.0.fetch_add(1, Ordering::Relaxed);
@@ -84,7 +84,7 @@ impl EventHandler for Borrowing {
     }
 }
 
-/// Counts what its store has taken.
+/// Counts the entries that its store has taken.
 pub(crate) struct CountingStore {
     pub(crate) store: RedisRelay,
     pub(crate) appended: Arc<AtomicU64>,

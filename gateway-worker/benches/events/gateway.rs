@@ -1,4 +1,4 @@
-//! A gateway in a process of its own that floods the shards with messages, as many as it is allowed.
+//! A gateway in a separate process. It sends the shards as many messages as the benchmark allows, as fast as it can.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -29,12 +29,12 @@ const HELLO: &str = r#"{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":500}
 /// A message as Discord sends it, between its sequence and its guild.
 const MESSAGE: &str = r#","op":0,"d":{"type":0,"tts":false,"timestamp":"2026-11-26T18:00:00.000000+00:00","pinned":false,"nonce":"1309481920000000000","mentions":[],"mention_roles":[],"mention_everyone":false,"member":{"roles":["1012345678901234567","1012345678901234568"],"premium_since":null,"pending":false,"nick":"somebody","mute":false,"joined_at":"2021-03-04T05:06:07.000000+00:00","flags":0,"deaf":false,"communication_disabled_until":null,"banner":null,"avatar":null},"id":"1309481920123456789","flags":0,"embeds":[],"edited_timestamp":null,"content":"a message of the length that messages have, give or take a word or two","components":[],"channel_type":0,"channel_id":"1012345678901234569","author":{"username":"somebody","public_flags":0,"primary_guild":null,"id":"1012345678901234570","global_name":"Somebody","discriminator":"0","collectibles":null,"clan":null,"avatar_decoration_data":null,"avatar":"0123456789abcdef0123456789abcdef"},"attachments":[],"guild_id":""#;
 
-/// The gateway's process, and what it is allowed to send.
+/// The gateway's process, and the number of messages that it may send.
 pub(crate) struct Flood {
     pub(crate) url: String,
     allow: Mutex<ChildStdin>,
     sent: AtomicU64,
-    /// The sum of what the shards' heartbeats say they have read, and the number of shards in a session.
+    /// The sum of the sequences in the shards' heartbeats, and the number of shards with a session.
     read: watch::Receiver<(u64, u64)>,
     process: Child,
 }
@@ -74,7 +74,7 @@ impl Flood {
         self.sent.store(shards * (1 + GUILDS), Ordering::Relaxed);
     }
 
-    /// Lets it send `events` more messages.
+    /// Lets the gateway send `events` more messages.
     pub(crate) fn allow(&self, events: u64) {
         self.sent.fetch_add(events, Ordering::Relaxed);
         writeln!(self.allow.lock().unwrap(), "{events}").unwrap();
@@ -87,17 +87,17 @@ impl Flood {
     }
 }
 
-/// What its connections share.
+/// State that all connections of the gateway share.
 struct Shared {
     compressed: bool,
-    /// Messages that may be sent, and are not taken by a connection.
+    /// Messages that may be sent and that no connection has taken yet.
     allowed: watch::Sender<u64>,
     read: AtomicU64,
     connected: AtomicU64,
 }
 
 impl Shared {
-    /// Takes leave for up to a chunk of messages.
+    /// Takes up to a chunk of the allowed messages. Returns their number.
     fn take(&self) -> u64 {
         let mut taken = 0;
         self.allowed.send_if_modified(|allowed| {

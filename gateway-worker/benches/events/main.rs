@@ -1,8 +1,8 @@
-//! How many MESSAGE_CREATEs a worker takes per second of its processor time: `cargo bench -p gateway-worker --bench events [CASE...]`.
+//! Measures how many MESSAGE_CREATEs a worker handles per second of its processor time: `cargo bench -p gateway-worker --bench events [CASE...]`.
 //!
-//! A worker runs four shards in this process, with a coordinator that is idle, and reads them from a scripted gateway in a process of its
-//! own. The gateway never runs more than a window ahead of what has been handled, so queues do not overflow. All processor time of this process
-//! counts: user and system, all threads.
+//! A worker runs four shards in this process, with an idle coordinator. A scripted gateway in a separate process sends the events. It is
+//! never more than a window ahead of the handled events, so queues do not overflow. The result counts all processor time of this process:
+//! user and system, all threads.
 
 #![allow(
     clippy::unwrap_used,
@@ -41,13 +41,13 @@ use gateway::Flood;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SHARDS: u64 = 4;
-/// Events that may have been sent and not handled. The queue of one shard has room for 4,096.
+/// The most events that are sent and not yet handled. The queue of one shard has room for 4,096.
 const WINDOW: u64 = 3_500;
-/// The rate of the paced case, in events a second over all shards.
+/// The rate of the paced cases, in events per second over all shards.
 const RATE: u64 = 10_000;
 const WARM_UP: u64 = 100_000;
 
-/// What is measured.
+/// One measurement.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     name: &'static str,
@@ -157,7 +157,7 @@ fn cpu() -> f64 {
     seconds(11) + seconds(12)
 }
 
-/// One worker, a coordinator, and a Discord that only answers REST.
+/// One worker, a coordinator, and a simulated Discord that only answers REST.
 struct Cluster {
     stop: CancellationToken,
     tasks: JoinSet<()>,

@@ -72,14 +72,14 @@ impl EventQueue {
         added
     }
 
-    /// Starts the handlers of events that were added.
+    /// Starts the handlers of added events.
     pub(crate) fn start_handlers(&self) {
         if *self.wanted != Wanted::Nothing {
             self.dispatcher.start_all();
         }
     }
 
-    /// As [`EventQueue::push`], but the handler starts with [`EventQueue::start_handlers`].
+    /// Adds an event like [`EventQueue::push`], but only [`EventQueue::start_handlers`] starts its handler.
     pub(crate) fn add(&self, event: ShardEvent) -> bool {
         let event = Arc::new(event);
         let is_for_handler = self.is_for_handler(&event);

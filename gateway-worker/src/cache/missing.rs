@@ -1,24 +1,24 @@
-//! Single objects as Discord sent them, for bots that keep no cache, and why one is missing.
+//! Single objects as Discord sent them, for bots without a cache of their own, and why an object is missing.
 
 use guild_cache::{Doubt, GuildInfo, Kind, Resources, only_fields, read_elements, read_fields};
 use twilight_model::gateway::Intents;
 
 use super::{Contents, ShardCache};
 
-/// Why the cache does not give an object.
+/// Why the cache cannot return an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// As far as the cache knows it is not there: true once all guilds have come.
+    /// The object does not exist, as far as the cache knows. Certain once all guilds have come.
     Absent(String),
-    /// It may be there.
+    /// The object may exist.
     Unknown(String),
-    /// By a setting it is never there.
+    /// A setting keeps such objects out of the cache.
     NotCached(String),
 }
 
-/// Objects as JSON text. `fields`: only these; all when it is empty.
+/// Objects as JSON text. `fields`: the fields to return; empty means all.
 impl ShardCache {
-    /// A guild, with its roles, emojis and stickers as far as they are kept.
+    /// A guild with its roles, emojis and stickers, if the cache keeps them.
     pub(crate) fn find_guild(&self, guild: u64, fields: &[String]) -> Result<String, Missing> {
         self.needs(Resources::GUILDS, "guilds", Intents::GUILDS)?;
         let contents = self.read();
@@ -62,7 +62,7 @@ impl ShardCache {
         }
         if !self.settings.intents.contains(Intents::GUILD_MEMBERS) {
             return Err(Missing::NotCached(format!(
-                "user {user} is not cached as a member of guild {guild}, and may be one: the intent GUILD_MEMBERS is off (INTENTS)"
+                "user {user} is not cached as a member of guild {guild}, but may be a member: the intent GUILD_MEMBERS is off (INTENTS)"
             )));
         }
         if known.is_unavailable {
@@ -74,11 +74,11 @@ impl ShardCache {
         let (cached, members) = (known.cached_members, known.members.unwrap_or(0));
         if cached < members {
             return Err(Missing::Unknown(format!(
-                "user {user} is not cached as a member of guild {guild}, and may be one: {cached} of its {members} members are \
-                 cached (RequestGuildMembers brings all)"
+                "user {user} is not cached as a member of guild {guild}, but may be a member: {cached} of its {members} members are \
+                 cached (RequestGuildMembers requests all)"
             )));
         }
-        Err(Missing::Absent(format!("user {user} is no member of guild {guild}")))
+        Err(Missing::Absent(format!("user {user} is not a member of guild {guild}")))
     }
 
     /// All roles of a guild as a list, by position.
@@ -99,11 +99,11 @@ impl ShardCache {
 
     fn needs(&self, resource: Resources, name: &str, intent: Intents) -> Result<(), Missing> {
         if !self.keeps(resource) {
-            return Err(Missing::NotCached(format!("{name} are not cached: CACHE is without `{name}`")));
+            return Err(Missing::NotCached(format!("{name} are not cached: CACHE does not name `{name}`")));
         }
         if !self.settings.intents.contains(intent) {
             return Err(Missing::NotCached(format!(
-                "{name} are not cached: INTENTS is without {intent:?}, and Discord tells nothing of them"
+                "{name} are not cached: Discord does not send them without the intent {intent:?} (INTENTS)"
             )));
         }
         Ok(())
@@ -116,7 +116,7 @@ impl ShardCache {
 }
 
 impl Contents {
-    /// Finds a guild that belongs to the shard and is not pending.
+    /// Finds a guild of the shard whose GUILD_CREATE has come.
     fn known(&self, guild: u64) -> Result<GuildInfo, Missing> {
         match self.cache.guild(guild) {
             Some(known) if known.members.is_some() => Ok(known),
@@ -135,9 +135,13 @@ fn not_yet(guild: u64) -> Missing {
 }
 
 fn unreadable(guild: u64, what: &str) -> Missing {
-    Missing::Unknown(format!("some {what} of guild {guild} could not be read, and this may be one of them"))
+    Missing::Unknown(format!(
+        "some {what} of guild {guild} could not be read, and the requested one may be among them"
+    ))
 }
 
 fn outage(guild: u64) -> Missing {
-    Missing::Unknown(format!("guild {guild} has an outage, and this was not cached before it"))
+    Missing::Unknown(format!(
+        "guild {guild} has an outage, and the requested object was not cached before the outage"
+    ))
 }

@@ -1,4 +1,4 @@
-//! What bot code reads out of the cache: objects by id, as twilight's types or its own.
+//! The cache as bot code reads it: objects by id, as twilight's types or types of the bot's own.
 
 use std::{error::Error, fmt, marker::PhantomData};
 
@@ -15,7 +15,7 @@ use twilight_model::{
 use super::ShardCache;
 use crate::payload::Misplaced;
 
-/// An object as Discord sent it, kept up to date by later events. It is read when asked.
+/// An object as Discord sent it, kept up to date by later events. It is parsed only when a method asks for it.
 ///
 /// ```ignore
 /// let channel = context.cache().channel(guild, channel).map(|channel| channel.parse());
@@ -43,7 +43,7 @@ impl<T> CachedObject<T> {
     /// The object as twilight's type. Half a surrogate pair is read as U+FFFD.
     ///
     /// # Errors
-    /// A field is not as the type needs it, or a field that it needs is missing. The error contains nothing of the object.
+    /// A field has a value that the type cannot hold, or a required field is missing. The error contains nothing of the object.
     pub fn parse(&self) -> Result<T, CachedObjectError>
     where
         T: DeserializeOwned,
@@ -51,10 +51,10 @@ impl<T> CachedObject<T> {
         self.parse_as()
     }
 
-    /// The object as a type of your own, which may name only the fields that are needed.
+    /// The object as a type of your own, which may have only the fields that you need.
     ///
     /// # Errors
-    /// As for [`CachedObject::parse`].
+    /// The same as for [`CachedObject::parse`].
     pub fn parse_as<U: DeserializeOwned>(&self) -> Result<U, CachedObjectError> {
         let json = outside_text::without_lone_surrogates(&self.json);
         serde_json::from_str(&json).map_err(|error| CachedObjectError((&error).into()))
@@ -62,13 +62,13 @@ impl<T> CachedObject<T> {
 }
 
 impl<T> fmt::Debug for CachedObject<T> {
-    /// Leaves out what users wrote.
+    /// Shows only the size, because objects contain what users wrote.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CachedObject({} bytes)", self.json.len())
     }
 }
 
-/// An object that cannot be read as the type that was asked for.
+/// The error for an object that does not match the requested type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedObjectError(Misplaced);
 
@@ -80,10 +80,11 @@ impl fmt::Display for CachedObjectError {
 
 impl Error for CachedObjectError {}
 
-/// Objects by id. `None` means that the cache does not have it: the `CACHE` setting or the intents leave it out, it has not come yet, or it
-/// does not exist. The cache may be ahead of the event at hand.
+/// Objects by id. `None` means that the cache does not have the object: the `CACHE` setting or the intents exclude it, it has not come yet,
+/// or it does not exist. The cache may be ahead of the event that a handler has.
 impl ShardCache {
-    /// A guild with all its lists, as GUILD_CREATE would bring it now. This reads the whole guild: [`ShardCache::guild`] is much cheaper.
+    /// A guild with all its lists, as a GUILD_CREATE sent now would have them. This reads the whole guild; [`ShardCache::guild`] is much
+    /// cheaper.
     pub fn whole_guild(&self, guild: u64) -> Option<CachedObject<Guild>> {
         self.read().cache.guild_create(guild).map(CachedObject::new)
     }
@@ -93,7 +94,7 @@ impl ShardCache {
         self.read().cache.channel(guild, channel).map(CachedObject::new)
     }
 
-    /// The guild of a channel or active thread. This asks each guild of the shard; most events name the guild themselves.
+    /// The guild of a channel or active thread. This searches each guild of the shard; most events name the guild themselves.
     pub fn guild_of_channel(&self, channel: u64) -> Option<u64> {
         self.read().cache.guild_of_channel(channel)
     }
@@ -108,7 +109,7 @@ impl ShardCache {
         self.read().cache.member(guild, user).map(CachedObject::new)
     }
 
-    /// A user, as one of its guilds has it.
+    /// A user, from one of the guilds where the user is cached as a member.
     pub fn user(&self, user: u64) -> Option<CachedObject<User>> {
         self.read().cache.user(user).map(CachedObject::new)
     }

@@ -187,7 +187,7 @@ fn almost_json_costs_only_the_odd_part() {
 }
 
 #[test]
-fn odd_fields_of_updates_are_kept_as_they_came() {
+fn odd_fields_of_updates_are_kept_unchanged() {
     type Look<'a> = Box<dyn Fn(&ShardCache) -> Value + 'a>;
     let object =
         |name: &'static str| move |cache: &ShardCache| json_of(cache.find_guild(GUILD, &[]))[name].clone();

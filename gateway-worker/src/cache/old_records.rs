@@ -1,8 +1,8 @@
-//! Records of formats 1 and 2, for workers that read no newer format: lists of Discord's objects, a guild's members spread over a fixed
-//! number of them.
+//! Records of formats 1 and 2, for workers that read no newer format: lists of Discord's objects. A guild's members are spread over a
+//! fixed number of records.
 //!
-//! A record is written again when one of its objects has changed; all of a guild's members when one has, as it is no longer known which
-//! of them left. Soundboard sounds and fields of lists that these formats do not know are not in them.
+//! A record is written again when one of its objects has changed. When one member has changed, all records of the guild's members are
+//! written, because the cache does not know which members left. These formats have no soundboard sounds.
 
 use std::{
     borrow::Cow,
@@ -15,22 +15,22 @@ use guild_cache::{Doubt, GuildFacts, Kind, Objects, Resources, ShardCache, read_
 
 use super::written::{GuildRecords, WrittenAs};
 
-/// Members that one record is to hold, about.
+/// Approximate number of members in one record.
 const MEMBERS_PER_BLOCK: u64 = 256;
 /// The most records of one guild's members.
 const MOST_BLOCKS: u32 = 4096;
-/// Stands for the channel of a connected user that a record does not name.
+/// The channel of a connected user when the record names only the user.
 const UNKNOWN_CHANNEL: u64 = 1;
 
-/// Over how many records the members of a guild with this number are spread.
+/// Number of records for this number of members.
 pub(super) fn blocks_for(members: u64) -> u32 {
     let wanted = members.div_ceil(MEMBERS_PER_BLOCK).max(1);
     u32::try_from(wanted).unwrap_or(MOST_BLOCKS).min(MOST_BLOCKS).next_power_of_two()
 }
 
-/// The record of a member.
+/// The number of the record that holds a member.
 fn block_of(user: u64, blocks: u32) -> u32 {
-    // The low bits of an id count within a millisecond; the rest is a time, and spreads well enough.
+    // The low 22 bits of an id are not evenly distributed; the rest is a time, which spreads well enough.
     ((user >> 22) % u64::from(blocks.max(1))) as u32
 }
 
@@ -45,26 +45,26 @@ pub(super) fn keys(guild: u64, blocks: u32) -> impl Iterator<Item = RecordKey> {
     single.into_iter().chain((0..blocks).map(move |block| RecordKey::Members(guild, block)))
 }
 
-/// What the records of a guild are made of, of one moment. Texts are unpacked, joined and compressed without the cache.
+/// The contents of a guild's records at one moment. Their texts are unpacked, joined and compressed without the cache's lock.
 #[derive(Debug)]
 pub(super) struct Lists {
     guild: u64,
     format: u16,
     gone: Vec<RecordKey>,
-    /// `None` when the guild has no records any more. It carries the stamp, so it goes with each of the others.
+    /// `None` when the guild has no records any more. The core has the stamp, so it is written with every other record.
     core: Option<GuildCore>,
     voice_states: Option<Objects>,
-    /// With the threads.
+    /// Channels and threads.
     channels: Option<[Objects; 2]>,
     roles: Option<Objects>,
     extras: Option<String>,
     members: Option<Objects>,
     members_stamp: u64,
-    /// Over how many records the members are spread.
+    /// Number of records of members.
     blocks: u32,
 }
 
-/// Collects the records of a guild, of those that `changed` blocks belong to. `blocks`: over how many records its members are spread.
+/// Collects the contents of a guild's records that hold `changed` blocks. `blocks`: number of records of its members.
 pub(super) fn collect(
     cache: &ShardCache,
     guild: u64,
@@ -88,7 +88,7 @@ pub(super) fn collect(
     if changed.is_empty() {
         return lists;
     }
-    // One that is still to come is in the head.
+    // A guild that is still to come is named in the head.
     let Some(known) = cache.guild(guild).filter(|known| !known.is_pending) else {
         lists.gone.extend(keys(guild, blocks));
         return lists;
@@ -117,7 +117,7 @@ pub(super) fn collect(
 }
 
 impl Lists {
-    /// Makes the records.
+    /// Encodes the records.
     pub(super) fn encode(self) -> Result<GuildRecords, FormatError> {
         let Self { guild, format, gone, core, voice_states, channels, roles, extras: lists, members, .. } =
             self;
@@ -157,13 +157,13 @@ fn array(lists: &[Objects]) -> Bytes {
     if array.is_empty() { Bytes::from_static(b"[]") } else { Bytes::from(array + "]") }
 }
 
-/// Adds an element to an array that is not closed.
+/// Adds an element to an array that has no closing bracket yet.
 fn add(list: &mut String, text: &str) {
     list.push(if list.is_empty() { '[' } else { ',' });
     list.push_str(&readable(text));
 }
 
-/// An object as older workers can read it: they refuse half a surrogate pair.
+/// An object as older workers can read it: without half a surrogate pair, which they refuse.
 fn readable(text: &str) -> Cow<'_, str> {
     outside_text::without_lone_surrogates(text)
 }
@@ -176,23 +176,23 @@ fn extras(text: &str) -> Extras {
     Extras { emojis, stickers, stage_instances, scheduled_events }
 }
 
-/// The records of one guild that have come.
+/// The records of one guild that have arrived.
 #[derive(Debug, Default)]
 pub(super) struct OldGuild {
     core: Option<GuildCore>,
     channels: Bytes,
     roles: Bytes,
     extras: Extras,
-    /// By block.
+    /// By number of the record.
     members: BTreeMap<u32, Bytes>,
-    /// The highest stamp of them.
+    /// The highest stamp of these records.
     members_stamp: u64,
-    /// Over how many records the members are spread, as far as is known.
+    /// Number of records of members, as far as it is known.
     blocks: u32,
 }
 
 impl OldGuild {
-    /// Takes a record of the guild in, in place of an older one; gives any other back.
+    /// Takes a record of the guild, which replaces an older one with its key. Returns any other record.
     pub(super) fn take(&mut self, key: RecordKey, record: Record) -> Option<Record> {
         match (key, record) {
             (_, Record::Core(core)) => {
@@ -212,7 +212,7 @@ impl OldGuild {
         None
     }
 
-    /// A record of the guild was removed.
+    /// Removes a record that the sender or store has removed.
     pub(super) fn remove(&mut self, key: RecordKey) {
         match key {
             RecordKey::Core(_) => self.core = None,
@@ -230,14 +230,14 @@ impl OldGuild {
         self.blocks
     }
 
-    /// The guild as a GUILD_CREATE, and what it does not say. `Ok(None)` without a core: the other records were written just before the
-    /// guild left, or before its core could be. `Err`: they are not JSON.
+    /// The guild as a GUILD_CREATE, and the facts that a GUILD_CREATE does not hold. `Ok(None)` without a core: the writer stopped before
+    /// it wrote the core, or the bot left the guild just after the other records were written. `Err`: the records are not JSON.
     pub(super) fn created(&self, guild: u64) -> Result<Option<(String, GuildFacts)>, NotJson> {
         let Some(core) = &self.core else { return Ok(None) };
         let (channels, threads) = split_threads(list(&self.channels)?)?;
         let mut doubt = Doubt::of_bits(core.doubt);
         if channels.is_empty() && core.channels > 0 {
-            // They are counted and not named.
+            // The record counts the channels and does not name them.
             doubt = doubt.and(Doubt::COUNTS);
         }
         let object =
@@ -288,7 +288,7 @@ impl OldGuild {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotJson;
 
-/// A list as text; one that was not kept is empty.
+/// A list as text; a list that was not kept is empty.
 fn list(bytes: &Bytes) -> Result<&str, NotJson> {
     if bytes.is_empty() { Ok("[]") } else { str::from_utf8(bytes).map_err(|_| NotJson) }
 }
@@ -297,7 +297,7 @@ fn elements(list: &str) -> Result<Vec<&str>, NotJson> {
     read_elements(list).ok_or(NotJson)
 }
 
-/// Channels and threads, which are one list in a record, each as elements with commas between them.
+/// Splits the list of a record into channels and threads. Each result is the elements with commas between them.
 fn split_threads(list: &str) -> Result<(String, String), NotJson> {
     let is_thread = |channel: &&str| matches!(read_fields(channel, ["type"])[0], Some("10" | "11" | "12"));
     let (threads, channels): (Vec<&str>, Vec<&str>) = elements(list)?.into_iter().partition(is_thread);

@@ -1,7 +1,6 @@
-//! What is known, as the records of checkpoints and copies, in the format that every worker of the fleet reads.
+//! The cache as records of checkpoints and copies, in the newest format that every worker of the fleet reads.
 //!
-//! From format 3 on they are the blocks of the cache. While the fleet has workers that read older formats only, they are
-//! [lists of objects](super::old_records).
+//! From format 3 on, records are the blocks of the cache. In older formats they are [lists of objects](super::old_records).
 
 use std::collections::BTreeSet;
 
@@ -37,8 +36,8 @@ impl ShardCache {
         }
     }
 
-    /// The records of a guild, all of one moment, with what has changed of it since `changed` was taken, which is added there.
-    /// Empty when another session has begun.
+    /// Returns the changed records of a guild, all of one moment: those in `changed` and those that have changed since `changed` was taken.
+    /// Adds the latter to `changed`. Empty when another session has begun.
     pub(crate) fn records(
         &self,
         session: u64,
@@ -57,7 +56,7 @@ impl ShardCache {
         collected.encode()
     }
 
-    /// Another worker begins to copy the shard: the guilds that there are. `None` when another session has begun.
+    /// Begins a copy of the shard for another worker. Returns the guilds to send; `None` when another session has begun.
     pub(crate) fn begin_copy(&self, session: u64) -> Option<Vec<u64>> {
         let mut contents = self.write();
         contents.is_of(session).then(|| contents.cache.begin_copy())
@@ -81,7 +80,7 @@ impl ShardCache {
         collected.encode()
     }
 
-    /// The rest of the copy is not needed.
+    /// Ends a copy whose rest is not needed.
     pub(crate) fn drop_copy(&self, session: u64) {
         let mut contents = self.write();
         if contents.is_of(session) {
@@ -89,8 +88,8 @@ impl ShardCache {
         }
     }
 
-    /// The records of what has changed since the copy began, when it ends: of this moment. From now on the blocks stay as they are. `None`
-    /// when another session has begun since.
+    /// Ends a copy. Returns the records that have changed since the copy began, as they are now. From now on no block is split or joined.
+    /// `None` when no copy was begun or another session has begun.
     pub(crate) fn end_copy(
         &self,
         session: u64,
@@ -112,17 +111,17 @@ impl ShardCache {
     }
 }
 
-/// The records of one guild, of one moment.
+/// The records of one guild at one moment.
 #[derive(Debug)]
 enum Collected {
-    /// Blocks, which are records as they are.
+    /// Records that are blocks, already encoded.
     Blocks(GuildRecords),
-    /// Still to be encoded, with more that is to be removed.
+    /// Lists that must still be encoded, and further records to remove.
     Lists(Box<old_records::Lists>, Vec<RecordKey>),
 }
 
 impl Collected {
-    /// Makes the records. Takes long for lists: not to be called while the cache is locked.
+    /// Encodes the records. This takes long for lists, so it must not be called while the cache is locked.
     fn encode(self) -> Result<GuildRecords, FormatError> {
         match self {
             Self::Blocks(records) => Ok(records),
@@ -168,14 +167,14 @@ impl Contents {
         })
     }
 
-    /// Over how many records of formats 1 and 2 a guild's members are spread; 0 before its members are counted, when it has none of them.
+    /// Number of records of a guild's members in formats 1 and 2; 0 before its GUILD_CREATE, when there are none.
     fn old_blocks(&mut self, guild: u64) -> u32 {
         if let Some(blocks) = self.old_blocks.get(&guild) {
             return *blocks;
         }
         let Some(known) = self.cache.guild(guild) else { return 0 };
         let Some(members) = known.members else { return 0 };
-        // Of a large guild most members come after its GUILD_CREATE.
+        // Most members of a large guild come after its GUILD_CREATE.
         let blocks = old_records::blocks_for(members.max(known.cached_members));
         self.old_blocks.insert(guild, blocks);
         blocks

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use guild_cache::Resources;
 
-/// A resource of earlier versions that nothing reads: the word is accepted, and nothing is kept for it.
+/// A resource of earlier versions. The word is accepted and has no effect.
 const UNUSED: &str = "integrations";
 
 /// Which resources are kept.
@@ -17,7 +17,7 @@ impl CachedResources {
         self.0.has(Resources::USERS.and(Resources::MEMBERS))
     }
 
-    /// The names of those that a checkpoint holds. Messages, reactions and presences are not among them: they are too many or too
+    /// The names of the resources that a checkpoint holds. Messages, reactions and presences are not among them: they are too many or too
     /// short-lived, and begin empty on another worker.
     pub fn checkpointed(self) -> Vec<String> {
         let passing = Resources::MESSAGES.and(Resources::REACTIONS).and(Resources::PRESENCES);

@@ -1,6 +1,6 @@
-//! A cache that is made of records: from a checkpoint, or part by part while another worker goes on.
+//! Makes a cache from records: of a checkpoint, or of a copy while the other worker still runs the shard.
 //!
-//! Records come in any order, again, and in different formats; a guild is in the format that its core is in.
+//! Records may come in any order, more than once, and in different formats. The core of a guild decides which format counts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,7 +9,7 @@ use guild_cache::{Kind, RecordError, ShardDoubt};
 
 use super::{CODEC, CacheSettings, old_records::OldGuild};
 
-/// Records of which no guild can be made.
+/// Records from which no guild can be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RestoreError {
     #[error("record {key}: {source}")]
@@ -20,7 +20,7 @@ pub(crate) enum RestoreError {
     Guild(u64),
 }
 
-/// In the keys of which formats records are.
+/// The kinds of keys that records have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layouts {
     /// The keys of formats 1 and 2.
@@ -34,12 +34,12 @@ pub(crate) struct Layouts {
 pub(crate) struct Restoring {
     blocks: guild_cache::Restoring,
     old: BTreeMap<u64, OldGuild>,
-    /// Guilds of `old` that are to be made of their records.
+    /// Guilds of `old` whose blocks must be made from their records.
     stale: BTreeSet<u64>,
     layouts: Layouts,
 }
 
-/// What a cache can become.
+/// New contents of a cache.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(super) cache: guild_cache::ShardCache,
@@ -48,7 +48,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// In the keys of which formats the records were.
+    /// The kinds of keys that the records had.
     pub(crate) fn layouts(&self) -> Layouts {
         self.layouts
     }
@@ -82,7 +82,7 @@ impl Restoring {
         }
     }
 
-    /// Takes a guild's record in, in place of an older one; gives any other back.
+    /// Takes a record of a guild, which replaces an older one with its key. Returns any other record.
     pub(crate) fn take(&mut self, key: RecordKey, bytes: &[u8]) -> Result<Option<Record>, RestoreError> {
         if let RecordKey::Block { guild, kind, low } = key {
             self.layouts.blocks = true;
@@ -101,7 +101,7 @@ impl Restoring {
         Ok(self.old.entry(guild).or_default().take(key, record))
     }
 
-    /// A guild's record was removed.
+    /// Removes a guild's record that the sender or store has removed.
     pub(crate) fn remove(&mut self, key: RecordKey) {
         match key {
             RecordKey::Block { guild, kind, low } => {
@@ -120,10 +120,10 @@ impl Restoring {
         }
     }
 
-    /// Makes blocks of the next guild whose records are lists. False when there is none left.
+    /// Makes the blocks of the next guild whose records are lists. False when no such guild is left.
     ///
     /// # Errors
-    /// A record of it cannot be read.
+    /// A record of the guild cannot be read.
     pub(crate) fn next_guild(&mut self) -> Result<bool, RestoreError> {
         let Some(guild) = self.stale.pop_first() else { return Ok(false) };
         let created = self.old.get(&guild).map_or(Ok(None), |old| old.created(guild));
@@ -132,14 +132,14 @@ impl Restoring {
                 self.blocks.remove_guild(guild);
                 self.blocks.take_guild_create(&text, &facts).map_err(|_| RestoreError::Guild(guild))?;
             }
-            // It left, unless blocks of it have come.
+            // The bot left the guild, unless blocks of the guild have come.
             None if !self.layouts.blocks => self.blocks.remove_guild(guild),
             None => {}
         }
         Ok(true)
     }
 
-    /// Makes the cache, when all guilds are made.
+    /// Makes the cache, after the blocks of all guilds are made.
     pub(crate) fn finish(self, head: &Head) -> Prepared {
         let Self { blocks, old, layouts, .. } = self;
         let own_user = head.own_user.as_deref().and_then(|user| str::from_utf8(user).ok());

@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use checkpoint::{FORMAT_OF_BLOCKS, RecordKey};
 
-/// The records of one guild that are to be written, and those that are to be removed.
+/// The records of one guild to write and to remove.
 #[derive(Debug, Default)]
 pub(crate) struct GuildRecords {
-    /// Records of members, to be written in this order and before `together`: newer ones do no harm.
+    /// Records of members, to be written in this order and before `together`. They may be newer than the core.
     pub(crate) members: Vec<(RecordKey, Bytes)>,
-    /// To be written in one step: all of one moment.
+    /// Records to write in one step, all of one moment.
     pub(crate) together: Vec<(RecordKey, Bytes)>,
-    /// To be removed in that step.
+    /// Records to remove in the same step.
     pub(crate) gone: Vec<RecordKey>,
 }
 
@@ -18,12 +18,12 @@ pub(crate) struct GuildRecords {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WrittenAs {
     pub(crate) format: u16,
-    /// The store may hold the guild in the keys of the other formats: those are removed, and everything is written.
+    /// The store may hold records of the guild with keys of other formats. These are removed, and all records are written.
     pub(crate) moves: bool,
 }
 
 impl WrittenAs {
-    /// In a format, to a reader that holds nothing else.
+    /// Records in a format, for a reader that holds no records with other keys.
     pub(crate) fn only(format: u16) -> Self {
         Self { format, moves: false }
     }

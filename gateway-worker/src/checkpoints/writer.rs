@@ -4,8 +4,8 @@
 //! at least as far; records are written before the head that names them. Records may be newer than the head: each guild has a
 //! stamp, and events replayed up to it change nothing.
 //!
-//! When the format has become older, or guilds have other keys in it, a pass rewrites all records in place: until it is done a worker that
-//! reads only the older format cannot resume from here. Each guild moves from one set of keys to the other in one step.
+//! When the fleet's format becomes older, or guilds have other keys in the new format, a pass rewrites all records in place. Until the pass
+//! is done, a worker that reads only the older format cannot resume the shard. Each guild's keys are replaced in one step.
 
 use fleet_model::Position;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -41,7 +41,7 @@ pub(crate) struct Stored {
     pub(crate) pending: BTreeSet<Position>,
     /// The newest format that a record has.
     pub(crate) format: u16,
-    /// In the keys of which formats its guilds are.
+    /// The kinds of keys that its guilds have.
     pub(crate) layouts: Layouts,
 }
 

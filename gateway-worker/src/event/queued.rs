@@ -16,12 +16,12 @@ use crate::{
 /// An event that waits for its handler.
 pub(crate) struct Queued {
     pub(crate) event: Arc<ShardEvent>,
-    /// An operator replays it. It stays set aside until its handler has ended, so checkpoints leave it out.
+    /// An operator replays the event. It stays set aside until its handler has ended, so checkpoints leave it out.
     pub(crate) is_replay: bool,
 }
 
 impl Queued {
-    /// Converts the event for the queue. `suspect`: it counts as a suspect even if its mark is fresh.
+    /// Converts the event for the queue. `suspect`: the event counts as a suspect even if its mark is fresh.
     pub(crate) fn into_item(self, suspect: bool) -> Item<Self> {
         let event = &self.event;
         Item {

@@ -18,7 +18,7 @@ pub(crate) struct CopySlot(Mutex<Option<CopyUnderWay>>);
 #[derive(Debug)]
 struct CopyUnderWay {
     session: u64,
-    /// The format of all its records: the fleet's format may change before the last part.
+    /// The format of all records of the copy. The fleet's format may change before the last part.
     format: u16,
     last: oneshot::Sender<LastPart>,
 }
@@ -44,7 +44,7 @@ pub(crate) struct LastPart {
 #[derive(Debug)]
 pub(crate) struct Copying {
     pub(crate) session: u64,
-    /// The format of all its records.
+    /// The format of all records of the copy.
     pub(crate) format: u16,
     /// The guilds to be sent.
     pub(crate) guilds: Vec<u64>,
@@ -92,7 +92,7 @@ impl CopySlot {
         Ok(Copying { session, format, guilds, last: receiver })
     }
 
-    /// Ends a copy whose target no longer waits, unless a later one is under way.
+    /// Ends a copy whose target no longer waits, unless a later copy is under way.
     pub(crate) fn abandon(&self, shard: &ShardState) {
         let mut under_way = self.lock();
         if let Some(CopyUnderWay { session, .. }) = under_way.take_if(|copy| copy.last.is_closed()) {

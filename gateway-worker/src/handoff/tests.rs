@@ -50,7 +50,7 @@ async fn serve(shard: &Arc<RunningShard>) -> String {
     serve_in(WrittenFormat::up_to(2), shard).await
 }
 
-/// The same with this format.
+/// Serves the shard in this format; returns the URL.
 async fn serve_in(format: WrittenFormat, shard: &Arc<RunningShard>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -200,7 +200,7 @@ async fn copy_stays_in_the_format_that_it_began_in() {
         let mut target = Target::copying(&serve_in(format.clone(), &shard).await, EPOCH);
         assert_eq!(target.is_copied().await, BTreeMap::from([(SHARD, EPOCH)]));
 
-        // A worker of another version registers, or the last one leaves.
+        // A worker of another version registers, or the last worker of an older version leaves.
         format.assign(then);
         come_and_go(&shard, "GUILD_MEMBER_REMOVE", 21..70, &mut sequence);
         come_and_go(&shard, "GUILD_MEMBER_UPDATE", 80..82, &mut sequence);

@@ -61,7 +61,7 @@ fn guild_of_an_event_is_its_guild_id_or_its_own_id() {
     assert_eq!(of("MESSAGE_CREATE", r#"{"id":{"odd":"\ud83d"},"guild_id":"5"}"#), Some(5));
     assert_eq!(of("USER_UPDATE", r#"{"id":"7","guild_id":null}"#), None);
     for (text, expected) in [
-        // The text ends as one whose data ends with its guild.
+        // The text ends like a text whose data ends with its guild.
         (r#"{"t":"X","s":1,"op":0,"d":{"message_reference":{"guild_id":"5"}}"#, None),
         (r#"{"t":"X","s":1,"op":0,"d":{"message_reference":{"guild_id":"5"}}}"#, None),
         (r#"{"t":"X","s":1,"op":0,"d":{},"more":{"guild_id":"5"}}"#, None),
@@ -97,7 +97,7 @@ fn interaction_is_as_old_as_its_id() {
     assert_eq!(age("INTERACTION_CREATE", None, made_at), Duration::ZERO);
 }
 
-/// The same by serde, slowly.
+/// Reads the payload with serde, slowly.
 fn read_by_serde(text: &str) -> Option<Payload> {
     let mut payload = Payload::default();
     for (key, raw) in fields(text)? {
@@ -124,7 +124,7 @@ fn read_by_serde(text: &str) -> Option<Payload> {
     Some(payload)
 }
 
-/// The fields of an object, in order; `None` if the text is not one.
+/// The fields of an object, in order; `None` if the text is not an object.
 fn fields(text: &str) -> Option<Vec<(String, &str)>> {
     struct Fields<'a>(Vec<(String, &'a str)>);
     impl<'de> Deserialize<'de> for Fields<'de> {
@@ -232,7 +232,7 @@ proptest! {
     #[test]
     fn payload_is_read_as_serde_reads_it(text in payload(), cut in 0_usize..400, put in "[\\[\\]{}\",:0-9a-z\\\\ \n\u{1}]{0,2}", take in 0_usize..3) {
         prop_assert_eq!(Payload::read(&text), read_by_serde(&text), "{}", text);
-        // Changed somewhere: mostly no JSON any more.
+        // Changes the text somewhere, so that most texts are no longer JSON.
         let at = text.floor_char_boundary(cut % (text.len() + 1));
         let end = text.floor_char_boundary((at + take).min(text.len()));
         // serde reads no key with half a surrogate pair.

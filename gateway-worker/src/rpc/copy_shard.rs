@@ -34,7 +34,7 @@ pub(super) fn send(shard: &RunningShard, copying: Copying, runtime: &Handle) -> 
             sent = send_all(&shard, copying, &parts) => sent.err(),
             () = target.closed() => None,
         };
-        // Nothing is noted any more for a copy that has no last part.
+        // The cache stops noting changes for a copy whose last part nothing will fetch.
         slot.abandon(&shard);
         if let Some(status) = failed {
             let _ = parts.send(Err(status)).await;

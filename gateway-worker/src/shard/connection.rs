@@ -40,7 +40,7 @@ mod stage;
 /// Our close codes: the first keeps the session, the second ends it.
 const KEEPS_SESSION: u16 = 4000;
 const ENDS_SESSION: u16 = 1000;
-/// The most messages, and bytes, that are taken before the connection looks at anything else.
+/// The most messages, and the most bytes, that the connection takes before it looks at anything else.
 const AT_ONCE: usize = 32;
 const AT_ONCE_BYTES: usize = 64 * 1024;
 
@@ -180,7 +180,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Takes a message, and those that are at hand behind it.
+    /// Takes a message, and further messages that have already arrived, up to [`AT_ONCE`] and [`AT_ONCE_BYTES`].
     async fn take_all(&mut self, received: Received) -> Option<ConnectionEnd> {
         let (mut next, mut messages, mut bytes) = (Some(received), 0, 0);
         while let Some(received) = next {
@@ -190,7 +190,7 @@ impl<'a> Connection<'a> {
             messages += 1;
             let now = BootTime::now();
             self.shard().tick_at(now);
-            // Before anything is handled: the process may have slept since it asked for this.
+            // Checked before the message is handled, because the process may have slept while it waited for the message.
             if !self.parts.lease.is_open(now) {
                 return Some(ConnectionEnd::Fenced);
             }

@@ -38,7 +38,7 @@ mod session;
 /// How far a sequence may be ahead of the one before: events may be missing, but no more than Discord can have sent.
 const MOST_AHEAD: u64 = 1 << 20;
 
-/// How many recent events are kept to recognize repeats.
+/// Number of recent events whose hashes are kept to recognize repeats.
 const RECENT: usize = 256;
 
 /// The reason when events may have been mistaken for repeats, or repeats for events.
@@ -244,7 +244,7 @@ impl Intake {
         self.start_handlers();
     }
 
-    /// Takes an event. The handlers that it concerns start with [`Intake::start_handlers`].
+    /// Takes an event and queues it. [`Intake::start_handlers`] starts its handler.
     pub(super) fn take(&mut self, mut arrived: Arrived) -> DispatchOutcome {
         if &*arrived.event.name == "READY" {
             return self.take_ready(arrived);
@@ -311,13 +311,13 @@ impl Intake {
         DispatchOutcome::Full
     }
 
-    /// Starts the handlers of the events that were taken. Called once for all events that a connection has at hand: to wake
-    /// another thread for each costs more than to handle it.
+    /// Starts the handlers of the events that were taken. Called once for all events that have already arrived on a connection:
+    /// waking another thread for each event costs more than handling it.
     pub(super) fn start_handlers(&self) {
         self.event_queue.start_handlers();
     }
 
-    /// Sets the session, time and mark, which an event lacks when it arrives.
+    /// Sets the session, time and mark, which an arriving event does not have.
     fn complete(&self, Arrived { event, id, .. }: &mut Arrived, received_at_unix_ms: u64) {
         event.position.session = self.ordinal;
         event.received_at_unix_ms = received_at_unix_ms;

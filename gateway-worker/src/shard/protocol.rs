@@ -33,7 +33,7 @@ pub enum GatewayCompression {
 }
 
 impl GatewayCompression {
-    /// The transport of sessions opened with it. A worker that resumes one must use the same.
+    /// The transport of sessions that were opened with this compression. A worker that resumes a session must use the same transport.
     pub(crate) fn transport(self) -> &'static str {
         match self {
             #[cfg(feature = "zstd")]

@@ -194,7 +194,7 @@ impl Socket {
                 Poll::Ready(None) => {
                     return Poll::Ready(Received::Lost("closed without a close frame".to_owned()));
                 }
-                // Only now is the timer needed: heartbeats that are due have gone out above.
+                // The timer is needed only here: heartbeats that were due have been sent above.
                 Poll::Pending if self.is_beat_due(context) => continue,
                 Poll::Pending => return Poll::Pending,
             };
@@ -219,7 +219,7 @@ impl Socket {
         }
     }
 
-    /// Whether the next heartbeat is due; if not, the task is woken when it is.
+    /// Whether the next heartbeat is due. If not, the task is woken at the time of the heartbeat.
     fn is_beat_due(&mut self, context: &mut Context<'_>) -> bool {
         let Some(pulse) = &self.pulse else { return false };
         if self.timer.deadline() != pulse.due() {

@@ -1,4 +1,4 @@
-//! Guilds as Discord sends them, and caches that are told of them.
+//! Guilds as Discord sends them, and caches that have these guilds.
 
 use guild_cache::SessionGuilds;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub(crate) fn tell(cache: &ShardCache, name: &str, d: &Value, sequence: u64) {
     cache.apply(name, &d.to_string(), sequence);
 }
 
-/// What READY says of these guilds.
+/// The part of READY about these guilds.
 pub(crate) fn ready(guilds: &[u64]) -> SessionGuilds {
     let user = json!({
         "id": "1", "username": "bot", "discriminator": "0", "mfa_enabled": false, "avatar": null, "bot": true,

@@ -66,7 +66,7 @@ async fn events_that_discord_did_not_keep_are_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn gap_from_the_gateway_is_not_ours() {
+async fn forged_gap_of_the_gateway_is_ignored() {
     const FORGED: &str = r#"{"t":"ALTERGOLDEN_GAP","s":2,"op":0,"d":{"since_unix_ms":1,"until_unix_ms":2,"last_sequence":1,"reason":"forged"}}"#;
     const LAST: &str = r#"{"t":"INTERACTION_CREATE","s":3,"op":0,"d":{"id":"1","guild_id":"8"}}"#;
     const STEPS: &[Step] =

@@ -26,9 +26,9 @@ mod bot;
 mod guide;
 mod progress;
 
-/// Guilds for which the interval of heartbeats grows by a second, as acknowledgements wait behind guilds.
+/// For each time this many guilds the heartbeat interval grows by one second, because acknowledgements wait behind guilds.
 const GUILDS_A_SECOND: u32 = 2_000;
-/// The most that it grows, to about Discord's interval.
+/// The most seconds by which the interval grows, to about Discord's own interval.
 const MOST_SECONDS: u32 = 40;
 /// The most shards of the simulated bot that may identify at once: as for Discord's large bots.
 const SIM_CONCURRENCY: u16 = 16;
@@ -84,7 +84,7 @@ struct Running {
     worker_healths: Vec<SocketAddr>,
     worker_rests: Vec<SocketAddr>,
     sim: Option<Sim>,
-    /// It makes guilds as fast as shards take them, which would delay the renewal of leases on the same threads.
+    /// The simulated Discord makes guilds as fast as shards take them. On the same threads this would delay the renewal of leases.
     _sim_threads: Option<OwnThreads>,
 }
 

@@ -1,6 +1,6 @@
-//! How long answers take that workers give: totals, one guild, one channel, one user, beside the cheapest call that the same
-//! connection carries, `grpc.health.v1.Health/Check` of the coordinator. Real processes on the loopback: Redis, a coordinator, workers;
-//! the simulated Discord is in this process and silent.
+//! Measures the time of calls that workers answer: totals, one guild, one channel, one user. The cheapest call on the same connection,
+//! `grpc.health.v1.Health/Check` of the coordinator, is measured for comparison. Redis, a coordinator and workers are real processes on the
+//! loopback. The simulated Discord is in this process and sends no events.
 //!
 //! `cargo bench -p chaos --bench answers`. Needs the programs in release: `cargo build --release -p coordinator -p gateway-worker`. With
 //! node and `examples/install node` it measures the TypeScript client too.
@@ -20,7 +20,7 @@ use fleet_fixture::{Coordinator, Deployment, Worker};
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-/// What the workers keep, so that all questions have answers.
+/// The resources that workers cache, so that all calls have answers.
 const CACHE: &str = "guilds,channels,roles,members,users,voice_states,own_user";
 
 #[derive(Debug, Parser)]
@@ -48,13 +48,13 @@ struct Args {
     bench: bool,
 }
 
-/// Calls at a time, in the second part.
+/// Calls at once in the second part.
 const AT_ONCE: usize = 32;
 
-/// Calls of each kind before anything is measured.
+/// Calls of each kind before the measurement.
 const WARM_UP: usize = 300;
 
-/// What is called.
+/// The kinds of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Bare,
@@ -78,11 +78,11 @@ impl Kind {
     }
 }
 
-/// What exists in the simulated Discord.
+/// Guilds, channels and users of the simulated Discord.
 #[derive(Clone, Debug)]
 struct Known {
     guilds: Vec<u64>,
-    /// Of each guild, by its place in `guilds`.
+    /// One channel of each guild, in the order of `guilds`.
     channels: Vec<u64>,
     users: Vec<u64>,
 }
@@ -104,7 +104,7 @@ impl Client {
 
     /// Makes the call `number` of a kind and checks its answer.
     async fn call(&mut self, kind: Kind, known: &Known, number: usize) {
-        // Each shard's guilds come in turn; a step that shares no factor with usual numbers visits all.
+        // A prime step visits all guilds, because it shares no factor with usual numbers of guilds.
         let place = number.wrapping_mul(7_919) % known.guilds.len();
         let guild_id = known.guilds[place];
         match kind {
@@ -149,7 +149,7 @@ async fn main() {
     })
     .await;
     let mut command = deployment.coordinator_command(args.shards);
-    // As it is run, without the log lines that tests want.
+    // With the usual log level, without the log lines that tests need.
     command.env_remove("RUST_LOG").env_remove("LEASE_TTL");
     let coordinator = Coordinator::start(&mut command).await;
     let mut workers = Vec::new();
@@ -173,7 +173,7 @@ async fn main() {
             .chain(workers.iter().map(|worker| (worker.name.clone(), worker.process.pid())))
             .collect();
 
-    // The client's thread is its own: the simulated Discord must not delay it.
+    // The client has a separate thread, so that the simulated Discord does not delay it.
     let (url, rust_known, rust_args) =
         (coordinator.address.clone(), known.clone(), (args.calls, args.concurrent_calls));
     let measuring = std::thread::spawn(move || {
@@ -191,11 +191,11 @@ async fn main() {
     println!("load average {}", load_average());
 }
 
-/// The ids to ask for. A guild's channel is the one that its field `system_channel_id` names.
+/// The ids for the calls. For each guild, the channel is the one in its field `system_channel_id`.
 async fn known(deployment: &Deployment, coordinator: &Coordinator, guilds: usize, shards: u32) -> Known {
     let control = deployment.sim.control();
     let guilds: Vec<u64> = control.guilds(guilds, shards).iter().map(|guild| guild.id.0).collect();
-    // Discord sends few members of its own accord; those in voice are among them.
+    // Discord sends few members without a request. Members in voice are among these.
     let users =
         control.users(2_000).iter().filter(|user| !user.in_voice.is_empty()).map(|user| user.id.0).collect();
     let mut client = Client::connect(&coordinator.address).await.bridge;
@@ -228,7 +228,7 @@ async fn rust_client(
     }
     let before = cpu_times(processes);
     let mut times: [Vec<Duration>; 5] = Default::default();
-    // Each kind in turn: what else the machine does meets all of them.
+    // The kinds take turns, so that other load on the machine affects all kinds.
     for number in 0..calls {
         for (kind, times) in Kind::ALL.into_iter().zip(&mut times) {
             let since = Instant::now();

@@ -1,4 +1,4 @@
-//! What a fleet needs: resident memory and CPU time of the coordinator and of each worker, idle and with 8 shards of 1,000 guilds.
+//! Measures resident memory and CPU time of the coordinator and of each worker, idle and with 8 shards of 1,000 guilds.
 //!
 //! `cargo bench -p chaos --bench footprint`. Needs the programs in release:
 //! `cargo build --release -p coordinator -p gateway-worker`.
@@ -49,27 +49,27 @@ struct Args {
     bench: bool,
 }
 
-/// What is cached: all that the guilds have, or guilds alone.
+/// The resources that are cached: all that the guilds have. Other kinds cache only `guilds`.
 const ALL: &str = "guilds,channels,roles,members,users,voice_states,own_user,emojis,stickers";
 const INTENTS: &str = "GUILDS,GUILD_MEMBERS,GUILD_MESSAGES,GUILD_VOICE_STATES";
 
-/// A fleet, and how it is measured.
+/// A fleet to measure.
 struct Kind {
     name: &'static str,
     workers: usize,
     shards: u32,
     cache: &'static str,
-    /// Full guilds; without them the shards have the simulator's own, one each.
+    /// Whether guilds are full. Otherwise each shard has one guild of the simulator.
     full: bool,
 }
 
-/// What one process used.
+/// Memory and CPU time of one process.
 #[derive(Clone, Copy, Default)]
 struct Used {
     memory: Memory,
-    /// Until the last guild was cached.
+    /// CPU time until the last guild was cached.
     start: Duration,
-    /// Until memory was measured: with the first checkpoints.
+    /// CPU time until memory was measured. Includes the first checkpoints.
     settled: Duration,
 }
 
@@ -140,7 +140,7 @@ async fn measure(args: &Args, kind: &Kind) -> Vec<Used> {
         let fenced = worker.metric("altergolden_gateway_fenced_total").await;
         if fenced > 0 {
             println!(
-                "{}: {} closed shards {fenced} times, as its lease was not known to hold",
+                "{}: {} closed shards {fenced} times, because its lease was not confirmed",
                 kind.name, worker.name
             );
         }

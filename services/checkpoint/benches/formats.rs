@@ -1,5 +1,5 @@
-//! How fast records become bytes and back, and how small they get, in formats 1 and 2: 1,000 records of each kind, with ids that
-//! do not repeat. In format 3 events are written as in format 2, and guilds as blocks, which `cargo bench -p guild-cache` measures.
+//! Measures the time to encode and decode records, and their size, in formats 1 and 2: 1,000 records of each kind, with ids that
+//! do not repeat. Format 3 writes events as format 2 does, and guilds as blocks, which `cargo bench -p guild-cache` measures.
 //!
 //! `cargo bench -p checkpoint`.
 

@@ -18,8 +18,8 @@ pub const FORMAT_MIN: u16 = 1;
 
 /// The newest format that this version reads and writes.
 ///
-/// Format 2 is format 1 compressed with a dictionary of what Discord's JSON looks like, so that small records get small too. In format 3
-/// guilds are blocks of the cache, with [keys](RecordKey::Block) and bytes of their own; heads and events are as in format 2.
+/// Format 2 is format 1 compressed with a dictionary of typical JSON of Discord, so that small records compress well too. In format 3
+/// guilds are blocks of the cache, with other [keys](RecordKey::Block) and other bytes; heads and events are as in format 2.
 pub const FORMAT_MAX: u16 = 3;
 
 /// The first format in which guilds are blocks of the cache.
@@ -98,7 +98,7 @@ pub fn decode_head(bytes: &[u8]) -> Result<Head, FormatError> {
 /// Reads the record that is kept under a key.
 ///
 /// # Errors
-/// [`FormatError`] for anything but a whole record of the key's kind in a format that this version reads. Blocks are read by the cache.
+/// [`FormatError`] for anything but a whole record of the key's kind in a format that this version reads. The cache reads blocks, not this function.
 pub fn decode_record(key: RecordKey, bytes: &[u8]) -> Result<Record, FormatError> {
     wire::to_record(key, envelope::open(bytes)?)
 }

@@ -1,8 +1,8 @@
 //! What another worker needs to take a shard over without an IDENTIFY: the records, their formats, and where they are kept.
 //!
 //! Owns the types of the records, their compressed and versioned form, and the compare-and-write rules that fence them.
-//! Knows nothing of sockets or of the cache: its blocks pass as they are, and in older formats Discord's objects are JSON. Decides
-//! nothing: the worker decides what to write and when, this refuses what is stale.
+//! Knows nothing of sockets or of the cache: blocks pass unchanged, and in older formats Discord's objects are JSON. The worker decides
+//! what to write and when; this crate only refuses stale writes.
 //!
 //! Writing goes [`Record`] -> [`encode_record`] -> [`WriteStep`] -> [`CheckpointStore::write`]; reading goes
 //! [`CheckpointStore::claim`] -> [`CheckpointStore::read`] -> [`decode_record`]. Two stores keep the same contract:

@@ -1,9 +1,10 @@
 //! Runs the handlers of one shard.
 //!
-//! It owns the shard's [`Queue`] and starts what that lets start, on the runtime of [`Setup::runtime`],
+//! It owns the shard's [`Queue`] and starts the events that the queue allows, on the runtime of [`Setup::runtime`],
 //! which is not the one that reads sockets and renews leases: a handler that blocks its thread blocks other handlers at
-//! most. Handlers run [one after another](running) in a task, as a task for each would cost more than most handlers do, until
-//! one of them waits for something: that task is then its own, and another one goes on. The bookkeeping is under one lock, held for moments; no handler, no log and no drop of an event runs under it.
+//! most. A task runs handlers [one after another](running), because a task for each would cost more than most handlers do.
+//! When a handler waits for something, it keeps the task, and another task runs the next handlers. One lock guards the bookkeeping. It is
+//! held only briefly: no handler, log line or drop of an event runs under it.
 //!
 //! A handler that panics has handled its event: the panic is counted and logged, and its lane goes on. A handler that
 //! never ends holds its lane and one of [`Limits::at_once`](crate::Limits::at_once); the figures tell it.
@@ -214,7 +215,8 @@ impl<T, H: ?Sized> fmt::Debug for Dispatcher<T, H> {
 }
 
 impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
-    /// Of a shard at an epoch; both are named in the span `handle_event` of each handler (DEBUG), and when a handler panics.
+    /// Creates the dispatcher of a shard at an epoch. Both are fields of the span `handle_event` of each handler (DEBUG), and of the log line
+    /// of a panic.
     pub fn start(setup: Setup<H>, shard: u32, epoch: u64) -> Self {
         let state = Mutex::new(State {
             queue: Queue::new(setup.limits),
@@ -274,7 +276,8 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
         Ok(())
     }
 
-    /// As [`Dispatcher::push_over_bound`], but its handler starts with [`Dispatcher::start_all`]: for several events at a time.
+    /// Queues an event like [`Dispatcher::push_over_bound`], but only [`Dispatcher::start_all`] starts its handler. For several events at
+    /// once.
     ///
     /// # Errors
     /// The dispatcher was closed; the item is given back.
@@ -287,7 +290,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Dispatcher<T, H> {
         Ok(())
     }
 
-    /// Starts the handlers of what was added.
+    /// Starts the handlers of added events.
     pub fn start_all(&self) {
         Shared::start_all(&self.0);
     }

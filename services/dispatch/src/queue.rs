@@ -277,7 +277,7 @@ impl<T> Queue<T> {
         ticket
     }
 
-    /// How many items [`Queue::start_next`] has now.
+    /// Number of items that [`Queue::start_next`] can return now.
     pub fn startable(&self) -> usize {
         let waiting = match &self.careful {
             Some(careful) => usize::from(careful.may_start()),

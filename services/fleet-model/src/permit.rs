@@ -46,7 +46,7 @@ pub enum IdentifyAnswer {
     Waiting {
         /// The ticket.
         ticket: u64,
-        /// Why the permit is delayed beyond its turn, for people.
+        /// Why the permit is delayed beyond its turn, in words for people.
         reason: String,
     },
     /// No permit will come for this ticket.

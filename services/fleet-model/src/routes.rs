@@ -35,14 +35,14 @@ pub struct Routes {
     pub revision: u64,
     /// How many shards the bot has; 0 before that is settled.
     pub shard_total: u32,
-    /// By name.
+    /// The live workers, in the order of their names.
     workers: Vec<(WorkerId, Route)>,
-    /// By slot: the place of the owner in `workers`, and its epoch.
+    /// For each slot: the owner's index in `workers`, and its epoch.
     owners: Vec<Option<(u32, Epoch)>>,
 }
 
 impl Routes {
-    /// Returns the table of these live workers, of term and revision 0.
+    /// Creates the table of these live workers, with term 0 and revision 0.
     pub fn new(shard_total: u32, workers: BTreeMap<WorkerId, Route>) -> Self {
         let workers: Vec<_> = workers.into_iter().collect();
         let slots = workers.iter().filter_map(|(_, route)| route.shards.last_key_value());
@@ -59,12 +59,12 @@ impl Routes {
         Self { shard_total, workers, owners, ..Self::default() }
     }
 
-    /// Returns the live workers, by name.
+    /// Returns the live workers, in the order of their names.
     pub fn workers(&self) -> &[(WorkerId, Route)] {
         &self.workers
     }
 
-    /// Returns the worker that runs a shard. Of two that claim it, the one with the higher epoch.
+    /// Returns the worker that runs a shard. If two workers claim the shard, the one with the higher epoch.
     pub fn owner(&self, shard: impl Into<ShardSlot>) -> Option<Owner<'_>> {
         let (place, epoch) = (*self.owners.get(shard.into().0 as usize)?)?;
         let (worker, route) = self.workers.get(place as usize)?;
@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// The owner by a scan of all workers: the highest epoch, and the last name of those that have it.
+    /// Finds the owner by a scan of all workers: the highest epoch, and of equal epochs the last name.
     fn scanned(workers: &BTreeMap<WorkerId, Route>, shard: ShardSlot) -> Option<(&WorkerId, &str, Epoch)> {
         workers
             .iter()

@@ -13,7 +13,7 @@ GROUPS = [("channels", 8), ("threads", 8), ("roles", 32), ("members", 16), ("voi
 EXTRAS = ["emojis", "stickers", "stage_instances", "guild_scheduled_events", "soundboard_sounds"]
 LISTS = [name for name, _ in GROUPS] + EXTRAS + ["presences"]
 
-# What discord-sim does not write, but Discord does.
+# Fields that Discord sends and discord-sim does not.
 MORE = {
     "core": {"home_header": None, "widget_enabled": False, "widget_channel_id": None, "region": "deprecated", "nsfw": False,
              "max_presences": None, "max_stage_video_channel_users": 50, "lazy": True, "incidents_data": None, "profile": None,
@@ -73,7 +73,7 @@ def core_of(guild):
 
 
 def shape(value):
-    """Objects of one shape differ in values that are replaced or rare."""
+    """Objects of one shape differ only in values that are replaced or rare."""
     if isinstance(value, dict):
         return tuple((name, shape(inner)) for name, inner in value.items())
     return type(value).__name__ if not isinstance(value, bool) else value

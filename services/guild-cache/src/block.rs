@@ -1,24 +1,24 @@
-//! A run of objects in the order of their ids, compressed together, or open while it changes.
+//! Objects in the order of their ids, compressed together, or open while the block changes.
 //!
-//! The text of a block is its objects with [`SEPARATOR`] between them. In it [`OWN_ID`] stands for an object's id in quotes, which is kept beside the
-//! text already and compresses badly. No valid JSON contains these bytes.
+//! The text of a block is its objects with [`SEPARATOR`] between them. [`OWN_ID`] replaces each object's id in quotes, because the block keeps
+//! the ids beside the text, and ids compress badly. No valid JSON contains these bytes.
 
 use memchr::{memchr, memchr_iter};
 
 use crate::codec::Codec;
 
-/// Stands between two objects.
+/// Separates two objects.
 const SEPARATOR: u8 = 0x1e;
-/// Stands for an object's own id, where that is first in its text.
+/// Replaces the first occurrence of an object's own id in its text.
 const OWN_ID: u8 = 0x1f;
 
 /// Bytes of an id in a packed block.
 const ID: usize = 8;
 
-/// Objects with ids from [`Block::low`] up to the next block's.
+/// Objects with ids from [`Block::low`] up to the next block's `low`.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
-    /// Fixed when the block is made: with it the block's record is named.
+    /// The lowest id that the block may hold. Never changes, because the block's record is named by it.
     pub(crate) low: u64,
     body: Body,
 }
@@ -38,7 +38,7 @@ enum Body {
 /// A block that is being changed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Open {
-    /// By id.
+    /// Ids and texts, in the order of the ids.
     entries: Vec<(u64, Box<str>)>,
     /// Bytes of all texts.
     size: usize,
@@ -59,7 +59,7 @@ impl Block {
         Self { low, body: Body::Packed { count: 0, size: 0, bytes: Box::default() } }
     }
 
-    /// Compresses objects, which come in the order of their ids. Objects without text are only counted.
+    /// Compresses objects, which are in the order of their ids. Of objects without text the block keeps only the ids.
     pub(crate) fn pack<'a>(
         low: u64,
         entries: impl ExactSizeIterator<Item = (u64, &'a str)> + Clone,
@@ -82,14 +82,14 @@ impl Block {
         Self { low, body: Body::packed(count, ids, &text, codec) }
     }
 
-    /// Takes a block's compressed form over. Its objects are to be checked with [`Block::check`].
+    /// Makes a block from its compressed form. The caller must check its objects with [`Block::check`].
     pub(crate) fn from_packed(low: u64, packed: &Packed<'_>) -> Self {
         let Packed { count, size, bytes } = *packed;
         Self { low, body: Body::Packed { count, size, bytes: bytes.into() } }
     }
 
-    /// Gives each object's id and text to `with`, which says whether they are right. False also for a block that cannot be decompressed, or
-    /// holds another number of texts.
+    /// Calls `with` with each object's id and text; `with` returns whether they are valid. False if any is invalid, if the block cannot be
+    /// decompressed, or if it has more or fewer texts than ids.
     pub(crate) fn check(&self, codec: &Codec, mut with: impl FnMut(u64, &str) -> bool) -> bool {
         let Body::Packed { count, size, bytes } = &self.body else { return false };
         let Some((_, frame)) = bytes.split_at_checked(*count as usize * ID) else { return false };
@@ -117,7 +117,7 @@ impl Block {
         }
     }
 
-    /// Bytes of its texts.
+    /// Bytes of its texts, together.
     pub(crate) fn size(&self) -> usize {
         match &self.body {
             Body::Packed { size, .. } => *size as usize,
@@ -158,7 +158,7 @@ impl Block {
         self.place(id).is_ok()
     }
 
-    /// An object's text; `None` also for one that is only counted.
+    /// An object's text; `None` if there is no such object or it has no text.
     pub(crate) fn get(&self, id: u64, codec: &Codec) -> Option<String> {
         let place = self.place(id).ok()?;
         let text = match &self.body {
@@ -205,12 +205,12 @@ impl Block {
         match &self.body {
             Body::Packed { count, size, bytes } if *size > 0 => codec
                 .unpack(&bytes[*count as usize * ID..], *size as usize)
-                .expect("this process has compressed or checked it"),
+                .expect("this process has compressed or checked the block"),
             _ => String::new(),
         }
     }
 
-    /// Opens the block. Returns it, and whether it was closed.
+    /// Opens the block. Returns the open block, and whether it was closed before.
     pub(crate) fn open(&mut self, codec: &Codec) -> (&mut Open, bool) {
         let was_closed = !self.is_open();
         if was_closed {
@@ -230,7 +230,7 @@ impl Block {
         }
         match &mut self.body {
             Body::Open(open) => (open, was_closed),
-            Body::Packed { .. } => unreachable!("it was opened above"),
+            Body::Packed { .. } => unreachable!("the block was opened above"),
         }
     }
 
@@ -249,7 +249,7 @@ impl Block {
         }
     }
 
-    /// Bytes on the heap, without what an allocator adds.
+    /// Bytes on the heap, without the allocator's overhead.
     pub(crate) fn memory(&self) -> usize {
         match &self.body {
             Body::Packed { bytes, .. } => bytes.len(),
@@ -302,7 +302,7 @@ impl Open {
         }
     }
 
-    /// Moves the objects from `place` on into a block of their own, which is not empty.
+    /// Moves the objects from `place` on into a new block. `None` if there are none.
     pub(crate) fn split_off(&mut self, place: usize) -> Option<Block> {
         let entries = self.entries.split_off(place);
         let size = entries.iter().map(|(_, text)| text.len()).sum();
@@ -311,7 +311,7 @@ impl Open {
         Some(Block { low, body: Body::Open(Box::new(Open { entries, size })) })
     }
 
-    /// Adds the objects of the block behind this one.
+    /// Adds the objects of the next block.
     pub(crate) fn append(&mut self, mut other: Block, codec: &Codec) {
         let (other, _) = other.open(codec);
         self.entries.append(&mut other.entries);
@@ -328,7 +328,7 @@ impl Open {
     }
 }
 
-/// The objects in a block's text.
+/// Splits a block's text into objects.
 fn split(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -364,7 +364,7 @@ impl Quoted {
     }
 }
 
-/// Adds an object to a block's text.
+/// Adds an object to a block's text, with [`OWN_ID`] in place of its id.
 fn push_short(text: &mut String, id: u64, long: &str) {
     let quoted = Quoted::new(id);
     let quoted = quoted.as_str();
@@ -379,7 +379,7 @@ fn push_short(text: &mut String, id: u64, long: &str) {
     }
 }
 
-/// Adds an object of a block's text as it was.
+/// Adds an object from a block's text, with its id in place of [`OWN_ID`].
 fn push_long(text: &mut String, id: u64, short: &str) {
     match memchr(OWN_ID, short.as_bytes()) {
         Some(at) => {

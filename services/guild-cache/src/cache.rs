@@ -1,4 +1,4 @@
-//! The cache of one shard: which guilds there are, what events do to them, and what is in doubt.
+//! The cache of one shard: its guilds, the changes that events make, and what is in doubt.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -27,9 +27,9 @@ pub use checkpoint::GuildRecords;
 pub use figures::Figures;
 pub use session::SessionGuilds;
 
-/// Open text of a shard that is more than this is compressed at once.
+/// When a shard has more open text than this, all of it is compressed at once.
 const MOST_OPEN: usize = 8 * 1024 * 1024;
-/// The most guilds that the bot has left and that are remembered.
+/// The most guilds that are remembered after the bot has left them.
 const MOST_LEFT: usize = 10_000;
 
 /// See the module's documentation.
@@ -38,7 +38,7 @@ pub struct ShardCache {
     rules: Rules,
     codec: Arc<Codec>,
     session: u64,
-    /// The last event of the session that the cache was given.
+    /// The sequence of the last event of the session that the cache was given.
     sequence: u64,
     /// The slot of each guild.
     guilds: HashMap<u64, u32>,
@@ -46,28 +46,28 @@ pub struct ShardCache {
     free: Vec<u32>,
     /// Slots of guilds with open blocks.
     open: Vec<u32>,
-    /// Bytes of text that are open, about.
+    /// Approximate bytes of open text.
     open_bytes: usize,
     users: Users,
     figures: Figures,
     messages: Messages,
     own_user: Option<Box<str>>,
     doubt: Option<ShardDoubt>,
-    /// Guilds that the bot has left, with the sequence of the event.
+    /// Guilds that the bot has left, with the sequence of the event that said so.
     left: HashMap<u64, u64>,
     changes: Changes,
 }
 
-/// What an event did.
+/// The result of applying an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// The event's guild.
     pub guild: Option<u64>,
     /// The cache uses events of this name.
     pub is_used: bool,
-    /// The event could not be read: its guild or the whole shard is in doubt, if it mattered.
+    /// The event could not be read. If [`is_structural`] says so, its guild or the whole shard is in doubt.
     pub is_unreadable: bool,
-    /// Parts of it that were left out.
+    /// Parts of the event that were left out.
     pub losses: Losses,
 }
 
@@ -100,8 +100,8 @@ impl ShardCache {
         &self.rules
     }
 
-    /// Applies an event of the session. `data`: the text of its field `d`. One that the records hold, of which this cache was restored,
-    /// changes nothing. READY begins a session: [`ShardCache::begin_session`].
+    /// Applies an event of the session. `data`: the text of its field `d`. An event that was already in the records from which this cache
+    /// was restored changes nothing. READY goes to [`ShardCache::begin_session`] instead.
     pub fn apply(&mut self, name: &str, data: &str, sequence: u64) -> Applied {
         let parsed = match parse(name, data, self.rules.resources) {
             Ok(Some(parsed)) => parsed,
@@ -144,7 +144,7 @@ impl ShardCache {
                 let slot = self.slot_for(guild);
                 self.edit(slot, losses, |edit| edit.apply(event));
             }
-            // Nothing is kept of guilds that are pending or were left: their GUILD_CREATE brings everything.
+            // Events of pending guilds and of guilds that the bot has left change nothing: a GUILD_CREATE will bring everything.
             _ if self.guild_ref(guild).is_none_or(|known| known.members.is_none()) => self.expect(guild),
             Event::Message { .. }
             | Event::MessageUpdate { .. }
@@ -175,20 +175,20 @@ impl ShardCache {
         }
     }
 
-    /// Compresses what has changed, and removes messages that are too old. To be called about once a second.
+    /// Compresses open blocks, and removes messages that are too old. Must be called about once a second.
     pub fn seal(&mut self, now_unix_ms: u64) {
         self.seal_all();
         self.messages.seal(now_unix_ms, &self.rules, &self.codec);
         self.users.shrink();
     }
 
-    /// How often [`ShardCache::seal_next`] has something to compress.
+    /// How many times [`ShardCache::seal_next`] must be called to compress everything that is open.
     pub fn open_parts(&self) -> usize {
         self.open.len() + self.messages.open_blocks()
     }
 
-    /// Compresses what has changed of one guild, or one block of messages, so that a caller can let others use the cache before the next.
-    /// False when there is none.
+    /// Compresses the open blocks of one guild, or one block of messages. A caller can release its lock between two calls. False when
+    /// nothing is open.
     pub fn seal_next(&mut self) -> bool {
         let Some(slot) = self.open.pop() else {
             self.open_bytes = 0;
@@ -204,7 +204,7 @@ impl ShardCache {
         while self.seal_next() {}
     }
 
-    /// Changes a guild, and the figures with it.
+    /// Changes a guild and updates the figures.
     fn edit(&mut self, slot: u32, losses: &mut Losses, with: impl FnOnce(&mut Edit<'_>)) {
         let Some(guild) = self.slots[slot as usize].as_deref_mut() else { return };
         let (before, was_open, open_before) = (guild.figures(), guild.is_open(), guild.open_bytes());
@@ -236,7 +236,7 @@ impl ShardCache {
         self.slots[*self.guilds.get(&guild)? as usize].as_deref()
     }
 
-    /// The guild's slot; a new guild is unavailable until it comes.
+    /// The guild's slot. A guild that is not known is added, unavailable until its GUILD_CREATE comes.
     fn slot_for(&mut self, guild: u64) -> u32 {
         if let Some(slot) = self.guilds.get(&guild) {
             return *slot;
@@ -261,7 +261,7 @@ impl ShardCache {
             self.edit_slot_away(slot);
             self.messages.guild_gone(guild);
         }
-        // Also when it is not known: its records may have been removed before the event was replayed.
+        // Guilds that are not known are remembered too, because a guild's records may have been removed before this event was replayed.
         if self.left.len() >= MOST_LEFT {
             let oldest = self.sequence.saturating_sub(LATE_EVENTS);
             self.left.retain(|_, left| *left > oldest);
@@ -271,7 +271,7 @@ impl ShardCache {
         }
     }
 
-    /// Removes the guild in a slot with all that belongs to it.
+    /// Removes the guild in a slot, with its users and records.
     fn edit_slot_away(&mut self, slot: u32) {
         self.edit(slot, &mut Losses::default(), |edit| {
             edit.forget_users();
@@ -283,7 +283,7 @@ impl ShardCache {
         self.free.push(slot);
     }
 
-    /// Waits for the GUILD_CREATE of a guild that READY did not name and that sends events all the same.
+    /// Adds a pending guild that READY did not name but that has events.
     fn expect(&mut self, guild: u64) {
         let has_just_left =
             self.left.get(&guild).is_some_and(|left| self.sequence < left.saturating_add(LATE_EVENTS));
@@ -297,7 +297,7 @@ impl ShardCache {
         }
     }
 
-    /// Notes that an event could not be read: its guild, or the whole shard if that is unknown, is in doubt.
+    /// Notes that an event could not be read: its guild is in doubt, or the whole shard if the guild is unknown.
     pub fn doubt_event(&mut self, guild: Option<u64>) {
         match guild.map(|guild| (guild, self.guilds.get(&guild).copied())) {
             Some((_, Some(slot))) => self.doubt_guild(slot),
@@ -322,14 +322,14 @@ impl ShardCache {
         self.doubt = Some(ShardDoubt::Events);
     }
 
-    /// Notes that an event of `guild` came that the cache does not use.
+    /// Notes that `guild` had an event that the cache does not use.
     pub fn note_guild(&mut self, guild: u64, sequence: u64) {
         self.sequence = sequence;
         self.expect(guild);
     }
 
     fn set_own_user(&mut self, text: &str) {
-        // Discord's USER_UPDATE and READY name the whole user.
+        // Both USER_UPDATE and READY have the whole user.
         self.own_user = Some(text.into());
         self.changes.note_own_user();
     }

@@ -1,8 +1,8 @@
-//! Compression of blocks: one dictionary, and a few contexts that all shards of a process share.
+//! Compression of blocks. All shards of a process share one dictionary and a few contexts.
 //!
-//! The dictionary's text, `dictionary-3.txt`, is typical objects of Discord's, the most common ones last, where they are found most cheaply.
-//! Before it stand zstd's statistics, `dictionary-3.tables` in hex: with them a small frame needs no tables of its own. Both are made by
-//! `dictionary/make`, and are a part of format 3: not a byte of them may change.
+//! The dictionary's text, `dictionary-3.txt`, is typical objects of Discord. The most common ones come last, where references to them are
+//! shortest. Before the text come zstd's statistics, `dictionary-3.tables` in hex, so that a small frame needs no tables of its own.
+//! `dictionary/make` makes both. They are part of format 3: no byte of them may change.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,14 +11,14 @@ use zstd_safe::{CCtx, CDict, DCtx, DDict};
 const TEXT: &[u8] = include_bytes!("dictionary-3.txt");
 const TABLES: &str = include_str!("dictionary-3.tables");
 
-/// zstd's fastest ordinary level: a block is compressed each time it has changed.
+/// zstd's fastest ordinary level, because a block is compressed again after each change.
 const LEVEL: i32 = 1;
-/// Contexts of each kind that are kept for the next caller.
+/// The most idle contexts of each kind that are kept for later callers.
 const MOST_IDLE: usize = 4;
-/// A context or buffer that a large block has made larger than this is freed after use.
+/// A context or buffer that has grown beyond this is freed after use.
 const LARGEST_IDLE: usize = 512 * 1024;
 
-/// The first bytes of a zstd frame. JSON text begins otherwise.
+/// The first bytes of a zstd frame. No JSON text begins with them.
 const FRAME: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Compresses and decompresses blocks. Shared by all shards.
@@ -67,7 +67,7 @@ impl Codec {
         self.compress.sizeof() + self.decompress.sizeof() + idle + more
     }
 
-    /// Gives a text's frame to `with`, or the text itself where compression gains nothing.
+    /// Calls `with` with the frame of a text, or with the text itself if compression does not make it smaller.
     pub(crate) fn pack<T>(&self, text: &str, with: impl FnOnce(&[u8]) -> T) -> T {
         let idle = self.compressors.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut compressor =
@@ -88,12 +88,12 @@ impl Codec {
         packed
     }
 
-    /// Returns the text of what [`Codec::pack`] returned for a text of `size` bytes; `None` for anything else.
+    /// Reverses [`Codec::pack`]. `size`: bytes of the text. `None` when `packed` does not hold a text of this size.
     pub(crate) fn unpack(&self, packed: &[u8], size: usize) -> Option<String> {
         String::from_utf8(self.unpack_bytes(packed, size)?).ok()
     }
 
-    /// The same as bytes, for a caller that needs a part of the text.
+    /// Does the same but returns bytes, for a caller that needs only a part of the text.
     pub(crate) fn unpack_bytes(&self, packed: &[u8], size: usize) -> Option<Vec<u8>> {
         if !packed.starts_with(&FRAME) {
             return (packed.len() == size).then(|| packed.to_vec());

@@ -1,6 +1,6 @@
-//! What could not be read, and what that leaves in doubt.
+//! Parts of events that could not be read, and the parts of the cache that are in doubt because of them.
 
-/// A kind of part of an event; a label value of the metric for unreadable parts.
+/// A kind of part of an event. Its name is a label value of the metric for unreadable parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
     /// The whole event.
@@ -45,7 +45,7 @@ impl Part {
         }
     }
 
-    /// What is in doubt about a guild that lost such a part.
+    /// The parts of a guild that are in doubt when a part of this kind was left out.
     const fn doubt(self) -> Doubt {
         match self {
             Self::Channel => Doubt::CHANNELS.and(Doubt::COUNTS),
@@ -82,13 +82,13 @@ impl Losses {
         self.0.is_empty()
     }
 
-    /// What is in doubt about the event's guild.
+    /// The parts of the event's guild that are in doubt.
     pub(crate) fn doubt(&self) -> Doubt {
         self.0.iter().fold(Doubt::NONE, |doubt, (part, _)| doubt.and(part.doubt()))
     }
 }
 
-/// What is in doubt about a guild: what is missing from the cache may still exist.
+/// The parts of a guild that are in doubt: objects that are missing from the cache may exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Doubt(u32);
 
@@ -127,7 +127,7 @@ impl Doubt {
     }
 }
 
-/// Why something missing from a shard's cache may exist, until the next session.
+/// Why an object that is missing from a shard's cache may exist. Lasts until the next session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShardDoubt {
     /// READY named guilds that could not be read.

@@ -1,8 +1,8 @@
-//! Events as the cache applies them: read from Discord's text, with nothing known of any guild.
+//! Events as the cache applies them, read from Discord's text. Reading does not depend on what the cache holds.
 //!
-//! Only what decides is read: ids, a guild's name and counts, the channel of a voice state, whether a thread is archived. Everything else is
-//! passed on as text. So an odd field costs nothing here. An element without an id, or one that is too large or too deep, is left out and
-//! counted.
+//! Only the fields that the cache needs are read: ids, a guild's name and counts, the channel of a voice state, whether a thread is archived.
+//! The rest is passed on as text, so a field of an unexpected type does no harm. An element without an id, or one that is too large, is
+//! left out and counted; so is a field that nests too deep.
 
 use std::borrow::Cow;
 
@@ -24,44 +24,44 @@ pub(crate) use parse::{guild_of, parse};
 /// An object with its id.
 pub(crate) type Element<'a> = (u64, Cow<'a, str>);
 
-/// What an event does.
+/// The change that an event makes.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
-    /// The guild came, for the first time or again: what was known of it is replaced.
+    /// The guild came, for the first time or again. Replaces the known guild.
     Came(Box<GuildText<'a>>),
     /// The guild's own fields have changed.
     Updated(Box<GuildText<'a>>),
-    /// Discord has an outage for the guild: what is known of it stays.
+    /// The guild has an outage. The known guild stays.
     Outage,
     /// The bot is no longer in the guild.
     Left,
     /// Adds or replaces an object.
     Put { kind: Kind, element: Element<'a> },
-    /// Adds or replaces a channel; what Discord sends apart from channels stays.
+    /// Adds or replaces a channel. Fields that Discord sends in events of their own stay.
     PutChannel { element: Element<'a> },
-    /// Sets the fields of an object that the event has; the others stay.
+    /// Sets the fields of an object that the event has; other fields stay. `adds`: a missing object is added.
     Merge { kind: Kind, element: Element<'a>, adds: bool },
     /// Sets or removes one field of an object.
     Set { kinds: &'static [Kind], id: u64, field: &'static str, value: Option<Cow<'a, str>> },
     /// Removes an object.
     Remove { kind: Kind, id: u64 },
-    /// The active threads of some channels, whose ids are sorted, or of all.
+    /// The active threads of some channels, or of all. `parents`: the ids of these channels, sorted.
     Threads { parents: Option<Vec<u64>>, threads: Vec<Element<'a>> },
     /// Users were added to a thread, or removed from it.
     ThreadMembers { thread: u64, count: Option<&'a str>, added: Vec<Element<'a>>, removed: Vec<u64> },
     /// A member has joined.
     Joined { element: Element<'a> },
-    /// Members that were asked for.
+    /// Members that a client has requested.
     Chunk { members: Vec<Element<'a>>, presences: Vec<Element<'a>> },
     /// A user has joined, left or changed in voice.
     Voice { user: u64, channel: Option<u64>, text: Cow<'a, str>, member: Option<Element<'a>> },
     /// Replaces a list of the extras.
     Extra { list: &'static str, value: &'a str },
-    /// Adds or replaces an element of such a list.
+    /// Adds or replaces an element of a list of the extras.
     PutExtra { list: &'static str, element: Element<'a> },
-    /// Removes one.
+    /// Removes an element of a list of the extras.
     RemoveExtra { list: &'static str, id: u64 },
-    /// A user follows a scheduled event, or no longer does.
+    /// A user starts or stops to follow a scheduled event.
     Follows { event: u64, adds: bool },
     /// A message was sent.
     Message { channel: u64, element: Element<'a> },
@@ -75,7 +75,7 @@ pub(crate) enum Event<'a> {
     OwnUser(&'a str),
 }
 
-/// What happened to the reactions of a message.
+/// A change to the reactions of a message.
 #[derive(Debug)]
 pub(crate) enum Reaction<'a> {
     Added { user: u64, emoji: &'a str, is_burst: bool },
@@ -92,11 +92,11 @@ pub(crate) struct Parsed<'a> {
     pub(crate) losses: Losses,
 }
 
-/// The lists of a guild that are kept together, as they are rarely large and rarely change, each with its elements' id field.
+/// The lists of a guild that are kept in one block, because they are rarely large and rarely change.
 pub(crate) const EXTRAS: [&str; 5] =
     ["emojis", "stickers", "stage_instances", "guild_scheduled_events", "soundboard_sounds"];
 
-/// The id field of an element of the extras.
+/// The name of the id field in the elements of a list of the extras.
 pub(crate) fn extra_id(list: &str) -> &'static str {
     if list == "soundboard_sounds" { "sound_id" } else { "id" }
 }
@@ -114,7 +114,7 @@ impl Kind {
         }
     }
 
-    /// The field that holds an object's id or its user, and one more that decides.
+    /// The field that holds an object's id or its user, and one more field that the cache needs.
     const fn deciding_fields(self) -> [&'static str; 2] {
         match self {
             Self::Core | Self::Extras | Self::Channels | Self::Roles => ["id", ""],
@@ -124,7 +124,7 @@ impl Kind {
         }
     }
 
-    /// Fields that belong to the event and not to the object, or that are kept elsewhere.
+    /// Fields that belong to the event and not to the object, or that the cache keeps elsewhere.
     const fn dropped_fields(self) -> &'static [&'static str] {
         match self {
             Self::Core | Self::Extras | Self::Channels | Self::Roles => &[],
@@ -134,7 +134,7 @@ impl Kind {
         }
     }
 
-    /// The id of an object, from its deciding field.
+    /// The id of an object, from the first of its [deciding fields](Self::deciding_fields).
     fn id_of(self, found: Option<&str>) -> Option<u64> {
         match self {
             Self::Members | Self::Presences => id(field(found?, "id")?),
@@ -143,7 +143,7 @@ impl Kind {
     }
 }
 
-/// Reads the object of a kind that comes next. `None` when it has to be left out; `Ok(None)` inside when it is not one to keep.
+/// Reads the object of a kind that comes next in the text. `None` when the object is left out.
 pub(crate) fn element<'a>(
     scan: &mut Scan<'a>,
     kind: Kind,
@@ -158,7 +158,7 @@ pub(crate) fn element<'a>(
     losses.add(Part::Field, object.lost);
     let id = kind.id_of(object.found[0]).filter(|_| object.text.len() <= LARGEST_OBJECT);
     let is_kept = match (kind, object.found[1]) {
-        // Not connected.
+        // The user is not connected.
         (Kind::Voice, None | Some("null")) if id.is_some() => return Ok(None),
         (Kind::Voice, channel) => channel.and_then(object::id).is_some(),
         _ => true,
@@ -168,7 +168,7 @@ pub(crate) fn element<'a>(
     Ok(found)
 }
 
-/// Reads a list of objects that comes next, sorted by id. Of an id that comes twice the last one counts.
+/// Reads the list of objects that comes next in the text. Sorts it by id. If an id comes twice, the last object counts.
 fn list<'a>(scan: &mut Scan<'a>, kind: Kind, losses: &mut Losses) -> Result<Vec<Element<'a>>, Broken> {
     let mut list = Vec::new();
     let mut is_first = true;

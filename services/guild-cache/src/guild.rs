@@ -1,4 +1,4 @@
-//! One guild: what counts and lookups need, and the blocks of its objects.
+//! One guild: the fields that counts and lookups need, and the blocks of its objects.
 //!
 //! [`Edit`] changes a guild and notes the records that change with it.
 
@@ -19,7 +19,7 @@ mod members;
 pub(crate) use edit::{Edit, IDS_PER_BLOCK, channel_of};
 pub(crate) use extras::{keeps_extras, kept_extras};
 
-/// Open text of a guild that is more than this is compressed at once.
+/// When a guild has more open text than this, all of it is compressed at once.
 const MOST_OPEN: usize = 64 * 1024;
 
 /// See the module's documentation.
@@ -29,15 +29,15 @@ pub(crate) struct Guild {
     pub(crate) name: Option<Box<str>>,
     /// `None` when the guild has been unavailable since READY.
     pub(crate) members: Option<u64>,
-    /// Sequence of the last event that changed it.
+    /// Sequence of the last event that changed the guild.
     pub(crate) stamp: u64,
-    /// Its members, but not their number, include everything up to this event; 0 most often.
+    /// The cached members, but not their number, include everything up to this sequence. 0 unless a restore found newer records of members.
     pub(crate) ahead: u64,
     pub(crate) doubt: Doubt,
     pub(crate) is_unavailable: bool,
-    /// READY named it, and nothing has come of it since.
+    /// The guild's GUILD_CREATE has not come yet, nor a notice of an outage.
     pub(crate) is_pending: bool,
-    /// Which of [`Kind::LISTS`] its GUILD_CREATE had.
+    /// Which of [`Kind::LISTS`] its GUILD_CREATE had: one bit for each [`Kind::place`].
     pub(crate) had_lists: u8,
     pub(crate) core: Block,
     pub(crate) extras: Block,
@@ -46,13 +46,13 @@ pub(crate) struct Guild {
     /// The voice channels of connected users, by user.
     pub(crate) voice: Vec<(u64, u64)>,
     moves: Option<Box<Moves>>,
-    /// Blocks that are open.
+    /// Open blocks.
     open: Vec<(Kind, u64)>,
-    /// Bytes of text that are open, about.
+    /// Approximate bytes of open text.
     open_bytes: usize,
 }
 
-/// What a guild adds to the shard's figures.
+/// The part of one guild in the shard's figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct GuildFigures {
     pub(crate) members: u64,
@@ -66,7 +66,7 @@ pub(crate) struct GuildFigures {
 }
 
 impl Guild {
-    /// A guild of which nothing has come.
+    /// A guild of which only the id is known.
     pub(crate) fn unavailable(id: u64, is_pending: bool) -> Self {
         Self {
             id,
@@ -92,12 +92,12 @@ impl Guild {
         &self.lists[kind.place()]
     }
 
-    /// The sequence of the last event that its members include.
+    /// The sequence of the last event that the cached members include.
     pub(crate) fn members_stamp(&self) -> u64 {
         self.stamp.max(self.ahead)
     }
 
-    /// Bytes of text that are open, about.
+    /// Approximate bytes of open text.
     pub(crate) fn open_bytes(&self) -> usize {
         self.open_bytes
     }
@@ -130,12 +130,12 @@ impl Guild {
         self.text(codec, &[], |_| false)
     }
 
-    /// The guild as GUILD_CREATE would bring it now.
+    /// The guild's current state as the data of a GUILD_CREATE.
     pub(crate) fn create(&self, codec: &Codec) -> Option<String> {
         self.text(codec, &Kind::LISTS, |_| true)
     }
 
-    /// The guild's own fields as they are now, and lists.
+    /// The guild's own fields as they are now, and the wanted lists.
     fn text(&self, codec: &Codec, kinds: &[Kind], wants_extra: impl Fn(&str) -> bool) -> Option<String> {
         let core = self.core.get(self.id, codec)?;
         let extras = self.extras.get(self.id, codec).unwrap_or_default();
@@ -152,7 +152,7 @@ impl Guild {
         let mut text = String::with_capacity(
             core.len() + more.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>(),
         );
-        // A list can have come after something that was no list.
+        // The core can have a field of the same name, if an earlier value was not a list.
         let is_own = |key: &str| !more.iter().any(|(name, _)| is_key(key, name));
         for (key, value) in
             all_fields(&core).into_iter().filter(|(key, _)| is_own(key)).chain(more.iter().copied())
@@ -162,7 +162,7 @@ impl Guild {
         Some(close(text))
     }
 
-    /// A list as JSON; `None` when there was none and there is nothing in it.
+    /// A list as JSON; `None` when it is empty and the GUILD_CREATE did not have it.
     fn list_text(&self, kind: Kind, codec: &Codec) -> Option<String> {
         let mut text = String::new();
         self.list(kind).each(codec, |_, element| {
@@ -180,7 +180,7 @@ impl Guild {
         }
     }
 
-    /// The names of all its records.
+    /// The names of all records of the guild.
     pub(crate) fn keys(&self) -> Vec<RecordKey> {
         let guild = self.id;
         let mut keys = vec![
@@ -193,7 +193,7 @@ impl Guild {
         keys
     }
 
-    /// Bytes that the guild takes, without what an allocator adds and without its part of the index of users.
+    /// Bytes of the guild, without the allocator's overhead and without its part of the index of users.
     pub(crate) fn memory(&self) -> usize {
         let lists: usize = self.lists.iter().map(List::memory).sum();
         size_of::<Self>()
@@ -208,7 +208,7 @@ impl Guild {
 }
 
 impl Edit<'_> {
-    /// Compresses what is open, and gives back the memory of what has shrunk.
+    /// Compresses the open blocks, and frees memory that is no longer used.
     pub(crate) fn seal(&mut self) {
         self.guild.open_bytes = 0;
         for (kind, low) in std::mem::take(&mut self.guild.open) {

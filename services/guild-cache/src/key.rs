@@ -42,7 +42,7 @@ impl Kind {
         })
     }
 
-    /// Its place among a guild's lists.
+    /// The index in a guild's lists.
     pub(crate) const fn place(self) -> usize {
         (self as usize).saturating_sub(Self::Channels as usize)
     }
@@ -60,7 +60,7 @@ impl Kind {
         }
     }
 
-    /// Objects in a full block: what is read together lies together, and what is read alone costs little to unpack.
+    /// Objects in a full block. Blocks are large where objects are read together, and small where single objects are read.
     pub(crate) const fn per_block(self) -> usize {
         match self {
             Self::Core | Self::Extras => 1,
@@ -82,12 +82,12 @@ pub struct RecordKey {
     pub low: u64,
 }
 
-/// Records that were written, changed or removed since they were last taken.
+/// Names of the records that have changed or gone since they were last taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changed {
-    /// The records. One that [`ShardCache::records`](crate::ShardCache::records) does not return any more is to be removed.
+    /// The names. A record that [`ShardCache::records`](crate::ShardCache::records) no longer returns must be removed.
     pub records: BTreeSet<RecordKey>,
-    /// The bot's own user.
+    /// Whether the bot's own user has changed.
     pub own_user: bool,
 }
 
@@ -115,14 +115,14 @@ impl Changed {
         taken
     }
 
-    /// Adds others.
+    /// Adds the names in `other`.
     pub fn merge(&mut self, mut other: Self) {
         self.records.append(&mut other.records);
         self.own_user |= other.own_user;
     }
 }
 
-/// Notes changed records for checkpoints, and apart from them for a copy.
+/// Notes changed records: once for checkpoints, and separately for a copy.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     pub(crate) is_off: bool,

@@ -1,16 +1,16 @@
-//! The objects of one kind of one guild, by id, in blocks of a few.
+//! The objects of one kind of one guild, by id, in small blocks.
 //!
-//! A block holds the ids from its `low` up to the next block's; the first one's is 0. A block that grows is split and a block that shrinks
-//! joins the one before it, so memory follows the number of objects, also after hours of changes.
+//! A block holds the ids from its `low` up to the next block's `low`. The first block's `low` is 0. A block that grows is split, and a
+//! block that shrinks joins the block before it, so memory follows the number of objects, even after hours of changes.
 
 use crate::{
     block::{Block, Packed},
     codec::Codec,
 };
 
-/// A block with more text than this is split, down to one object.
+/// A block with more text than this is split, unless it has only one object.
 const LARGEST_TEXT: usize = 16 * 1024;
-/// Blocks are joined only if they have less text than this together.
+/// Blocks are joined only if together they have at most this much text.
 const SMALL_TEXT: usize = LARGEST_TEXT / 2;
 
 /// See the module's documentation.
@@ -20,14 +20,14 @@ pub(crate) struct List {
     count: u32,
 }
 
-/// What a change did to blocks.
+/// The effects of a change on blocks.
 #[derive(Debug, Default)]
 pub(crate) struct Touched {
-    /// The blocks that have changed or gone, by their `low`.
+    /// The `low` of each block that has changed or gone.
     pub(crate) lows: Vec<u64>,
-    /// The blocks that are open now and were not.
+    /// The `low` of each block that was opened.
     pub(crate) opened: Vec<u64>,
-    /// Bytes of text that are open now and were not, about.
+    /// Approximate bytes of text that were opened.
     pub(crate) bytes: usize,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Range<'a> {
 }
 
 impl List {
-    /// Compresses objects, which come in the order of their ids, `per_block` together.
+    /// Compresses objects, which are in the order of their ids, at most `per_block` in a block.
     pub(crate) fn build(entries: &[(u64, &str)], per_block: usize, codec: &Codec) -> Self {
         let mut blocks = Vec::new();
         let mut rest = entries;
@@ -62,7 +62,7 @@ impl List {
         Self { blocks, count: entries.len() as u32 }
     }
 
-    /// Takes blocks over that were checked: in order, not overlapping, the first one's `low` being 0.
+    /// Makes a list from checked blocks. They must be in order and must not overlap, and the first block's `low` must be 0.
     pub(crate) fn from_blocks(mut blocks: Vec<Block>) -> Self {
         blocks.shrink_to_fit();
         let count = blocks.iter().map(Block::count).sum::<usize>() as u32;
@@ -122,12 +122,12 @@ impl List {
             if was_closed { block.size() } else { block.size().saturating_sub(before) },
         );
         self.count += u32::from(is_new);
-        // Ids that only grow fill their blocks.
+        // If ids only grow, each block is filled before the next one begins.
         self.split(place, if is_at_end { count - 1 } else { count / 2 }, per_block, codec, touched);
         is_new
     }
 
-    /// Splits an open block until each part is small, at first before its object `at`.
+    /// Splits an open block until each part is small. The first split is before object `at`.
     fn split(&mut self, place: usize, mut at: usize, per_block: usize, codec: &Codec, touched: &mut Touched) {
         let (mut place, mut end) = (place, place + 1);
         while place < end {
@@ -140,7 +140,7 @@ impl List {
                 continue;
             };
             touched.note(next.low, true, 0);
-            // Growing by an eighth keeps the room that is not used small, and the copies few.
+            // Growing by an eighth leaves little unused room and copies rarely.
             if self.blocks.len() == self.blocks.capacity() {
                 self.blocks.reserve_exact(self.blocks.len() / 8 + 1);
             }
@@ -150,7 +150,7 @@ impl List {
         }
     }
 
-    /// Replaces an object by what `with` makes of it, unless that is `None`. Returns whether there is such an object with a text.
+    /// Replaces an object's text by the result of `with`; `None` changes nothing. Returns whether there is such an object with a text.
     pub(crate) fn update(
         &mut self,
         id: u64,
@@ -171,7 +171,7 @@ impl List {
         true
     }
 
-    /// Removes an object. Returns whether there was one.
+    /// Removes an object. Returns whether the list had the object.
     pub(crate) fn remove(&mut self, id: u64, codec: &Codec, touched: &mut Touched) -> bool {
         let place = self.place(id);
         let Some(block) = self.blocks.get_mut(place).filter(|block| block.contains(id)) else { return false };
@@ -182,7 +182,7 @@ impl List {
         true
     }
 
-    /// Compresses the block with this `low` if it is open, and joins it to the one before if both are small.
+    /// Compresses the block with this `low` if it is open, and joins it to the block before it if both are small.
     pub(crate) fn seal(&mut self, low: u64, per_block: usize, codec: &Codec, touched: &mut Touched) {
         let place = self.place(low);
         let Some(block) = self.blocks.get(place).filter(|block| block.low == low) else { return };
@@ -212,7 +212,7 @@ impl List {
         self.give_back();
     }
 
-    /// Removes the first blocks as long as the others hold `most` objects.
+    /// Removes the first blocks as long as the other blocks hold at least `most` objects.
     pub(crate) fn keep_newest(&mut self, most: usize) {
         let (mut gone, mut left) = (0, self.len());
         while let Some(first) = self.blocks.get(gone)
@@ -224,8 +224,8 @@ impl List {
         self.remove_first(gone);
     }
 
-    /// Removes the first blocks as long as all their ids are below `low`. No block is opened: objects that share one with a newer object
-    /// stay.
+    /// Removes the first blocks as long as all their ids are below `low`. Objects that share a block with a newer object stay, so that no block
+    /// is opened.
     pub(crate) fn remove_below(&mut self, low: u64) {
         let is_below = |block: &&Block| block.ids().next_back().is_none_or(|last| last < low);
         self.remove_first(self.blocks.iter().take_while(is_below).count());
@@ -236,7 +236,7 @@ impl List {
         self.give_back();
     }
 
-    /// Gives memory back after many blocks were removed.
+    /// Frees memory after many blocks were removed.
     fn give_back(&mut self) {
         if self.blocks.capacity() > self.blocks.len() * 2 {
             self.blocks.shrink_to_fit();
@@ -259,7 +259,7 @@ impl List {
         self.blocks.iter().map(|block| block.low)
     }
 
-    /// A block as its record holds it, compressed first if it is open; `None` when there is none or it is empty.
+    /// A block as its record holds it, compressed first if it is open; `None` when there is no such block or it is empty.
     pub(crate) fn range(&mut self, low: u64, codec: &Codec) -> Option<Range<'_>> {
         let place = self.place(low);
         let high = self.blocks.get(place + 1).map_or(u64::MAX, |next| next.low);
@@ -268,7 +268,7 @@ impl List {
         Some(Range { high, packed: block.packed()? })
     }
 
-    /// Bytes on the heap, without what an allocator adds.
+    /// Bytes on the heap, without the allocator's overhead.
     pub(crate) fn memory(&self) -> usize {
         let blocks: usize = self.blocks.iter().map(Block::memory).sum();
         self.blocks.capacity() * size_of::<Block>() + blocks

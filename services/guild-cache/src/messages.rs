@@ -1,7 +1,7 @@
 //! The newest messages of each channel, up to a number and an age.
 //!
-//! A message's id says when it was sent. What is beyond the number or the age goes by the block, so up to a block more may be held of a
-//! channel; that is not shown.
+//! A message's id says when it was sent. Messages beyond the number or age are removed in whole blocks, so a channel may hold up to one block
+//! of further messages. These are not shown.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ pub(crate) struct Messages {
     channels: HashMap<u64, Channel>,
     /// Channels with open blocks.
     open: Vec<(u64, u64)>,
-    /// Bytes of text that are open, about.
+    /// Approximate bytes of open text.
     open_bytes: usize,
     swept_at_ms: u64,
     /// Messages with lower ids are too old.
@@ -108,7 +108,7 @@ impl Messages {
         newest
     }
 
-    /// The ids that are shown of a channel, newest first.
+    /// The shown ids of a channel, newest first.
     fn shown<'a>(&'a self, channel: &'a Channel, rules: &Rules) -> impl Iterator<Item = u64> + use<'a> {
         let newest = channel.messages.ids().rev().take(rules.messages_per_channel);
         newest.take_while(|id| *id >= self.oldest)
@@ -118,7 +118,7 @@ impl Messages {
         self.channels.values().map(|channel| self.shown(channel, rules).count()).sum()
     }
 
-    /// Compresses what is open, and removes old messages when that is due.
+    /// Compresses the open blocks, and removes old messages when a sweep is due.
     pub(crate) fn seal(&mut self, now_ms: u64, rules: &Rules, codec: &Codec) {
         if let Some(lifetime) = rules.message_lifetime_ms
             // The clock may have been set back.
@@ -132,12 +132,12 @@ impl Messages {
         while self.seal_next(codec) {}
     }
 
-    /// Number of blocks that are open.
+    /// Number of open blocks.
     pub(crate) fn open_blocks(&self) -> usize {
         self.open.len()
     }
 
-    /// Bytes of text that are open, about.
+    /// Approximate bytes of open text.
     pub(crate) fn open_bytes(&self) -> usize {
         self.open_bytes
     }
@@ -212,7 +212,7 @@ pub(crate) fn react(message: &str, reaction: &Reaction<'_>, own_user: Option<u64
     with_field(message, "reactions", &format!("[{}]", reactions.join(",")))
 }
 
-/// Whether a reaction is of this emoji: by id, or by name when it has none.
+/// Whether a reaction has this emoji: compared by id, or by name when the emoji has no id.
 fn is_of(reaction: &str, emoji: &str) -> bool {
     let key = |emoji: &str| {
         let [own_id, name] = object::fields(emoji, ["id", "name"]);

@@ -1,11 +1,11 @@
-//! Members that lately came or went without being cached, so that a repeated event changes a count once.
+//! Uncached members that recently joined or left, so that a repeated event changes a count only once.
 
 use crate::rules::LATE_EVENTS;
 
-/// The most ids of a generation: a guild remembers two, 8 KiB at most.
+/// The most ids in a generation. A guild remembers two generations, at most 8 KiB.
 const MOST: usize = 512;
 
-/// For each id its double, and 1 more if it came; each generation sorted. Checkpoints do not hold it.
+/// Two generations of ids, each sorted. An entry is twice the id, plus 1 if the member joined. Checkpoints do not hold them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Moves {
     young: Vec<u64>,
@@ -15,7 +15,7 @@ pub(crate) struct Moves {
 }
 
 impl Moves {
-    /// Notes that a member came or went. False when it was last seen doing so: the event was counted.
+    /// Notes that a member joined or left. False when the last noted event of the member was the same: it was counted already.
     pub(crate) fn note(&mut self, id: u64, came: bool, sequence: u64) -> bool {
         if self.young.len() >= MOST || sequence.saturating_sub(self.began_at) > LATE_EVENTS {
             self.old = std::mem::take(&mut self.young);
@@ -55,7 +55,7 @@ mod tests {
         assert!(moves.note(5, true, 1) && !moves.note(5, true, 2));
         assert!(moves.note(5, false, 3) && !moves.note(5, false, 4));
         assert!(moves.note(4, false, 5) && moves.note(6, true, 6));
-        // Ids of the old generation are known too.
+        // Ids of the old generation are still known.
         assert!(!moves.note(5, false, 2 + LATE_EVENTS) && moves.note(5, true, 3 + LATE_EVENTS));
         assert!(!moves.note(5, true, 4 + LATE_EVENTS) && !moves.note(6, true, 4 + LATE_EVENTS));
     }
@@ -67,7 +67,7 @@ mod tests {
             assert!(moves.note(id, true, id));
         }
         assert!(moves.memory() <= 3 * MOST * size_of::<u64>(), "{}", moves.memory());
-        assert!(!moves.note(100_000 - MOST as u64, true, 100_000), "lately seen");
+        assert!(!moves.note(100_000 - MOST as u64, true, 100_000), "recently seen");
         assert!(moves.note(7, true, 200_000) && moves.note(8, true, 400_000));
         assert!(moves.memory() < 200, "{}", moves.memory());
     }

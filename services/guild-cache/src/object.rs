@@ -1,6 +1,6 @@
 //! Fields of JSON objects, read and replaced in their text.
 //!
-//! Of a field that is written twice the last one counts, as in every parser. A key with escapes is compared by what it means.
+//! If a field is written twice, the last one counts, as in common parsers. Escapes in a key are resolved before it is compared.
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -9,9 +9,9 @@ use crate::scan::{Broken, Scan};
 /// An object: its text, and some of its fields.
 #[derive(Debug)]
 pub(crate) struct Object<'a, const N: usize> {
-    /// Without the fields that were dropped.
+    /// The text without the dropped fields.
     pub(crate) text: Cow<'a, str>,
-    /// The wanted fields, as written.
+    /// The texts of the wanted fields.
     pub(crate) found: [Option<&'a str>; N],
     /// Fields left out because they nest too deep.
     pub(crate) lost: usize,
@@ -34,7 +34,7 @@ pub(crate) fn read<'a, const N: usize>(
         scan.peek();
         let mut at = scan.offset();
         let Some(key) = scan.next_key(&mut is_first)? else { break };
-        // Behind the comma.
+        // After the comma.
         at += usize::from(scan.byte(at) == Some(b','));
         let value = scan.value()?;
         let has_escapes = scan.key_has_escapes();
@@ -55,7 +55,7 @@ pub(crate) fn read<'a, const N: usize>(
             }
             last_end = scan.offset();
         }
-        // A dropped field can be wanted all the same.
+        // A field can be both dropped and wanted.
         if !value.is_deep
             && let Some(place) = wanted.iter().position(is)
         {
@@ -72,7 +72,7 @@ pub(crate) fn read<'a, const N: usize>(
     Ok(Object { text, found, lost })
 }
 
-/// Reads an object that is a whole text.
+/// Reads a text that is one object.
 pub(crate) fn read_all<'a, const N: usize>(
     text: &'a str,
     wanted: [&str; N],
@@ -123,7 +123,7 @@ pub(crate) fn elements(text: &str) -> Option<Vec<&str>> {
 /// Replaces or adds the fields of `patch` in `base`. Both are valid objects.
 pub(crate) fn merge(base: &str, patch: &str) -> String {
     let over = all_fields(patch);
-    // Objects of Discord's have few fields; one of very many must not cost the square of their number.
+    // Discord's objects have few fields. The time for an object with very many fields must not grow with the square of their number.
     let names: HashSet<Cow<'_, str>> = over.iter().map(|(key, _)| meaning(key)).collect();
     let mut merged = String::with_capacity(base.len() + patch.len());
     for (key, value) in all_fields(base) {
@@ -192,17 +192,17 @@ pub(crate) fn close(mut object: String) -> String {
     object
 }
 
-/// Whether a key as written means `name`.
+/// Whether a key is `name` after its escapes are resolved.
 pub fn is_key(raw: &str, name: &str) -> bool {
     raw == name || has_escapes(raw) && unescaped(raw).is_some_and(|key| key == name)
 }
 
 fn has_escapes(raw: &str) -> bool {
-    // Keys are short: calling a search costs more.
+    // A loop, because keys are short and a call of memchr costs more.
     raw.bytes().any(|byte| byte == b'\\')
 }
 
-/// What a key means; as written if it has half a surrogate pair.
+/// A key with its escapes resolved; the key as written if it has half a surrogate pair.
 pub(crate) fn meaning(raw: &str) -> Cow<'_, str> {
     match has_escapes(raw).then(|| unescaped(raw)).flatten() {
         Some(key) => Cow::Owned(key),
@@ -227,7 +227,7 @@ pub(crate) fn lossy_string(raw: &str) -> Option<String> {
 /// A Discord id, written as a string or as a number.
 pub(crate) fn id(raw: &str) -> Option<u64> {
     let digits = raw.strip_prefix('"').map_or(Some(raw), |rest| rest.strip_suffix('"'))?;
-    // A sign is no part of an id, though a parser of numbers takes it.
+    // A sign is invalid in an id, but Rust's parser of numbers would accept it.
     let add = |id: u64, digit: u8| {
         let digit = digit.wrapping_sub(b'0');
         if digit > 9 { None } else { id.checked_mul(10)?.checked_add(digit.into()) }

@@ -1,4 +1,4 @@
-//! The bytes of a record, format 3: an open header, then the block as it lies in memory.
+//! The bytes of a record in format 3: an uncompressed header, then the block as it is in memory.
 //!
 //! All numbers are little-endian.
 //!
@@ -11,10 +11,10 @@
 //! | 6..8 | 0 |
 //! | 8..16 | the guild |
 //! | 16..24 | the stamp: sequence of the last event that the record holds |
-//! | 24..40 | the ids that the record may hold: the first, and the one behind the last (`u64::MAX`: no end) |
+//! | 24..40 | the ids that the record may hold: the first, and the one after the last (`u64::MAX`: no end) |
 //! | 40..44 | number of objects |
-//! | 44..48 | bytes of their text, which is checked before any memory is taken for it |
-//! | 48..52 | bytes of the facts, which only a core has |
+//! | 44..48 | bytes of their text; checked before memory is allocated for the text |
+//! | 48..52 | bytes of the facts; only a core has facts |
 //! | 52..56 | bytes of the ids and the frame |
 //! | 56..60 | CRC-32 of everything but these four bytes and the MAC |
 //! | 60.. | the MAC, the facts, the ids of 8 bytes each, the frame |
@@ -36,22 +36,22 @@ const HEADER: usize = 60;
 const CRC: std::ops::Range<usize> = 56..60;
 const LONGEST_MAC: usize = 64;
 
-/// Bytes that are not the record that their key names.
+/// Why bytes are not the record that their key names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// They end too early, or do not begin as a record.
-    #[error("the record is truncated, or is no record")]
+    /// The bytes end too early, or do not begin like a record.
+    #[error("the record is truncated, or is not a record")]
     Truncated,
-    /// Another format.
+    /// The record has another format.
     #[error("the record has format {0}, not {FORMAT}")]
     Format(u16),
-    /// They were changed.
+    /// The content is invalid.
     #[error("the record is damaged: {0}")]
     Damaged(&'static str),
-    /// A record, but not of its key.
-    #[error("the record is of another guild or kind than its key says")]
+    /// The record belongs to another key.
+    #[error("the record's guild, kind or ids differ from its key")]
     Misplaced,
-    /// More than a record may hold.
+    /// The record holds more than the bounds allow.
     #[error("the record is too large")]
     TooLarge,
 }
@@ -70,7 +70,7 @@ pub(crate) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// The block that it holds.
+    /// The block in the record.
     pub(crate) fn packed(&self) -> Packed<'a> {
         Packed { count: self.count, size: self.size, bytes: self.block }
     }
@@ -93,7 +93,7 @@ impl<'a> Record<'a> {
         bytes
     }
 
-    /// Takes a record apart. Its frame is not looked into.
+    /// Splits a record into its parts. Does not check the frame.
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, RecordError> {
         if bytes.len() < HEADER || bytes[..2] != MAGIC {
             return Err(RecordError::Truncated);
@@ -146,16 +146,16 @@ fn long(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |chunk| u64::from_le_bytes(*chunk))
 }
 
-/// What a core's record says beside the guild's own fields.
+/// The part of a core's record that is not in the guild's own fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) members: Option<u64>,
     pub(crate) is_unavailable: bool,
     pub(crate) had_lists: u8,
     pub(crate) doubt: Doubt,
-    /// When they are kept without their texts.
+    /// Ids of channels, if the cache keeps channels without texts.
     pub(crate) channels: Vec<u64>,
-    /// When they are kept without their texts: users and their channels.
+    /// Connected users and their channels, if the cache keeps voice states without texts.
     pub(crate) voice: Vec<(u64, u64)>,
 }
 
@@ -196,7 +196,7 @@ impl Facts {
             channels.is_sorted_by(|one, next| one < next) && voice.is_sorted_by(|one, next| one.0 < next.0);
         let members = (bytes[0] != 0).then(|| long(bytes, 8));
         if !is_sorted || members.is_some_and(|members| members > MOST_MEMBERS) {
-            return Err(RecordError::Damaged("its facts cannot be"));
+            return Err(RecordError::Damaged("its facts are invalid"));
         }
         Ok(Self {
             members,

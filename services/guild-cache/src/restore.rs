@@ -1,7 +1,8 @@
-//! A cache that is made of records, in any order and again: from a checkpoint, or while another worker goes on.
+//! Makes a cache from records: of a checkpoint, or of a copy while the other worker still runs the shard. Records may come in any order and
+//! more than once.
 //!
-//! The store is not trusted. A record's bounds, checksum, size, JSON and ids are checked before it is kept; then its frame becomes the block as
-//! it is.
+//! The store is not trusted. A record's bounds, checksum, size, JSON and ids are checked before it is kept. Then its frame becomes the block,
+//! unchanged.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -35,7 +36,7 @@ pub struct Restoring {
     guilds: BTreeMap<u64, Parts>,
 }
 
-/// What the head of a checkpoint says.
+/// The head of a checkpoint.
 #[derive(Clone, Debug, Default)]
 pub struct Head {
     /// The session's ordinal.
@@ -48,12 +49,12 @@ pub struct Head {
     pub own_user: Option<String>,
 }
 
-/// The records of a guild that have come.
+/// The records of a guild that have arrived.
 #[derive(Debug, Default)]
 struct Parts {
     core: Option<Core>,
     extras: Option<Block>,
-    /// `extras` is a part of what its record holds: the rest is not kept here.
+    /// `extras` has only some of the lists in its record, because this worker does not keep the others.
     is_cut: bool,
     pieces: BTreeMap<(Kind, u64), Piece>,
     /// Objects of each list, by [`Kind::place`], and bytes of their texts.
@@ -74,20 +75,20 @@ struct Piece {
     high: u64,
     stamp: u64,
     block: Block,
-    /// Of voice states: the channels, by user.
+    /// For blocks of voice states: users and their channels.
     voice: Vec<(u64, u64)>,
 }
 
 impl Restoring {
-    /// Begins with nothing.
+    /// Makes a restore without records.
     pub fn new(rules: Rules, codec: Arc<Codec>) -> Self {
         Self { rules, codec, guilds: BTreeMap::new() }
     }
 
-    /// Takes a record in, in place of an older one with this key.
+    /// Takes a record, which replaces an older one with this key.
     ///
     /// # Errors
-    /// The bytes are not a whole record of this key.
+    /// The bytes are not a valid record of this key, or exceed a bound.
     pub fn take(&mut self, key: RecordKey, bytes: &[u8]) -> Result<(), RecordError> {
         let record = Record::decode(bytes)?;
         if record.key != key || key.guild == 0 {
@@ -130,7 +131,7 @@ impl Restoring {
         Ok(())
     }
 
-    /// A record was removed.
+    /// Removes a record that the sender or store has removed.
     pub fn remove(&mut self, key: RecordKey) {
         let Some(parts) = self.guilds.get_mut(&key.guild) else { return };
         match key.kind {
@@ -140,7 +141,7 @@ impl Restoring {
         }
     }
 
-    /// All records of a guild were removed.
+    /// Removes all records of a guild.
     pub fn remove_guild(&mut self, guild: u64) {
         self.guilds.remove(&guild);
     }
@@ -156,7 +157,7 @@ impl Restoring {
         };
         cache.begin_session(head.session, &start);
         for (id, mut parts) in guilds {
-            // Blocks without a core: they were written just before the guild left, or before its core could be.
+            // Blocks without a core: the writer stopped before it wrote the core, or the bot left the guild just after the blocks were written.
             let Some(core) = parts.core.take() else { continue };
             let mut touched = Vec::new();
             let guild = guild(id, core, parts, &cache, &mut touched);
@@ -168,7 +169,7 @@ impl Restoring {
 }
 
 impl Parts {
-    /// Takes a block in, in place of an older one.
+    /// Takes a block, which replaces an older one with this key.
     fn put(&mut self, kind: Kind, low: u64, piece: Piece) -> Result<(), RecordError> {
         self.remove(kind, low);
         let (count, bytes) = &mut self.sizes[kind.place()];
@@ -193,7 +194,7 @@ impl Parts {
 }
 
 impl Piece {
-    /// Its objects, and bytes of their texts.
+    /// The number of objects, and the bytes of their texts.
     fn size(&self) -> (usize, usize) {
         (self.block.count(), self.block.size())
     }
@@ -221,7 +222,7 @@ fn piece(record: &Record<'_>, codec: &Codec) -> Result<Piece, RecordError> {
     Ok(Piece { high: record.high, stamp: record.stamp, block, voice })
 }
 
-/// Makes a guild of its parts. `touched`: gets the names of records that are to be written again or removed.
+/// Makes a guild from its parts. Adds the names of records that must be written again or removed to `touched`.
 fn guild(id: u64, core: Core, parts: Parts, cache: &ShardCache, touched: &mut Vec<RecordKey>) -> Guild {
     let (rules, codec) = (cache.rules(), cache.codec());
     let mut guild = Guild::unavailable(id, false);
@@ -265,7 +266,7 @@ fn guild(id: u64, core: Core, parts: Parts, cache: &ShardCache, touched: &mut Ve
         }
         let mut pieces = without_overlaps(pieces, codec, &mut lows);
         touched.extend(lows.into_iter().map(|low| key(kind, low)));
-        // Also where only the owner before kept the texts: they are counted in any case.
+        // Voice states and channels are counted even if only the previous owner kept their texts.
         if kind == Kind::Voice && (is_kept || guild.voice.is_empty()) {
             guild.voice = pieces.iter().flat_map(|(_, piece)| piece.voice.iter().copied()).collect();
         }
@@ -289,7 +290,7 @@ fn guild(id: u64, core: Core, parts: Parts, cache: &ShardCache, touched: &mut Ve
 }
 
 impl Restoring {
-    /// Takes a guild in that was written in another format. `text`: a GUILD_CREATE; the rest as the record says.
+    /// Takes a guild that was written in another format. `text`: a GUILD_CREATE made from its records. `facts`: the rest of the records.
     ///
     /// # Errors
     /// The text is not a guild.
@@ -298,7 +299,7 @@ impl Restoring {
         let read =
             GuildText::read(text, &mut losses).map_err(|_| RecordError::Damaged("it is not a guild"))?;
         let id = read.id;
-        // One guild of a cache of its own, taken apart again.
+        // A temporary cache reads the guild and makes its records.
         let mut one =
             ShardCache::new(Rules { notes_changes: false, ..self.rules.clone() }, Arc::clone(&self.codec));
         one.adopt_text(read, facts, losses);
@@ -314,18 +315,18 @@ impl Restoring {
     }
 }
 
-/// What a record of formats 1 and 2 says of a guild.
+/// The facts about a guild in records of formats 1 and 2 that a GUILD_CREATE does not hold.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GuildFacts {
     /// The sequence of the last event that the guild's records hold.
     pub stamp: u64,
-    /// The same of its members' records, which may be newer.
+    /// The sequence of the last event that the records of its members hold, which may be newer.
     pub members_stamp: u64,
-    /// Number of members, if Discord told it.
+    /// Number of members, if Discord has sent it.
     pub members: Option<u64>,
-    /// Discord had an outage for it.
+    /// The guild had an outage.
     pub is_unavailable: bool,
-    /// What was in doubt, as written.
+    /// The [`Doubt`](crate::Doubt) about the guild, as in the record.
     pub doubt: u32,
 }
 

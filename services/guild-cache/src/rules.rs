@@ -1,4 +1,4 @@
-//! What a cache keeps, and its bounds.
+//! The resources that a cache keeps, and its bounds.
 
 use std::str::FromStr;
 
@@ -35,7 +35,7 @@ impl Resources {
     pub const ROLES: Self = Self(1 << 2);
     /// Members, each with its user.
     pub const MEMBERS: Self = Self(1 << 3);
-    /// Which guilds a user is in; needs members.
+    /// Lookups of users and their guilds; needs members.
     pub const USERS: Self = Self(1 << 4);
     /// The bot's own user.
     pub const OWN_USER: Self = Self(1 << 5);
@@ -113,11 +113,11 @@ impl FromStr for Resources {
 pub struct Rules {
     /// Which resources are kept.
     pub resources: Resources,
-    /// Messages kept of each channel.
+    /// The most messages kept for each channel.
     pub messages_per_channel: usize,
     /// Messages older than this are removed by [`ShardCache::seal`](crate::ShardCache::seal); `None` keeps them.
     pub message_lifetime_ms: Option<u64>,
-    /// Time between two removals of old messages.
+    /// Time between two sweeps of old messages.
     pub sweep_interval_ms: u64,
     /// Whether changed records are noted, for a caller that writes checkpoints.
     pub notes_changes: bool,
@@ -150,18 +150,20 @@ impl Rules {
     }
 }
 
-/// A larger member count is a mistake; up to here sums cannot overflow.
+/// The largest valid member count. Sums of such counts cannot overflow.
 pub const MOST_MEMBERS: u64 = 1 << 32;
 
 /// The most guilds that a shard waits for; Discord allows 2,500 a shard. Events of further guilds put the whole shard in doubt.
 pub(crate) const MOST_PENDING: usize = 10_000;
-/// Events of the shard after a guild was left, during which the guild's own events are ignored.
+/// Late events of a guild that the bot has left are ignored for this many events of the shard. A generation of [`Moves`](crate::moves::Moves)
+/// also lasts this long.
 pub(crate) const LATE_EVENTS: u64 = 10_000;
 /// The most bytes of one object. Discord's largest are channels with a thousand overwrites, about 80 KB.
 pub(crate) const LARGEST_OBJECT: usize = 512 * 1024;
-/// The most bytes of a guild's own fields, and of its extras.
+/// The most bytes of one list of the extras in an event. A guild's own fields, and its extras, may have twice as many in an event, and four
+/// times as many after updates and in records.
 pub(crate) const LARGEST_GUILD: usize = 1024 * 1024;
-/// The most channels of which messages are kept.
+/// The most channels whose messages are kept.
 pub(crate) const MOST_MESSAGE_CHANNELS: usize = 100_000;
 
 /// The most objects of a kind in one guild.

@@ -1,7 +1,7 @@
 //! A strict pull parser over JSON text that copies nothing.
 //!
-//! Owns the grammar (RFC 8259) and the bound on nesting. Values are returned as the text that they were written in, so numbers of any size, half
-//! surrogate pairs and unknown fields pass through unchanged. Text that passes holds no byte below 0x20 except JSON's own white space.
+//! Owns the grammar (RFC 8259) and the bound on nesting. Values are returned as their text, so numbers of any size, half surrogate pairs and
+//! unknown fields pass unchanged. Accepted text has no byte below 0x20 except JSON's white space.
 
 /// The deepest nesting inside a field or a list element. Discord's own objects nest 8 deep; common parsers stop at 128.
 pub(crate) const DEEPEST: u32 = 64;
@@ -43,7 +43,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Returns the first byte of what follows.
+    /// Skips white space and returns the next byte.
     pub fn peek(&mut self) -> Option<u8> {
         self.skip_space();
         self.bytes().get(self.at).copied()
@@ -57,12 +57,12 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// The offset of what comes next.
+    /// The current offset.
     pub fn offset(&self) -> usize {
         self.at
     }
 
-    /// The text between two offsets, both returned by [`Scan::offset`].
+    /// The text between two offsets that [`Scan::offset`] returned.
     pub fn between(&self, from: usize, to: usize) -> &'a str {
         self.text.get(from..to).unwrap_or_default()
     }
@@ -70,12 +70,12 @@ impl<'a> Scan<'a> {
     /// Checks that nothing follows.
     ///
     /// # Errors
-    /// Something does.
+    /// More text follows.
     pub fn end(mut self) -> Result<(), Broken> {
         if self.peek().is_none() { Ok(()) } else { Err(Broken) }
     }
 
-    /// Enters an object; its fields follow by [`Scan::next_key`].
+    /// Enters an object. [`Scan::next_key`] returns its fields.
     ///
     /// # Errors
     /// No object comes next.
@@ -124,7 +124,7 @@ impl<'a> Scan<'a> {
         self.bytes().get(at).copied()
     }
 
-    /// Enters a list; its elements follow by [`Scan::next_element`].
+    /// Enters a list. [`Scan::next_element`] steps through its elements.
     ///
     /// # Errors
     /// No list comes next.
@@ -164,7 +164,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Where a value ends that is neither an object nor a list.
+/// Where a value that is neither an object nor a list ends.
 fn scalar_end(bytes: &[u8], at: usize) -> Result<usize, Broken> {
     match bytes.get(at) {
         Some(b'"') => string_end(bytes, at + 1),
@@ -307,17 +307,17 @@ fn number_end(bytes: &[u8], mut at: usize) -> Result<usize, Broken> {
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGHS: u64 = ONES << 7;
 
-/// Marks each byte that is zero; bytes above the first one may be marked wrongly.
+/// Marks each byte that is zero. Bytes above the first zero may be marked wrongly.
 const fn zeros(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGHS
 }
 
-/// Where a string's closing quote ends; `at` is behind the opening one.
+/// The offset after a string's closing quote. `at`: the offset after the opening quote.
 fn string_end(bytes: &[u8], at: usize) -> Result<usize, Broken> {
     string_span(bytes, at).map(|(end, _)| end)
 }
 
-/// The same, and whether there are escapes in it.
+/// As [`string_end`]. Also returns whether the string has escapes.
 fn string_span(bytes: &[u8], mut at: usize) -> Result<(usize, bool), Broken> {
     let mut has_escapes = false;
     loop {

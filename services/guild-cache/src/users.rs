@@ -1,4 +1,4 @@
-//! Which guilds of the shard a user is a member of. 12 bytes an entry, in a table without pointers.
+//! The index of users: in which guilds of the shard a user is cached as a member. A table without pointers, with 12 bytes for each entry.
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -23,7 +23,7 @@ fn entry_of(user: u64, slot: u32) -> Entry {
 }
 
 impl Users {
-    /// Notes a member that is not noted yet.
+    /// Adds a member that is not in the table yet.
     pub(crate) fn add(&mut self, user: u64, slot: u32) {
         let Self { table, hasher } = self;
         table.insert_unique(hasher.hash_one(user), entry_of(user, slot), |entry| {
@@ -38,7 +38,7 @@ impl Users {
         }
     }
 
-    /// Gives memory back after many were removed.
+    /// Frees memory after many members were removed.
     pub(crate) fn shrink(&mut self) {
         if self.table.capacity() / 4 > self.table.len() {
             let Self { table, hasher } = self;

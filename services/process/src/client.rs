@@ -12,8 +12,8 @@ use crate::coalesced::Coalesced;
 /// How long the answer to a ping may take before a connection counts as broken.
 const PONG_WITHIN: Duration = Duration::from_secs(3);
 
-/// Returns an endpoint whose connections send each call at once, and find within `ping_every` and three seconds that their server is
-/// gone, also while no call is under way.
+/// Returns an endpoint whose connections send each call at once. They notice a server that is gone within `ping_every` plus three seconds,
+/// even while no call is under way.
 ///
 /// # Errors
 /// The URL is invalid.
@@ -27,14 +27,14 @@ pub fn grpc_endpoint(
         .http2_keep_alive_interval(ping_every)
         .keep_alive_timeout(PONG_WITHIN)
         .keep_alive_while_idle(true)
-        // Answers to calls that were given up come late. Our servers are not the misbehaving ones that the limit is for.
+        // Late answers to canceled calls count towards this limit, which protects against misbehaving servers. Ours do not misbehave.
         .http2_max_local_error_reset_streams(None)
-        // Otherwise a call in several writes waits for the server's delayed ACKs, 40 ms each.
+        // Without it, a call in several writes waits for the server's delayed ACKs, 40 ms each.
         .tcp_nodelay(true);
     Ok(endpoint)
 }
 
-/// Connects.
+/// Connects to the server.
 ///
 /// # Errors
 /// The server cannot be reached.

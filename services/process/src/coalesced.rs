@@ -1,5 +1,5 @@
-//! One packet for what HTTP/2 writes in several steps. A call is written as its head and then its body, a long answer as head and body
-//! and then its trailers. With TCP_NODELAY each step is a packet, and each packet wakes the peer.
+//! Joins the writes of an HTTP/2 connection into one packet. HTTP/2 writes a call as its head and then its body, and a long answer as head
+//! and body and then its trailers. With TCP_NODELAY each write is a packet, and each packet wakes the peer.
 
 use std::{
     io::{self, IoSlice},
@@ -10,17 +10,17 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-/// The most bytes that wait.
+/// The most bytes that are held back.
 const MOST_WAITING: usize = 16 * 1024;
-/// Room that is kept while nothing waits.
+/// Capacity of the buffer that is kept while it is empty.
 const KEPT: usize = 4 * 1024;
 
-/// A connection whose first flush after a write waits for one more turn of the connection's task: tasks that are ready by then have
-/// written too. Needs a protocol that flushes whenever its task is woken, as HTTP/2 does.
+/// A connection that puts off the first flush after a write by one turn of the connection's task. By then, other ready tasks have written
+/// too. Needs a protocol that flushes whenever its task is woken, as HTTP/2 does.
 #[derive(Debug)]
 pub(crate) struct Coalesced<S> {
     stream: S,
-    /// Written, and not sent yet from `sent` on.
+    /// Written bytes. Those from `sent` on are not sent yet.
     waiting: Vec<u8>,
     sent: usize,
     /// The flush was put off once.
@@ -39,7 +39,7 @@ impl<S> Coalesced<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Coalesced<S> {
-    /// Sends what waits.
+    /// Sends the waiting bytes.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = self.waiting.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes what is written, a few bytes at a time, and counts the writes.
+    /// Accepts a few bytes at a time, and counts the writes.
     #[derive(Default)]
     struct Slow {
         taken: Vec<u8>,
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_of_two_turns_are_one() {
+    fn writes_of_two_turns_are_joined() {
         let mut cx = Context::from_waker(Waker::noop());
         let mut connection = coalesced(usize::MAX);
         for part in ["head", "body"] {
@@ -208,7 +208,7 @@ mod tests {
         let mut connection = Coalesced::new(near);
         let task = tokio::spawn(async move {
             connection.write_all(b"word").await.unwrap();
-            // As a protocol does it: flushes each time that the task is woken, and never ends.
+            // Like a protocol: flushes each time the task is woken, and never ends.
             poll_fn(|cx| {
                 let _ = Pin::new(&mut connection).poll_flush(cx);
                 Poll::<()>::Pending

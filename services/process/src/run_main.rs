@@ -40,11 +40,11 @@ impl<E: std::error::Error> From<E> for ExitError {
 /// The most threads of a service's main runtime, besides the one of `main`.
 const MOST_THREADS: usize = 4;
 
-/// Runs `main` to its end on a runtime for what waits for the network: with half as many threads as there are cores, and at most
-/// four. Each call passes through several tasks for a moment each; to wake another thread for them takes longer than they do.
+/// Runs `main` to its end on a runtime for tasks that wait for the network. It has half as many threads as there are cores, and at most
+/// four: a call passes through several short tasks, and waking another thread takes longer than such a task.
 ///
 /// # Panics
-/// The system has no threads for it.
+/// The system cannot start the threads.
 pub fn block_on<F: Future>(main: F) -> F::Output {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()

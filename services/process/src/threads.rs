@@ -1,16 +1,16 @@
-//! Threads for one kind of work, apart from the main runtime's.
+//! Threads for one kind of work, separate from the main runtime's threads.
 
 use std::io;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// A tokio runtime with as many threads as there are cores. It may be dropped inside another runtime, and does not wait for
-/// threads that block.
+/// A tokio runtime with as many threads as there are cores. It may be dropped inside another runtime. The drop does not wait for
+/// blocked threads.
 #[derive(Debug)]
 pub struct OwnThreads(Option<Runtime>);
 
 impl OwnThreads {
-    /// Starts threads of this name.
+    /// Starts threads with this name.
     ///
     /// # Errors
     /// The system has no more threads.
@@ -18,9 +18,9 @@ impl OwnThreads {
         Ok(Self(Some(Builder::new_multi_thread().thread_name(name).enable_all().build()?)))
     }
 
-    /// Returns the handle that starts tasks on these threads.
+    /// Returns a handle that starts tasks on these threads.
     pub fn handle(&self) -> Handle {
-        // `None` only while it is dropped.
+        // `None` only during the drop.
         self.0.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
     }
 }

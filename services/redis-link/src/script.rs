@@ -23,7 +23,7 @@ impl Script {
         Self::with_largest_answer(code, LARGEST_ANSWER)
     }
 
-    /// Creates a script from `record.lua` and `parts`. `largest_answer`: the most bytes of strings in its answer; `None` means
+    /// Creates a script from `record.lua` and `parts`. `largest_answer`: the most bytes that the strings of its answer may have; `None` means
     /// 16 MiB.
     pub fn over_record(parts: &[&str], largest_answer: Option<usize>) -> Self {
         let code = [&[include_str!("script/record.lua")], parts].concat().join("\n");

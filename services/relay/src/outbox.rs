@@ -22,12 +22,11 @@ mod tail;
 use queue::Queue;
 use sender::Sender;
 
-/// The shortest time between two batches of a shard, unless there is enough for a full one. A batch costs as much as ten events, and those that go
-/// out together share their writes and reads; so batches of all shards go out at the same moments. An event that comes after a longer time goes out at
-/// once.
+/// The shortest time between two batches of a shard, unless a batch is full. A batch costs as much as ten events. Batches that are sent together
+/// share their writes and reads, so all shards send at the same moments. After a longer pause an event is sent at once.
 const INTERVAL: Duration = Duration::from_millis(5);
 
-/// Returns the time until batches go out next.
+/// Returns the time until all shards send their next batches.
 fn until_next_interval() -> Duration {
     static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
     let since = FIRST.elapsed().as_nanos() % INTERVAL.as_nanos();
@@ -110,11 +109,11 @@ impl Shared {
         }
     }
 
-    /// Waits for something to send, and shows it. `since`: how long ago the batch before was made.
+    /// Waits for events, and returns the next batch without removing it. `since`: time since the previous batch was made.
     async fn next_batch(&self, since: Duration) -> Vec<Arc<ShardEvent>> {
         if since < INTERVAL {
             self.lock().is_gathering = true;
-            // Late or not, the queue says what there is.
+            // The result does not matter: the code below looks at the queue.
             let _ = tokio::time::timeout(until_next_interval(), self.woken_when(Queue::has_full_batch)).await;
             self.lock().is_gathering = false;
         }

@@ -1,11 +1,11 @@
-//! Writes JSON text as MessagePack, without a value in between. Lengths of lists and objects are filled in when their ends are reached.
+//! Converts JSON text to MessagePack directly, without values in memory. The length of a list or object is written when its end is reached.
 
 use std::{fmt, io};
 
 use rmp::encode::{ValueWriteError, write_bool, write_f64, write_nil, write_sint, write_str, write_uint};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// Appends the MessagePack of a JSON text. Of a field that is written twice both are written.
+/// Appends the MessagePack of a JSON text. If a field comes twice, both are written.
 ///
 /// # Errors
 /// The text is not JSON, nested too deep, or has half a surrogate pair.
@@ -18,14 +18,14 @@ pub(crate) fn json(text: &str, out: &mut Vec<u8>) -> Result<(), serde_json::Erro
 /// Writes the next value.
 struct Pack<'a>(&'a mut Vec<u8>);
 
-/// The bytes that begin a list or an object: for up to 15 elements, up to 2^16 - 1, and more.
+/// The bytes that begin a list or an object: with up to 15 elements, with up to 2^16 - 1, and with more.
 struct Heads(u8, u8, u8);
 
 const LIST: Heads = Heads(0x90, 0xdc, 0xdd);
 const OBJECT: Heads = Heads(0x80, 0xde, 0xdf);
 
 impl Pack<'_> {
-    /// Writes what begins a list or an object of `count` elements, in the byte that was kept for it at `at`, and behind it.
+    /// Writes the head of a list or object of `count` elements: into the byte that was reserved at `at`, and after it if the head is longer.
     fn begin(&mut self, Heads(short, medium, long): Heads, at: usize, count: usize) {
         let rest = at + 1..at + 1;
         if count < 16 {
@@ -119,7 +119,7 @@ mod tests {
         json(text, &mut out).ok().map(|()| out)
     }
 
-    /// The same by way of serde's general transcoder.
+    /// Converts with serde's general transcoder.
     fn transcoded(text: &str) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         let mut json = serde_json::Deserializer::from_str(text);

@@ -241,7 +241,7 @@ impl RelayStore for RedisRelay {
             words.extend([name.to_string(), length.to_string(), u8::from(is_known(name)).to_string()]);
         }
         let mut args: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
-        // The numbers of all entries are in one text.
+        // The numbers of all entries are written into one string.
         let (mut numbers, mut ends) = (String::with_capacity(entries.len() * 64), Vec::new());
         for entry in entries {
             // A stream cannot have such a name: the outbox sends a gap in its place.
@@ -249,7 +249,7 @@ impl RelayStore for RedisRelay {
             let Position { session, sequence } = entry.position;
             let guild = entry.guild.unwrap_or_default();
             for number in [place as u64, session, sequence, guild, entry.received_at_unix_ms] {
-                // A string takes everything.
+                // Writing to a string cannot fail.
                 let _ = write!(numbers, "{number}");
                 ends.push(numbers.len());
             }

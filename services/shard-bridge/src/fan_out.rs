@@ -46,7 +46,7 @@ impl FanOut {
     }
 
     /// Asks every recipient at once; the worker at hand without the network. Ends when all have answered, at the deadline,
-    /// or as soon as `enough` says so of the answers so far: then the remaining calls end by themselves.
+    /// or as soon as `enough` returns true for the answers so far. The remaining calls then end by themselves.
     pub(crate) async fn ask<T, Local, Remote, Asking>(
         &self,
         recipients: &Recipients,
@@ -105,8 +105,8 @@ impl FanOut {
         if !asked.is_empty()
             && let Ok(permit) = self.leftover.clone().try_acquire_owned()
         {
-            // Dropped calls would be reset, and HTTP/2 ends a connection with many resets, with all its other calls. They end by
-            // `until`.
+            // The remaining calls are not dropped: that would reset them, and HTTP/2 ends a connection with many resets, with all its
+            // other calls. They end by `until`.
             tokio::spawn(async move {
                 while asked.next().await.is_some() {}
                 drop(permit);
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn calls_that_are_not_waited_for_are_not_reset() {
+    async fn abandoned_calls_are_not_reset() {
         let fan_out = FanOut::new(None, BridgeMetrics::default());
         let (first, second) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
         let names = [("a", first), ("b", second)].map(|(name, url)| (name.parse().unwrap(), url.to_owned()));

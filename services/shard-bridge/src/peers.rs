@@ -45,15 +45,15 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// How often a connection is checked.
 const PING_EVERY: Duration = Duration::from_secs(5);
 
-/// The connections.
+/// Connections to workers.
 #[derive(Debug, Default)]
 pub struct Peers(Mutex<Connections>);
 
 #[derive(Debug, Default)]
 struct Connections {
-    /// By URL; a worker has one for each lane that was needed.
+    /// For each worker's URL one connection for each lane that was needed.
     by_url: HashMap<String, Vec<(PeerLane, Channel)>>,
-    /// The table whose workers were kept last.
+    /// The routing table for which connections were last closed.
     kept_for: Option<Arc<Routes>>,
 }
 
@@ -78,7 +78,7 @@ impl Peers {
         Ok(WorkerClient::new(channel))
     }
 
-    /// Closes the connections to workers that this table does not list. Does nothing when it was called with the same table last.
+    /// Closes the connections to workers that this table does not list. Does nothing when the last call had the same table.
     pub(crate) fn forget_all_but(&self, routes: &Arc<Routes>) {
         let mut connections = self.lock();
         if connections.kept_for.as_ref().is_some_and(|known| Arc::ptr_eq(known, routes)) {

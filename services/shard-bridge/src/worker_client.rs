@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct WorkerClient(GatewayWorkerClient<InterceptedService<Channel, SendTrace>>);
 
 impl WorkerClient {
-    /// Creates a client that accepts answers of twice [`LARGEST_ANSWER`]: the message around the replies takes room too.
+    /// Creates a client that accepts answers of up to twice [`LARGEST_ANSWER`], because the message around the replies has bytes too.
     pub(crate) fn new(channel: Channel) -> Self {
         let client = GatewayWorkerClient::with_interceptor(channel, SendTrace);
         Self(client.max_decoding_message_size(2 * LARGEST_ANSWER))
@@ -108,7 +108,7 @@ impl WorkerClient {
         })
     }
 
-    /// Asks the bot code of these shards. Their replies have at most `max_bytes` together.
+    /// Asks the bot code of these shards. All replies together have at most `max_bytes` bytes.
     pub(crate) async fn ask(
         mut self,
         shards: &[ShardSlot],

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The worker's lease has lapsed in the store: only the driver's judgement keeps it in the fleet.
+/// The worker's lease in the store has expired: only the driver keeps the worker in the fleet.
 #[tokio::test(start_paused = true)]
 async fn late_loop_loses_no_worker_whose_report_waits() {
     for late in [1_000, 2_400, 4_000, 60_000].map(Duration::from_millis) {
@@ -12,15 +12,15 @@ async fn late_loop_loses_no_worker_whose_report_waits() {
             let worker = Worker::join(fleet).await;
             let Registration { worker: name, incarnation, .. } = registration();
             for sequence in 1..=10 {
-                // Waits in the inbox while the clock moves on.
+                // The report waits in the inbox while the clock moves on.
                 assert!(worker.fleet.report(worker.stream.stream, sequence, WorkerReport::default()).await);
                 tokio::time::advance(late).await;
-                // What the driver starts ends too: its questions to the store.
+                // Lets the driver's requests to the store end too.
                 for _ in 0..100 {
                     tokio::task::yield_now().await;
                 }
                 let known = worker.fleet.open_identify(name.clone(), incarnation.clone()).await;
-                assert!(known.is_ok(), "lost by a loop that is {late:?} late, in round {sequence}");
+                assert!(known.is_ok(), "worker lost in round {sequence} by a loop that is {late:?} late");
             }
         })
         .await;

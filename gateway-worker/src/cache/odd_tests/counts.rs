@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{GUILD, figures, tell};
 use crate::testing::guilds::{self, begun, guild, member, user, voice};
 
-/// Events of the shard after a guild was left, during which the guild's own events are ignored.
+/// How many events of the shard after the bot left a guild the guild's own events are ignored.
 const LATE_EVENTS: u64 = 10_000;
 
 #[test]

@@ -1,4 +1,4 @@
-//! A cache that is written down, in any format, restored and given the rest again is the cache that was given everything.
+//! A cache that is written in any format, restored, and given the remaining events equals the cache that got every event.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ pub(in crate::cache) fn contents(cache: &ShardCache) -> BTreeMap<String, Value> 
     all
 }
 
-/// A head of a session that was read up to its first event.
+/// The head of a session that was read up to its first event.
 pub(in crate::cache) fn head(expecting: Vec<u64>) -> Head {
     let session = checkpoint::Session {
         id: "s".to_owned(),
@@ -54,7 +54,7 @@ pub(in crate::cache) fn head(expecting: Vec<u64>) -> Head {
     }
 }
 
-/// Makes a cache of records that were taken.
+/// Makes a cache from records.
 pub(in crate::cache) fn made(mut restoring: Restoring, head: &Head, resources: &str) -> ShardCache {
     while restoring.next_guild().unwrap() {}
     let cache = ShardCache::new(settings(resources));
@@ -72,7 +72,7 @@ struct Store {
 }
 
 impl Store {
-    /// A pass of a writer that dies after some writes; each is one step. Something may happen in the middle of it.
+    /// A pass of a writer that dies after some writes. An event may come in the middle of the pass.
     fn write(
         &mut self,
         cache: &ShardCache,
@@ -133,7 +133,7 @@ fn full_guild_is_restored_unchanged() {
         let back = store.restore(resources);
         let mut expected = contents(&cache);
         if resources == "none" && format < FORMAT_OF_BLOCKS {
-            // The channels are counted and not named.
+            // The record counts the channels and does not name them.
             assert_eq!(back.report().uncertain, 1);
             expected = contents(&back);
         }
@@ -186,11 +186,11 @@ fn record_that_is_not_json_is_refused_and_changes_nothing() {
     }
 }
 
-/// A guild in lists, as older workers read it: as a GUILD_CREATE of twilight's types.
+/// Older workers read a guild's lists as a GUILD_CREATE of twilight's types.
 #[test]
 fn lists_are_read_by_older_workers() {
     let cache = begun("all", &[5]);
-    // Discord cuts an emoji in two at a length limit. A value of serde_json cannot say that.
+    // Discord cuts an emoji in two at a length limit. A serde_json value cannot hold half an emoji.
     let text = guild(5).to_string();
     let text = ["\"guild5\"", "\"role500\"", "\"channel501\"", "\"nick1\"", "\"d\""]
         .into_iter()
@@ -231,7 +231,7 @@ fn lists_are_read_by_older_workers() {
     assert_eq!((core.stamp, core.members, core.channels, core.in_voice), (2, Some(600), 1, vec![2 << 22]));
 }
 
-/// Over how many records the members of guild 5 are spread, as its core says.
+/// Number of records of guild 5's members, from its core.
 fn member_records(cache: &ShardCache) -> u32 {
     let records = cache.all_records(SESSION, 5, 2).unwrap();
     let cores =
@@ -251,7 +251,7 @@ fn members_are_spread_by_their_number_before_they_are_cached() {
     large["member_count"] = json!(250_000);
     tell(&cache, "GUILD_CREATE", &large, 3);
     assert_eq!(member_records(&cache), 1024);
-    // It stays when fewer members are left.
+    // The number of records stays when members leave.
     large["member_count"] = json!(3);
     tell(&cache, "GUILD_CREATE", &large, 4);
     assert_eq!(member_records(&cache), 1024);
@@ -284,7 +284,7 @@ fn cache_is_locked_only_while_lists_are_collected() {
 }
 
 #[tokio::test]
-async fn blocks_stay_as_the_last_part_of_a_copy_names_them() {
+async fn no_block_is_split_or_joined_after_the_last_part_of_a_copy() {
     let cache = begun("all", &[5]);
     tell(&cache, "GUILD_CREATE", &guild(5), 2);
     let event = |id: u64| {
@@ -295,7 +295,7 @@ async fn blocks_stay_as_the_last_part_of_a_copy_names_them() {
     (10..60).for_each(|id| tell(&cache, "GUILD_MEMBER_ADD", &event(id), id));
     cache.seal(1).await;
     cache.begin_copy(SESSION).unwrap();
-    // What is left fits into fewer blocks, which the writer's task would make of it any moment now.
+    // The remaining objects fit into fewer blocks, so the next seal would join blocks.
     (12..58).for_each(|id| tell(&cache, "GUILD_MEMBER_REMOVE", &event(id), 100 + id));
     let last = cache.end_copy(SESSION, FORMAT_OF_BLOCKS).unwrap().unwrap();
     assert!(last.iter().any(|records| records.members.len() > 1));
@@ -376,7 +376,7 @@ pub(in crate::cache) fn as_event(happens: &Happens) -> Option<(&'static str, Val
     })
 }
 
-/// What Discord has sent of a guild.
+/// The state of a guild that Discord has sent.
 #[derive(Default)]
 pub(in crate::cache) struct SentGuild {
     is_available: bool,
@@ -384,8 +384,8 @@ pub(in crate::cache) struct SentGuild {
     members: BTreeMap<u64, bool>,
 }
 
-/// Discord sends events of a guild only while that is there, and each join and each departure once: which were sent before is not in the
-/// records.
+/// Discord sends events of a guild only while the guild is available. It sends each join and each departure once, because records do not
+/// say which were counted.
 pub(in crate::cache) fn is_sent(happens: &Happens, there: &mut BTreeMap<u64, SentGuild>) -> bool {
     let is_available = |guild: &u64| there.get(guild).is_some_and(|sent| sent.is_available);
     match *happens {
@@ -435,7 +435,7 @@ proptest! {
         let mut read = 1;
         while let Some(one) = rest.next() {
             match *one {
-                // A writer that died writes no more.
+                // A writer that died does not continue.
                 Happens::Written(..) if died => {}
                 Happens::Written(dies_after, format) => {
                     died = dies_after != usize::MAX;

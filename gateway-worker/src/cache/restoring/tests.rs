@@ -1,4 +1,4 @@
-//! A cache that is copied while it changes becomes what it was copied from.
+//! A copy that is made while the cache changes equals the cache.
 
 use checkpoint::{FORMAT_MAX, FORMAT_MIN};
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ use crate::{
     testing::guilds::{SESSION, begun, ready, tell},
 };
 
-/// Over the wire and into the copy.
+/// Gives the copy the records, as the wire does.
 fn take(copy: &mut Restoring, records: GuildRecords) {
     let GuildRecords { together, members, gone } = records;
     for key in gone {
@@ -43,7 +43,7 @@ proptest! {
             }
         };
         before.iter().for_each(&mut send);
-        // A checkpoint that is written meanwhile takes nothing away from the copy.
+        // A checkpoint that is written meanwhile does not hide changes from the copy.
         source.take_changes(SESSION).unwrap();
         let guilds = source.begin_copy(SESSION).unwrap();
         let mut copy = ShardCache::new(source.settings).restoring();

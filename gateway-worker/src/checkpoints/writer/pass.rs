@@ -30,9 +30,9 @@ struct Form {
     format: u16,
     /// The store holds nothing of the session.
     fresh: bool,
-    /// What the store holds is in a newer format, or in other keys.
+    /// Records in the store have a newer format or other keys.
     rewrite: bool,
-    /// The store may hold guilds in other keys.
+    /// The store may hold guilds with other keys.
     moves: bool,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Pass {
     pub(super) stored_handled: BTreeSet<Position>,
     /// The newest format that it may hold a record in.
     pub(super) stored_format: u16,
-    /// In the keys of which formats it may hold guilds.
+    /// The kinds of keys that its guilds may have.
     pub(super) stored_layouts: Layouts,
     /// Those that it may hold, from failed passes.
     pub(super) doubtful_pending: BTreeSet<Position>,
@@ -99,7 +99,7 @@ impl Pass {
     async fn write(&mut self, last: Option<LastCheckpoint>) -> PassEnd {
         let Some(progress) = self.shard.progress_to_write() else { return PassEnd::Done };
         if self.checkpoints.keep == Keep::Off {
-            // They are noted all the same: what changes during a copy is needed for its last part.
+            // The cache notes changes even without checkpoints, because the last part of a copy needs them.
             drop(self.shard.cache().take_changes(progress.session.ordinal));
             return self.clear().await;
         }

@@ -28,8 +28,8 @@ impl Intake {
         let stored_in = match beginning {
             Beginning::Resume { head: stored, serial, format, .. } => {
                 self.serial = serial;
-                // Its owner wrote it last of all: nothing else is in a newer format. In another layout its records have other names than
-                // the records of the copy.
+                // The previous owner wrote this head last, so no other record has a newer format. If the copy has another layout, the
+                // stored records have other names than the records of the copy.
                 let is_alike = is_same(&stored, &head) && !guilds.layouts().has_other_than(format);
                 is_alike.then_some(format)
             }

@@ -33,7 +33,7 @@ fn parts(room: usize, store: Arc<dyn checkpoint::CheckpointStore>) -> IntakePart
     parts_at(EPOCH, room, store)
 }
 
-/// The same at an epoch.
+/// As above, at this epoch.
 pub(super) fn parts_at(
     epoch: Epoch,
     room: usize,

@@ -15,7 +15,7 @@ const STEP: usize = 32 * 1024;
 const BROKEN: &str = "cannot decompress a message";
 
 thread_local! {
-    /// What a step has decompressed. Of the thread, as a thousand connections need it for a moment each.
+    /// The output of one step. One buffer for each thread, because each of a thousand connections needs it only for a moment.
     static STEP_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; STEP].into());
 }
 
@@ -33,9 +33,9 @@ pub(super) struct Inflate {
 }
 
 enum Decoder {
-    /// zlib needs about 45 KiB.
+    /// Takes about 45 KiB.
     Zlib(Box<Decompress>),
-    /// zstd needs about 100 KiB, and its window as far as messages have filled it.
+    /// Takes about 100 KiB, and the part of its window that messages have filled.
     #[cfg(feature = "zstd")]
     Zstd(zstd_safe::DCtx<'static>),
     /// No message may be compressed.
@@ -97,10 +97,10 @@ impl Inflate {
 }
 
 impl Decoder {
-    /// Fills the buffer as far as the input goes. Returns the bytes read and written.
+    /// Decompresses input until the input ends or the buffer is full. Returns the bytes read and written.
     fn step(&mut self, input: &[u8], buffer: &mut [u8]) -> Result<(usize, usize), &'static str> {
         match self {
-            Self::None => Err("a message is compressed, which was not asked for"),
+            Self::None => Err("a message is compressed, but the worker asked for no compression"),
             Self::Zlib(stream) => {
                 let (read, written) = (stream.total_in(), stream.total_out());
                 stream.decompress(input, buffer, FlushDecompress::Sync).map_err(|_| BROKEN)?;

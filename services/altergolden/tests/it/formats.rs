@@ -72,7 +72,7 @@ async fn resume_from_each_other(older: u16) {
     let deployment = Deployment::start(sim_config(GUILDS)).await;
     let coordinator = deployment.coordinator(SHARDS).await;
     let older_program = std::env::var("OLDER_WORKER").ok();
-    // Older versions do not keep every field.
+    // Older versions do not keep all fields.
     let keeps_all_fields = older_program.is_none();
     let older_program = older_program.unwrap_or_else(|| "gateway-worker".to_owned());
     let older_worker = async |name| {
@@ -94,7 +94,7 @@ async fn resume_from_each_other(older: u16) {
     b.process.kill().await;
     assert_resumed(&deployment, &coordinator, &[&old]).await;
 
-    // A newer worker takes over from an older one that dies, and writes the older format while another one is there.
+    // A newer worker takes over from an older worker that dies. It writes the older format while another older worker runs.
     let mut c = deployment.worker("c", &coordinator).await;
     let mut old_too = older_worker("old-too").await;
     coordinator.until_balanced(&[&old, &old_too, &c]).await;
@@ -106,7 +106,7 @@ async fn resume_from_each_other(older: u16) {
     assert_eq!(c.metric("altergolden_checkpoint_format").await, u64::from(older));
     until_written_in(&deployment, older).await;
 
-    // The last older worker stops: the newest format is written again, and read.
+    // The last older worker stops. The newest format is written again, and read.
     assert_eq!(old_too.process.stop().await, 0);
     assert_resumed(&deployment, &coordinator, &[&c]).await;
     assert!(!keeps_all_fields || guilds(&deployment, &coordinator).await == at_first);

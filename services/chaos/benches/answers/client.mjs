@@ -1,6 +1,6 @@
 // Times calls of the TypeScript client, each kind in turn: node client.mjs CLIENT URL CALLS GUILDS USERS
 //
-// The bare call is grpc.health.v1.Health/Check over grpc-js, on a connection of its own.
+// The bare call is grpc.health.v1.Health/Check over grpc-js, on a separate connection.
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 

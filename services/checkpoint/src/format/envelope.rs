@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 0..2 | the magic number |
 //! | 2..4 | the format; only these first four bytes are the same in every format |
-//! | 4 | 0: the payload is plain; 1: it is a zstd frame, from format 2 on one with a dictionary |
+//! | 4 | 0: the payload is plain; 1: the payload is a zstd frame, from format 2 on with a dictionary |
 //! | 5..9 | the payload's size |
 //! | 9..13 | its size once decompressed |
 //! | 13..17 | the CRC-32 of everything but these four bytes |
@@ -38,7 +38,7 @@ const DICTIONARY_2: &[u8] = include_bytes!("dictionary-2.txt");
 const LEVEL: i32 = 1;
 
 thread_local! {
-    // One without and one with the dictionary: making one costs more than compressing a small record.
+    // One context without and one with the dictionary. Making a context costs more than compressing a small record.
     static COMPRESSORS: RefCell<[Option<Compressor<'static>>; 2]> = const { RefCell::new([None, None]) };
     static DECOMPRESSORS: RefCell<[Option<Decompressor<'static>>; 2]> = const { RefCell::new([None, None]) };
 }

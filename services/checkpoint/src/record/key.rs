@@ -6,8 +6,8 @@ use fleet_model::Position;
 
 /// What a record is about.
 ///
-/// As text a letter and numbers in decimal: `c:81384788765712384`, `m:81384788765712384:2`, `p:1795401774221:4711`, `b:81384788765712384:3:0`.
-/// The records of a guild are [`RecordKey::Block`]s in format 3, and the others in formats 1 and 2.
+/// Its text is a letter and decimal numbers: `c:81384788765712384`, `m:81384788765712384:2`, `p:1795401774221:4711`, `b:81384788765712384:3:0`.
+/// A guild's records are [`RecordKey::Block`]s in format 3, and the other kinds in formats 1 and 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordKey {
     /// A guild without its long lists.
@@ -22,13 +22,13 @@ pub enum RecordKey {
     Members(u64, u32),
     /// A pending event.
     Pending(Position),
-    /// A block of the cache, whose bytes are the cache's own.
+    /// A block of the cache, which alone reads and writes its bytes.
     Block {
         /// The guild.
         guild: u64,
-        /// What it holds, as a number of the cache's.
+        /// The kind of its objects, as the cache's number for it.
         kind: u8,
-        /// The first id that it may hold.
+        /// The first id that the block may hold.
         low: u64,
     },
 }

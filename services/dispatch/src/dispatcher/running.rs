@@ -1,4 +1,4 @@
-//! The tasks that run handlers, and one event's handling from its start to its end.
+//! The tasks that run handlers, and the handling of one event from start to end.
 
 use std::{
     future::poll_fn,
@@ -34,10 +34,11 @@ const SLICE: Duration = Duration::from_millis(2);
 /// The tasks of one dispatcher that run handlers.
 #[derive(Debug)]
 pub(super) struct Runners {
-    /// As many as the runtime has threads: a handler that blocks its thread holds up no event that another thread could take.
+    /// The most tasks in handlers at once: as many as the runtime has threads, so that a handler that blocks its thread does not delay events
+    /// that another thread could take.
     most: usize,
     running: usize,
-    /// Those among them that are in a handler, which may block its thread. Any other looks at the queue before it ends.
+    /// Running tasks that are in a handler, which may block its thread. Each other running task looks at the queue before it ends.
     busy: usize,
 }
 
@@ -46,7 +47,7 @@ impl Runners {
         Self { most: runtime.metrics().num_workers(), running: 0, busy: 0 }
     }
 
-    /// How many more must be started for what waits. They count as running.
+    /// Returns how many more tasks must be started for the waiting events. Counts them as running.
     fn start(&mut self, waiting: usize) -> usize {
         let needed = waiting.min(self.most.saturating_sub(self.busy));
         let more = needed.saturating_sub(self.running - self.busy);
@@ -55,19 +56,19 @@ impl Runners {
     }
 }
 
-/// What became of an event.
+/// How the handling of an event ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Done,
-    /// It is queued again.
+    /// The event is queued again.
     PutBack,
 }
 
-/// A task that runs handlers one after another, until one of them waits for something: then the task is that handler's alone.
+/// A task that runs handlers one after another until one of them waits for something. From then on the task runs only that handler.
 struct Runner<T: Send + Sync + 'static, H: Handler<T> + ?Sized> {
     shared: Arc<Shared<T, H>>,
     is_busy: bool,
-    /// It takes the next event when its handler has ended.
+    /// The task takes the next event when its handler has ended.
     goes_on: bool,
 }
 
@@ -102,7 +103,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Runner<T, H> {
         }
     }
 
-    /// The next event to handle. Without one the task is no runner any more.
+    /// Takes the next event to handle. Without a next event the task stops being a runner.
     fn next(&mut self) -> Option<Started<T>> {
         let mut state = self.shared.lock();
         state.runners.busy -= usize::from(std::mem::take(&mut self.is_busy));
@@ -119,13 +120,14 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Runner<T, H> {
         drop(state);
         if more > 0 {
             Shared::start_runners(&self.shared, more);
-            // tokio keeps a thread's newest task for that thread, which this task's handler may block: let that be another one.
+            // tokio keeps a thread's newest task for that thread, which this task's handler may block. This empty task takes that place, so that
+            // other threads can take the new runners.
             self.shared.setup.runtime.spawn(async {});
         }
         started
     }
 
-    /// The task is no runner any more.
+    /// Stops counting the task as a runner.
     fn stop(&mut self) {
         if std::mem::take(&mut self.goes_on) {
             let mut state = self.shared.lock();
@@ -136,7 +138,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Runner<T, H> {
 }
 
 impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Drop for Runner<T, H> {
-    /// Its event was put back, something else than a handler panicked, or the runtime shuts down.
+    /// Needed when the event was put back, when code other than a handler panicked, or when the runtime shuts down.
     fn drop(&mut self) {
         self.stop();
     }
@@ -163,7 +165,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
 
     async fn run(shared: Arc<Self>, started: Started<T>) -> Outcome {
         let Started { ticket, item, alone } = started;
-        // Not at INFO: it costs as much as the rest of an event's way to its handler.
+        // At DEBUG, because the span costs as much as all other work for an event before its handler.
         let span = tracing::debug_span!(
             "handle_event",
             kind = &*item.kind,
@@ -249,7 +251,7 @@ impl<T, H: ?Sized> Shared<T, H> {
         !state.closed && state.queue.begin(ticket)
     }
 
-    /// Gives an event up.
+    /// Removes an event that was handled or left out.
     fn ended(&self, ticket: Ticket) {
         let mut state = self.lock();
         let above_half = !state.queue.at_most_half();
@@ -257,7 +259,7 @@ impl<T, H: ?Sized> Shared<T, H> {
         let halved = above_half && state.queue.at_most_half();
         let idle = state.queue.running() == 0;
         drop(state);
-        // Not under the lock: it may be the last that holds the payload.
+        // Dropped without the lock: this may free the payload.
         drop(item);
         if halved {
             self.halved.notify_waiters();

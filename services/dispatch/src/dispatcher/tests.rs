@@ -352,7 +352,7 @@ async fn panic_while_listing_pending_events_stops_nothing() {
     world.expect([Began(1), Ended(1), Began(2), Ended(2)]).await;
 }
 
-/// Tells of each event. Blocks its thread at event 1 until the test lets it go.
+/// Reports each event to the test. Blocks its thread at event 1 until the test releases it.
 struct Blocks(Mutex<blocking::Receiver<()>>, mpsc::UnboundedSender<u64>);
 
 #[async_trait]
@@ -379,7 +379,7 @@ async fn blocked_thread_holds_up_no_event_that_another_can_take() {
         metrics: DispatchMetrics::default(),
     };
     let dispatcher = Dispatcher::start(setup, 0, 1);
-    // Before it blocks, together with it, and afterwards.
+    // Events before the block, together with it, and after it.
     for sequence in [0, 1, 2, 3] {
         dispatcher.add(item(sequence, Some(sequence), ())).unwrap();
     }

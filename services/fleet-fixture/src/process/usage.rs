@@ -1,4 +1,4 @@
-//! What a process uses, from `/proc`.
+//! Memory and CPU time of a process, from `/proc`.
 
 use std::{fs, ops::Add, time::Duration};
 
@@ -7,11 +7,11 @@ use super::Process;
 /// Resident memory of a process, in KiB.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
-    /// All of it.
+    /// All resident memory.
     pub resident: u64,
-    /// Heap, stacks, and data that the process has changed.
+    /// Heap, stacks, and changed data.
     pub anonymous: u64,
-    /// The part of `anonymous` that lies in huge pages.
+    /// The part of `anonymous` in huge pages.
     pub huge: u64,
 }
 
@@ -35,7 +35,7 @@ impl Add for Memory {
 }
 
 impl Process {
-    /// Returns its resident memory.
+    /// Returns the resident memory of the process.
     pub fn memory(&self) -> Memory {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).unwrap();
         let size = |name: &str| {
@@ -45,10 +45,10 @@ impl Process {
         Memory { resident: size("Rss"), anonymous: size("Anonymous"), huge: size("AnonHugePages") }
     }
 
-    /// Returns the CPU time that it has used so far, in steps of 10 ms.
+    /// Returns the CPU time that the process has used, in steps of 10 ms.
     pub fn cpu_time(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        // Behind the name, which may hold spaces, utime and stime are the 12th and 13th, in ticks of 10 ms.
+        // After the name, which may contain spaces, utime and stime are the 12th and 13th field, in ticks of 10 ms.
         let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
         let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
         Duration::from_millis(ticks * 10)

@@ -1,6 +1,6 @@
-//! What a guild costs in memory, and what events, lookups, records and restoring cost in time.
+//! Measures the memory of a guild, and the time of events, lookups, records and restoring.
 //!
-//! `cargo bench -p guild-cache`. The memory of 8,000 guilds is counted at the allocator, by its size classes, and as the process's RSS.
+//! `cargo bench -p guild-cache`. Memory is measured over 8,000 guilds, by the allocator's size classes and as the process's RSS.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const GUILDS: usize = 8_000;
 const SHARDS: usize = 8;
-/// Processor time: the machine may be shared.
+/// Processor time of this thread, because other programs may use the machine.
 #[derive(Clone, Copy)]
 struct Instant(Duration);
 
@@ -143,7 +143,7 @@ fn times() {
     for (name, events) in
         [("CHANNEL_UPDATE", &channels), ("GUILD_MEMBER_UPDATE", &members), ("VOICE_STATE_UPDATE", &states)]
     {
-        // Each event opens a block of its own, which the next seal closes: the dearest case.
+        // The most expensive case: each event opens another block, which the next seal compresses.
         let (mut applying, mut sealing) = (Duration::ZERO, Duration::ZERO);
         for _ in 0..20 {
             let began = Instant::now();
@@ -289,7 +289,7 @@ fn large() {
     });
 }
 
-/// Hours of joins and leaves: what the process takes before, after, and when all guilds are gone.
+/// Hours of joins and leaves: memory of the process before, after, and when all guilds are gone.
 fn churn() {
     let mut random = Random(4);
     let codec = Arc::new(Codec::new());
@@ -330,7 +330,7 @@ fn churn() {
     }
     cache.seal(1);
     let gone = rss().saturating_sub(with_texts);
-    // The allocator looks for pages to give back while it is used.
+    // The allocator returns pages to the system only while it is used.
     for _ in 0..2_000 {
         sequence += 2;
         cache.apply("GUILD_CREATE", &worlds[0].text, sequence);

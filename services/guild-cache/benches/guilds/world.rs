@@ -1,5 +1,4 @@
-//! Guilds with random ids, hashes, names, topics and overwrites: with ids that follow each other a guild compresses to a quarter, which proves
-//! nothing.
+//! Guilds with random ids, hashes, names, topics and overwrites. Guilds with consecutive ids would compress much better than real ones.
 
 use std::fmt::Write as _;
 
@@ -27,7 +26,7 @@ impl Random {
         format!("{:016x}{:016x}", self.next(), self.next())
     }
 
-    /// Permissions as administrators set them: a few of the common ones; or, in the hard world, any bits.
+    /// Permissions as administrators set them: a few common ones. In the hard world: any bits.
     fn permissions(&mut self, is_hard: bool) -> u64 {
         const COMMON: [u32; 12] = [10, 11, 12, 13, 14, 15, 16, 18, 20, 21, 31, 38];
         if is_hard {
@@ -77,7 +76,7 @@ impl Size {
     /// The guild of the measurements: about 28.5 kB.
     pub(crate) const USUAL: Self =
         Self { roles: 20, channels: 30, members: 10, voice: 3, overwrites: 3, is_hard: false };
-    /// The same with overwrites that no administrator makes, and a topic in each channel.
+    /// The hard guild: overwrites with random bits, and a topic in each channel.
     pub(crate) const HARD: Self = Self { is_hard: true, ..Self::USUAL };
 }
 
@@ -146,7 +145,7 @@ fn role(random: &mut Random, id: u64, place: usize) -> String {
     )
 }
 
-/// A channel of the guild: one of ten a category, one of five for voice.
+/// A channel of the guild. One in ten is a category, one in five is for voice.
 pub(crate) fn channel(
     random: &mut Random,
     channels: &[u64],

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn own_id_comes_back_wherever_it_stood() {
+fn own_id_is_restored_at_any_position() {
     let codec = Codec::new();
     let entries = [
         (5, r#"{"id":"5","x":"5"}"#),
@@ -38,7 +38,7 @@ fn ids_without_text_are_only_counted() {
 }
 
 #[test]
-fn block_that_is_not_what_it_says_is_refused() {
+fn invalid_block_is_refused() {
     let codec = Codec::new();
     let block = Block::pack(0, [(1, r#"{"id":"1"}"#), (2, r#"{"id":"2"}"#)].into_iter(), &codec);
     let packed = block.packed().unwrap();

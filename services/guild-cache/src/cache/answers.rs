@@ -1,4 +1,4 @@
-//! What the cache answers: objects as Discord's own text, and what is counted.
+//! Answers of the cache: objects as Discord's own text, and counts.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::{
     object::{self, field, lossy_string, push_field},
 };
 
-/// A guild in short.
+/// Name, counts and state of a guild.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuildInfo {
     /// `None` when guilds are not kept, the guild has not come, or its name cannot be read.
@@ -23,15 +23,15 @@ pub struct GuildInfo {
     pub channels: u32,
     /// Users connected to voice.
     pub voice_connections: u32,
-    /// Discord has an outage for it, or it has not come yet.
+    /// The guild has an outage, or has not come yet.
     pub is_unavailable: bool,
-    /// READY named it, and nothing has come of it since.
+    /// The guild's GUILD_CREATE has not come yet, nor a notice of an outage.
     pub is_pending: bool,
-    /// What is in doubt about it.
+    /// The parts of the guild that are in doubt.
     pub doubt: Doubt,
 }
 
-/// Objects of one kind in one guild, of one moment: compressed as they were, so that their texts are unpacked without the cache.
+/// Objects of one kind in one guild at one moment, still compressed. Their texts can be unpacked without the cache's lock.
 #[derive(Clone, Debug)]
 pub struct Objects {
     list: List,
@@ -39,14 +39,14 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// Calls `with` with the id and text of each, in order. Ids that are only counted have no text.
+    /// Calls `with` with the id and text of each object that has a text, in order.
     pub fn each(&self, with: impl FnMut(u64, &str)) {
         self.list.each(&self.codec, with);
     }
 }
 
 impl ShardCache {
-    /// A guild in short.
+    /// Name, counts and state of a guild.
     pub fn guild(&self, guild: u64) -> Option<GuildInfo> {
         let guild = self.guild_ref(guild)?;
         let figures = guild.figures();
@@ -62,38 +62,38 @@ impl ShardCache {
         })
     }
 
-    /// A guild object with its roles, emojis and stickers. `member_count` is the present one, and `unavailable` is true in an outage.
+    /// A guild object with its roles, emojis and stickers. `member_count` is the current number, and `unavailable` is true in an outage.
     pub fn guild_object(&self, guild: u64) -> Option<String> {
         self.guild_ref(guild)?.object(&self.codec)
     }
 
-    /// The sequence of the last event that changed a guild; 0 for one that is not known.
+    /// The sequence of the last event that changed a guild; 0 for an unknown guild.
     pub fn stamp(&self, guild: u64) -> u64 {
         self.guild_ref(guild).map_or(0, |guild| guild.stamp)
     }
 
-    /// The same of its members, which can be newer in a guild that was restored.
+    /// The sequence of the last event that a guild's members include. It can be newer than [`ShardCache::stamp`] after a restore.
     pub fn members_stamp(&self, guild: u64) -> u64 {
         self.guild_ref(guild).map_or(0, Guild::members_stamp)
     }
 
-    /// The own fields of a guild as an object: what a guild object has without its lists.
+    /// A guild object without its lists.
     pub fn guild_fields(&self, guild: u64) -> Option<String> {
         self.guild_ref(guild)?.fields(&self.codec)
     }
 
-    /// The emojis, stickers, stage instances, scheduled events and soundboard sounds of a guild: an object of the lists that are kept.
+    /// An object with the lists of emojis, stickers, stage instances, scheduled events and soundboard sounds of a guild that are kept.
     pub fn extras(&self, guild: u64) -> Option<String> {
         self.guild_ref(guild)?.extras.get(guild, &self.codec)
     }
 
-    /// The objects of a kind in a guild as they are now.
+    /// The current objects of a kind in a guild.
     pub fn objects(&self, guild: u64, kind: Kind) -> Objects {
         let list = self.guild_ref(guild).filter(|_| kind.is_list()).map(|guild| guild.list(kind).clone());
         Objects { list: list.unwrap_or_default(), codec: Arc::clone(&self.codec) }
     }
 
-    /// The data of a GUILD_CREATE that would bring the guild as it is now. Its lists are in the order of ids.
+    /// The data of a GUILD_CREATE with the guild's current state. Its lists are in the order of ids.
     pub fn guild_create(&self, guild: u64) -> Option<String> {
         self.guild_ref(guild)?.create(&self.codec)
     }
@@ -103,7 +103,7 @@ impl ShardCache {
         let known = self.guild_ref(guild)?;
         let of = |kind| known.list(kind).get(channel, &self.codec);
         let mut text = of(Kind::Channels).or_else(|| of(Kind::Threads))?;
-        // Discord sends it in events and not in GUILD_CREATE.
+        // Discord sends `guild_id` in events and not in GUILD_CREATE.
         if !text.contains("\"guild_id\"") || field(&text, "guild_id").is_none() {
             text = object::with_new_field(text, "guild_id", &format!("\"{guild}\""));
         }
@@ -120,7 +120,7 @@ impl ShardCache {
         self.guild_ref(guild)?.list(Kind::Roles).get(role, &self.codec)
     }
 
-    /// The roles of a guild as a JSON list, lowest first: of one position the older is the lower
+    /// The roles of a guild as a JSON list, lowest first. Of two roles with one position the older is the lower one
     /// ([Role](https://docs.discord.com/developers/topics/permissions#role-object)).
     pub fn roles(&self, guild: u64) -> Option<String> {
         let mut roles = Vec::new();
@@ -180,7 +180,7 @@ impl ShardCache {
         self.users.slots(user).next().is_some()
     }
 
-    /// A user, as one of its guilds has it.
+    /// A user, from one of the guilds where the user is cached as a member.
     pub fn user(&self, user: u64) -> Option<String> {
         let slot = self.users.slots(user).next()?;
         let member = self.slot(slot)?.list(Kind::Members).get(user, &self.codec)?;
@@ -208,7 +208,7 @@ impl ShardCache {
         self.guild_ref(guild).map_or(&[], |guild| &guild.voice)
     }
 
-    /// The guild of a channel or an active thread. Asks each guild.
+    /// The guild of a channel or an active thread. Searches each guild.
     pub fn guild_of_channel(&self, channel: u64) -> Option<u64> {
         let has = |guild: &&Guild| {
             guild.list(Kind::Channels).contains(channel) || guild.list(Kind::Threads).contains(channel)
@@ -221,22 +221,22 @@ impl ShardCache {
         self.guilds.keys().copied().collect()
     }
 
-    /// The ids of the guilds that READY named and that are still to come.
+    /// The ids of the pending guilds.
     pub fn pending_guilds(&self) -> Vec<u64> {
         self.each_guild().filter(|guild| guild.is_pending).map(|guild| guild.id).collect()
     }
 
-    /// What the guilds add up to.
+    /// The figures of the shard.
     pub fn figures(&self) -> Figures {
         self.figures
     }
 
-    /// Why something missing from the cache may exist all the same.
+    /// Why an object that is missing from the cache may exist.
     pub fn shard_doubt(&self) -> Option<ShardDoubt> {
         self.doubt
     }
 
-    /// Bytes that the cache takes, without what an allocator adds and without the shared [`Codec`](crate::Codec).
+    /// Bytes of the cache, without the allocator's overhead and without the shared [`Codec`](crate::Codec).
     pub fn memory(&self) -> usize {
         let guilds: usize = self.each_guild().map(Guild::memory).sum();
         let tables = self.guilds.capacity() * (size_of::<(u64, u32)>() + 1)
@@ -244,7 +244,7 @@ impl ShardCache {
         size_of::<Self>() + guilds + tables + self.users.memory() + self.messages.memory()
     }
 
-    /// Bytes by what they hold, for measurements.
+    /// Bytes by purpose, for measurements.
     pub fn sizes(&self) -> Vec<(&'static str, usize)> {
         let sum = |size: &dyn Fn(&Guild) -> usize| self.each_guild().map(size).sum::<usize>();
         let mut sizes = vec![
@@ -268,12 +268,12 @@ impl ShardCache {
     }
 }
 
-/// Some fields of an object as they are written; `None` for each that is missing, and for all when `text` is no object.
+/// The texts of some fields of an object; `None` for each missing field, and for all when `text` is not an object.
 pub fn read_fields<'a, const N: usize>(text: &'a str, names: [&str; N]) -> [Option<&'a str>; N] {
     object::fields(text, names)
 }
 
-/// The elements of a list as they are written; `None` when `text` is no list.
+/// The texts of a list's elements; `None` when `text` is not a list.
 pub fn read_elements(text: &str) -> Option<Vec<&str>> {
     object::elements(text)
 }
@@ -283,7 +283,7 @@ pub fn read_string(raw: &str) -> Option<String> {
     lossy_string(raw)
 }
 
-/// Some fields of an object.
+/// An object with only the named fields.
 pub fn only_fields(text: &str, names: &[String]) -> String {
     let mut picked = String::new();
     for (key, value) in object::all_fields(text) {

@@ -1,4 +1,4 @@
-//! Which records have changed, and their bytes.
+//! The names of changed records, and the bytes of records.
 
 use std::collections::BTreeSet;
 
@@ -9,30 +9,30 @@ use crate::{
     record::{Facts, Record},
 };
 
-/// The records of one guild that are to be written, all of one moment, and those that are to be removed.
+/// The records of one guild to write, all of one moment, and to remove.
 #[derive(Debug, Default)]
 pub struct GuildRecords {
-    /// Records of members, to be written in this order and before `together`: newer ones do no harm, and a block that was split off is
-    /// written before the one that it was split from.
+    /// Records of members, to be written in this order and before `together`. They may be newer than the core. A block that was split off is
+    /// written before the block that it was split from.
     pub members: Vec<(RecordKey, Vec<u8>)>,
-    /// To be written in one step, after `members`. The last one is the core, which carries the guild's stamp.
+    /// Records to write in one step, after `members`. The last one is the core, which has the guild's stamp.
     pub together: Vec<(RecordKey, Vec<u8>)>,
-    /// To be removed, in the step of `together` or after it.
+    /// Records to remove, in the step of `together` or after it.
     pub removed: Vec<RecordKey>,
 }
 
 impl ShardCache {
-    /// Takes what has changed since it was last taken.
+    /// Takes the names of the records that have changed since the last call.
     pub fn take_changed(&mut self) -> Changed {
         std::mem::take(&mut self.changes.changed)
     }
 
-    /// Gives back what could not be written.
+    /// Takes back the names of records that could not be written.
     pub fn give_back(&mut self, changed: Changed) {
         self.changes.changed.merge(changed);
     }
 
-    /// Notes that all records are to be written.
+    /// Notes all records as changed, so that all are written.
     pub fn note_everything(&mut self) {
         let keys: Vec<RecordKey> =
             self.each_guild().filter(|guild| !guild.is_pending).flat_map(crate::guild::Guild::keys).collect();
@@ -42,31 +42,31 @@ impl ShardCache {
         self.changes.note_own_user();
     }
 
-    /// Begins a copy: what changes from now on is noted for it too. Returns the guilds that there are.
+    /// Begins a copy: from now on changes are noted for the copy too. Returns the guilds to copy.
     pub fn begin_copy(&mut self) -> Vec<u64> {
         self.changes.since_copy = Some(Changed::default());
         self.each_guild().filter(|guild| !guild.is_pending).map(|guild| guild.id).collect()
     }
 
-    /// Ends a copy. Returns what has changed since it began; `None` when none was begun.
+    /// Ends a copy. Returns the records that have changed since the copy began; `None` when no copy was begun.
     pub fn end_copy(&mut self) -> Option<Changed> {
         self.changes.since_copy.take()
     }
 
-    /// The names of the records of a guild in `changed`, and of those that have changed since it was taken, which are added there.
+    /// The names of a guild's records in `changed`, and of those that have changed since `changed` was taken. Adds the latter to `changed`.
     pub fn changed_records(&mut self, guild: u64, changed: &mut Changed) -> BTreeSet<RecordKey> {
         let more = self.changes.changed.take_guild(guild);
         changed.records.extend(more);
         changed.of_guild(guild)
     }
 
-    /// The records of a guild out of `changed`, and what has changed of it since that was taken, which is added there.
+    /// The records of a guild that [`ShardCache::changed_records`] names.
     pub fn records(&mut self, guild: u64, changed: &mut Changed) -> GuildRecords {
         let keys = self.changed_records(guild, changed);
         self.records_of(guild, keys)
     }
 
-    /// Records of a guild as they are now. What has changed stays to be taken.
+    /// The named records of a guild as they are now. Changes stay noted.
     pub fn records_of(&mut self, guild: u64, mut keys: BTreeSet<RecordKey>) -> GuildRecords {
         self.encode(guild, &mut keys)
     }
@@ -83,7 +83,7 @@ impl ShardCache {
         if keys.is_empty() {
             return records;
         }
-        // It carries the stamp, so it goes with each of the others.
+        // The core has the stamp, so it is written with every other record.
         keys.insert(RecordKey { guild, kind: Kind::Core, low: 0 });
         for key in keys.iter().rev().copied() {
             let list = if key.kind == Kind::Members { &mut records.members } else { &mut records.together };
@@ -100,7 +100,7 @@ impl ShardCache {
         self.guild_ref(guild).map(crate::guild::Guild::keys).unwrap_or_default()
     }
 
-    /// A record as it is now; `None` when there is none.
+    /// A record as it is now; `None` when there is no such record.
     pub fn record(&mut self, key: RecordKey) -> Option<Vec<u8>> {
         let slot = *self.guilds.get(&key.guild)?;
         let (rules, codec) = (&self.rules, &*self.codec);

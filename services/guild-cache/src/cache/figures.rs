@@ -1,13 +1,13 @@
-//! What the guilds of a shard add up to.
+//! Sums over the guilds of a shard.
 
 use crate::guild::GuildFigures;
 
 /// The figures of a shard, kept up to date with each event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Guilds, those with an outage and those still to come included.
+    /// Guilds, including guilds with an outage and pending guilds.
     pub guilds: u32,
-    /// Members of those guilds.
+    /// Members of all guilds.
     pub members: u64,
     /// Members that are cached.
     pub cached_members: u64,
@@ -15,13 +15,13 @@ pub struct Figures {
     pub channels: u32,
     /// Users connected to voice.
     pub voice_connections: u32,
-    /// Guilds that READY named and that are still to come.
+    /// Guilds whose GUILD_CREATE has not come yet.
     pub pending: u32,
-    /// Guilds that this session has said nothing of.
+    /// Guilds of which only an id is known: pending, or in an outage since the session began.
     pub unknown: u32,
     /// Guilds whose figures are missing or may be wrong.
     pub uncertain: u32,
-    /// Guilds of which members could not be read.
+    /// Guilds with members that could not be read.
     pub lacking_members: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Guilds that come from records.
+//! Guilds that are restored from records.
 
 use super::{Codec, Event, Guild, Losses, RecordKey, ShardCache, ShardDoubt};
 use crate::{doubt::Doubt, event::GuildText, restore::GuildFacts, rules::MOST_MEMBERS};
@@ -8,7 +8,7 @@ impl ShardCache {
         &self.codec
     }
 
-    /// Takes a guild over. `touched`: records that are to be written again, or removed.
+    /// Adds a restored guild. `touched`: records to write again or to remove.
     pub(crate) fn restore_guild(&mut self, guild: Guild, touched: Vec<RecordKey>) {
         if let Some(slot) = self.guilds.remove(&guild.id) {
             self.edit_slot_away(slot);
@@ -26,7 +26,7 @@ impl ShardCache {
         self.doubt = doubt.or(self.doubt);
     }
 
-    /// Takes a guild's text over as its records of another format had it.
+    /// Adds a guild from records of another format. `text`: a GUILD_CREATE made from these records.
     pub(crate) fn adopt_text(&mut self, text: GuildText<'_>, facts: &GuildFacts, mut losses: Losses) {
         let slot = self.slot_for(text.id);
         self.sequence = facts.stamp;

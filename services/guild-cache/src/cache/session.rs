@@ -2,7 +2,7 @@
 
 use super::{Arc, Guild, Resources, Scan, ShardCache, ShardDoubt, object};
 
-/// What READY says of guilds and of the bot.
+/// The guilds and the bot's user in READY.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionGuilds {
     /// The guilds that will come.
@@ -14,7 +14,7 @@ pub struct SessionGuilds {
 }
 
 impl SessionGuilds {
-    /// Reads READY's data. What cannot be read is missing.
+    /// Reads READY's data. Leaves out parts that cannot be read.
     pub fn read(data: &str) -> Self {
         let [guilds, user] = object::fields(data, ["guilds", "user"]);
         let named = guilds.and_then(object::elements);
@@ -47,7 +47,7 @@ impl ShardCache {
         }
     }
 
-    /// Waits for guilds of which nothing has come.
+    /// Adds the guilds that are not known yet as pending.
     pub(super) fn expect_guilds(&mut self, guilds: &[u64]) {
         for guild in guilds.iter().take(super::MOST_PENDING) {
             if !self.guilds.contains_key(guild) {

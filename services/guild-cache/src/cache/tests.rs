@@ -20,7 +20,7 @@ fn guild(id: u64, members: u64) -> String {
 }
 
 #[test]
-fn outage_keeps_what_is_known_and_leaving_gives_its_memory_back() {
+fn outage_keeps_the_guild_and_leaving_frees_its_memory() {
     let mut cache = cache();
     let empty = cache.memory();
     cache.apply("GUILD_CREATE", &guild(7, 1_000), 1);
@@ -90,7 +90,7 @@ fn memory_returns_after_hours_of_joins_and_leaves() {
         }
     }
     assert!(most > start * 3, "{most} after {start}");
-    // Tables keep room for a while; a second time must need no more.
+    // Hash tables keep free room for a while; a second round must need no more memory.
     assert!(
         after[0] < start * 2 && after[1] <= after[0] + after[0] / 20,
         "{after:?} after {start}, at most {most}"
@@ -105,15 +105,18 @@ fn late_event_of_a_guild_that_was_left_does_not_bring_it_back() {
     cache.apply("CHANNEL_UPDATE", r#"{"guild_id":"7","id":"70"}"#, 3);
     assert_eq!(cache.guild(7), None);
     cache.apply("CHANNEL_UPDATE", r#"{"guild_id":"7","id":"70"}"#, 3 + LATE_EVENTS);
-    assert!(cache.guild(7).is_some_and(|guild| guild.is_pending), "much later it must be another stay");
+    assert!(
+        cache.guild(7).is_some_and(|guild| guild.is_pending),
+        "much later the bot must have joined again"
+    );
     cache.apply("GUILD_CREATE", &guild(8, 3), 4 + LATE_EVENTS);
     assert_eq!(cache.figures().guilds, 2);
 }
 
 #[test]
-fn guild_that_left_before_it_was_known_is_not_expected() {
+fn unknown_guild_that_was_left_is_not_expected() {
     let mut cache = cache();
-    // Replayed: the records of the guild were removed before the head reached this event.
+    // The event is replayed: the guild's records were removed before the head reached this event.
     cache.apply("GUILD_DELETE", r#"{"id":"7"}"#, 2);
     cache.apply("CHANNEL_UPDATE", r#"{"guild_id":"7","id":"70"}"#, 3);
     assert_eq!((cache.guild(7), cache.figures().pending), (None, 0));
@@ -170,7 +173,7 @@ fn element_without_an_id_is_counted_and_leaves_doubt() {
 }
 
 #[test]
-fn member_count_that_cannot_be_is_the_number_of_listed_members() {
+fn invalid_member_count_becomes_the_number_of_listed_members() {
     let mut cache = cache();
     let text = guild(7, 3).replace(r#""member_count":3"#, &format!(r#""member_count":{}"#, MOST_MEMBERS + 1));
     cache.apply("GUILD_CREATE", &text, 1);
@@ -179,7 +182,7 @@ fn member_count_that_cannot_be_is_the_number_of_listed_members() {
 }
 
 #[test]
-fn channel_goes_with_all_that_is_in_it() {
+fn deleted_channel_removes_its_contents() {
     let mut cache = cache();
     cache.apply("GUILD_CREATE", &guild(7, 3), 1);
     cache.apply("MESSAGE_CREATE", r#"{"guild_id":"7","channel_id":"70","id":"500"}"#, 2);
@@ -273,7 +276,7 @@ fn events_after_taking_are_in_the_records_that_are_written() {
 }
 
 #[test]
-fn cache_of_nothing_counts_all_the_same() {
+fn cache_without_resources_still_counts() {
     let rules = Rules { resources: Resources::NONE, ..Rules::default() };
     let mut cache = ShardCache::new(rules, Arc::clone(&CODEC));
     cache.apply("GUILD_CREATE", &guild(7, 100), 1);

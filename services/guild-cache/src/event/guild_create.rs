@@ -1,4 +1,4 @@
-//! A guild's object, taken apart in one pass.
+//! Splits a guild's object into its parts in one pass.
 
 use super::{Broken, EXTRAS, Element, Kind, Losses, Part, list};
 use crate::{
@@ -7,25 +7,25 @@ use crate::{
     scan::Scan,
 };
 
-/// What GUILD_CREATE or GUILD_UPDATE says.
+/// The content of a GUILD_CREATE or GUILD_UPDATE.
 #[derive(Debug, Default)]
 pub(crate) struct GuildText<'a> {
     pub(crate) id: u64,
     /// `None` when it is missing or cannot be read.
     pub(crate) name: Option<String>,
-    /// `None` when it is missing or cannot be.
+    /// `None` when it is missing or invalid.
     pub(crate) member_count: Option<u64>,
     pub(crate) is_unavailable: bool,
-    /// An object of the fields that are kept nowhere else.
+    /// An object with the fields that are kept nowhere else.
     pub(crate) core: String,
-    /// An object of the lists in [`EXTRAS`].
+    /// An object with the lists in [`EXTRAS`].
     pub(crate) extras: String,
-    /// The other lists, by [`Kind::place`]; `None` for each that is missing or no list.
+    /// The other lists, by [`Kind::place`]; `None` for each that is missing or not a list.
     pub(crate) lists: [Option<Vec<Element<'a>>>; 6],
 }
 
 impl<'a> GuildText<'a> {
-    /// Takes the object apart. `Err` when it is not JSON, or has no id.
+    /// Splits the object into its parts. `Err` when the text is not JSON, or has no id.
     pub(crate) fn read(data: &'a str, losses: &mut Losses) -> Result<Self, Broken> {
         let mut guild = Self::default();
         let mut scan = Scan::new(data);
@@ -36,7 +36,7 @@ impl<'a> GuildText<'a> {
         while let Some(key) = scan.next_key(&mut is_first)? {
             let is_list = scan.peek() == Some(b'[');
             let name = object::meaning(key);
-            // Of a field that comes twice the last one counts.
+            // If a field comes twice, the last one counts.
             if let Some(kind) = Kind::LISTS.into_iter().find(|kind| name == kind.list_name()) {
                 let place = &mut guild.lists[kind.place()];
                 if is_list {
@@ -95,14 +95,14 @@ impl<'a> GuildText<'a> {
             }
         }
         guild.extras = object::close(guild.extras);
-        // Nothing else of an outage counts.
+        // In the message of an outage the other fields do not matter.
         if !guild.is_unavailable {
             odd.parts().for_each(|(part, count)| losses.add(part, count));
         }
         Ok(guild)
     }
 
-    /// Counts what a GUILD_CREATE must have and this one has not.
+    /// Counts the required lists that this GUILD_CREATE lacks.
     pub(crate) fn count_missing(&self, losses: &mut Losses) {
         losses.add(Part::Channel, usize::from(self.lists[Kind::Channels.place()].is_none()));
     }

@@ -1,4 +1,4 @@
-//! Which event is which, and where it says what it changes.
+//! Reads each kind of event: its name, the guild, and the changes.
 
 use std::borrow::Cow;
 
@@ -8,10 +8,10 @@ use super::{
 };
 use crate::{object, rules::Resources};
 
-/// Reads an event by its name and the text of its data. `None` for one that the cache does not use.
+/// Reads an event from its name and the text of its data. `None` for an event that the cache does not use.
 ///
 /// # Errors
-/// The text is not JSON, or an id is missing that the event must have.
+/// The text is not JSON, or a required id is missing.
 pub(crate) fn parse<'a>(
     name: &str,
     data: &'a str,
@@ -30,7 +30,7 @@ pub fn is_used(name: &str, resources: Resources) -> bool {
     let any = |wanted: &[Resources]| wanted.iter().any(|resource| resources.has(*resource));
     let starts_with = |prefix: &str| name.starts_with(prefix);
     match name {
-        // What is counted.
+        // These events change counts.
         "GUILD_CREATE"
         | "GUILD_UPDATE"
         | "GUILD_DELETE"
@@ -67,7 +67,7 @@ fn read<'a>(name: &str, data: &'a str, losses: &mut Losses) -> Read<'a> {
         "GUILD_CREATE" | "GUILD_UPDATE" => guild(name, data, losses),
         "GUILD_DELETE" => {
             let [guild, unavailable] = all(data, ["id", "unavailable"])?;
-            // A flag that cannot be read counts as an outage, which loses nothing.
+            // A flag that cannot be read counts as an outage, because an outage removes nothing.
             let is_left = matches!(unavailable, None | Some("false" | "null"));
             done(required(guild)?, if is_left { Event::Left } else { Event::Outage })
         }
@@ -178,7 +178,7 @@ fn channel<'a>(name: &str, data: &'a str, losses: &mut Losses) -> Read<'a> {
             let archived = field(&text, "thread_metadata").and_then(|metadata| field(metadata, "archived"));
             done(
                 guild,
-                // GUILD_CREATE lists only active threads too.
+                // GUILD_CREATE, too, lists only active threads.
                 if archived == Some("true") {
                     Event::Remove { kind: Kind::Threads, id }
                 } else if name == "THREAD_CREATE" {
@@ -226,7 +226,7 @@ fn thread_sync<'a>(data: &'a str, losses: &mut Losses) -> Read<'a> {
         None => None,
         Some(parents) => {
             let parents: Vec<_> = elements(parents).ok_or(Broken)?.into_iter().map(id).collect();
-            // An id that cannot be read may be any channel's.
+            // An id that cannot be read may be the id of any channel.
             losses.add(Part::Thread, parents.iter().filter(|parent| parent.is_none()).count());
             let mut parents: Vec<u64> = parents.into_iter().flatten().collect();
             parents.sort_unstable();
@@ -247,7 +247,7 @@ fn thread_sync<'a>(data: &'a str, losses: &mut Losses) -> Read<'a> {
 fn voice<'a>(data: &'a str, losses: &mut Losses) -> Read<'a> {
     let object = read_all(data, ["guild_id", "user_id", "channel_id", "member"], &["guild_id", "member"])?;
     let [guild, user, channel, member] = object.found;
-    // A call outside of guilds.
+    // A call outside guilds.
     let Some(guild) = guild.filter(|guild| *guild != "null") else { return Ok(None) };
     losses.add(Part::Field, object.lost);
     let channel = match channel {
@@ -272,7 +272,7 @@ fn extra<'a>(list: &'static str, name: &str, data: &'a str, losses: &mut Losses)
     let [guild, id, status] = object.found;
     let (guild, id) = (required(guild)?, required(id)?);
     losses.add(Part::Field, object.lost);
-    // Completed or canceled, for good: GUILD_CREATE lists neither.
+    // Status 3 is completed and 4 is canceled. Both are final, and GUILD_CREATE lists neither.
     let has_ended = list == "guild_scheduled_events" && matches!(status, Some("3" | "4"));
     done(
         guild,
@@ -287,7 +287,7 @@ fn extra<'a>(list: &'static str, name: &str, data: &'a str, losses: &mut Losses)
 fn message<'a>(name: &str, data: &'a str, losses: &mut Losses) -> Read<'a> {
     let object = read_all(data, ["guild_id", "channel_id", "id", "ids"], &[])?;
     let [guild, channel, message, ids] = object.found;
-    // Messages outside of guilds have none.
+    // Messages outside guilds have no guild.
     let guild = guild.filter(|guild| *guild != "null").map(|guild| required(Some(guild))).transpose()?;
     let channel = required(channel)?;
     losses.add(Part::Field, object.lost);
@@ -341,7 +341,7 @@ fn set<'a>(
     field: &'static str,
     value: Option<&'a str>,
 ) -> Read<'a> {
-    // Pins of a channel outside of guilds.
+    // Pins of a channel outside guilds.
     let Some(guild) = guild else { return Ok(None) };
     let (id, value) = (required(channel)?, value.map(Cow::Borrowed));
     done(required(Some(guild))?, Event::Set { kinds: &[Kind::Channels, Kind::Threads], id, field, value })
@@ -373,7 +373,7 @@ fn done(guild: u64, event: Event<'_>) -> Read<'_> {
     Ok(Some((Some(guild), event)))
 }
 
-/// The guild of an event, if that can be read.
+/// The guild of an event; `None` if it cannot be read.
 pub(crate) fn guild_of(name: &str, data: &str) -> Option<u64> {
     let field =
         if matches!(name, "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE") { "id" } else { "guild_id" };

@@ -1,4 +1,4 @@
-//! Changes to one guild, noted as they are made.
+//! Changes to one guild. Each change notes the records that it affects.
 
 use super::{Block, Codec, Doubt, Guild, Kind, List, MOST_OPEN, RecordKey, with_field};
 use crate::{
@@ -12,10 +12,10 @@ use crate::{
     users::Users,
 };
 
-/// Ids that are only counted, in one block.
+/// Ids without text in a full block.
 pub(crate) const IDS_PER_BLOCK: usize = 128;
 
-/// Fields of channels that Discord sends in events of their own and not with CHANNEL_UPDATE.
+/// Fields of channels that Discord sends in separate events and not with CHANNEL_UPDATE.
 const SENT_APART: [&str; 2] = ["status", "voice_start_time"];
 
 /// A guild that is being changed.
@@ -35,7 +35,7 @@ pub(crate) struct Edit<'a> {
 }
 
 impl Edit<'_> {
-    /// Applies an event of a guild that is known.
+    /// Applies an event to the guild.
     pub(crate) fn apply(&mut self, event: Event<'_>) {
         match event {
             Event::Came(text) => self.came(*text),
@@ -59,7 +59,7 @@ impl Edit<'_> {
                     Some(value) => with_field(old, field, value),
                     None => object::without_field(old, field),
                 };
-                // An id is in one list at most.
+                // An id is in at most one list.
                 let _ = kinds.iter().any(|kind| self.update(*kind, id, set));
             }
             Event::Remove { kind: Kind::Members, id } => self.left(id),
@@ -84,7 +84,7 @@ impl Edit<'_> {
             }
             Event::Voice { user, channel, text, member } => {
                 self.set_voice(user, channel, &text);
-                // One who leaves the guild leaves voice after that.
+                // A user who leaves the guild leaves voice after GUILD_MEMBER_REMOVE: the event must not add the member again.
                 if let Some((id, text)) = member
                     && (channel.is_some() || self.guild.list(Kind::Members).contains(id))
                 {
@@ -220,7 +220,7 @@ impl Edit<'_> {
         found
     }
 
-    /// Removes an object, and the messages of a channel or thread with it.
+    /// Removes an object. Also removes the messages of a channel or thread.
     pub(super) fn remove(&mut self, kind: Kind, id: u64) -> bool {
         if matches!(kind, Kind::Channels | Kind::Threads) {
             self.messages.channel_gone(id);
@@ -255,7 +255,7 @@ impl Edit<'_> {
         }
     }
 
-    /// Only the bot's own membership is kept, as `member`.
+    /// Changes a thread's `member_count`, and its `member`, which is the bot's own membership. Other members of threads are not kept.
     fn change_thread_members(
         &mut self,
         thread: u64,
@@ -290,7 +290,7 @@ impl Edit<'_> {
         }
     }
 
-    /// Removes the threads that are meant, by their id and parent.
+    /// Removes the threads for whose id and parent `is_meant` returns true.
     fn remove_threads(&mut self, is_meant: impl Fn(u64, Option<u64>) -> bool) {
         let mut gone = Vec::new();
         self.guild.list(Kind::Threads).each(self.codec, |id, text| {
@@ -323,13 +323,13 @@ impl Edit<'_> {
         } else {
             self.remove(Kind::Voice, user);
         }
-        // Without their texts the core names the connected users.
+        // Without texts of voice states, the core's record names the connected users.
         if !self.rules.keeps(Kind::Voice) {
             self.note(Kind::Core, 0);
         }
     }
 
-    /// Changes the one object of a kind. `with` returns `None` to leave it as it is.
+    /// Changes the core or the extras. `with` returns the new text, or `None` to change nothing.
     pub(super) fn edit_single(&mut self, kind: Kind, with: impl FnOnce(&str) -> Option<String>) {
         let id = self.guild.id;
         let block = if kind == Kind::Core { &mut self.guild.core } else { &mut self.guild.extras };

@@ -1,4 +1,4 @@
-//! The lists that are kept together: emojis, stickers, stage instances, scheduled events and soundboard sounds.
+//! The lists that share one block: emojis, stickers, stage instances, scheduled events and soundboard sounds.
 
 use super::{Edit, Kind, with_field};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 /// The most elements of one of these lists.
 const MOST: usize = 10_000;
 
-/// Whether one of the lists is kept.
+/// Whether the resources include a list.
 fn is_kept(list: &str, resources: Resources) -> bool {
     resources.has(match list {
         "emojis" => Resources::EMOJIS,
@@ -21,7 +21,7 @@ fn is_kept(list: &str, resources: Resources) -> bool {
     })
 }
 
-/// The lists that are kept.
+/// Returns only the lists that the resources include.
 pub(crate) fn kept_extras(extras: &str, resources: Resources) -> String {
     let mut kept = String::new();
     for (list, value) in all_fields(extras).into_iter().filter(|(list, _)| is_kept(list, resources)) {
@@ -30,7 +30,7 @@ pub(crate) fn kept_extras(extras: &str, resources: Resources) -> String {
     close(kept)
 }
 
-/// Whether all of the lists are kept.
+/// Whether the resources include all lists in `extras`.
 pub(crate) fn keeps_extras(extras: &str, resources: Resources) -> bool {
     const ALL: Resources = Resources::GUILDS
         .and(Resources::EMOJIS)
@@ -41,7 +41,7 @@ pub(crate) fn keeps_extras(extras: &str, resources: Resources) -> bool {
 }
 
 impl Edit<'_> {
-    /// The lists that are kept.
+    /// Returns only the lists that the cache keeps.
     pub(super) fn kept_extras(&self, extras: &str) -> String {
         kept_extras(extras, self.rules.resources)
     }
@@ -50,7 +50,7 @@ impl Edit<'_> {
         self.edit_single(Kind::Extras, with);
     }
 
-    /// Changes the elements of a list. `with` returns whether it has changed any.
+    /// Changes the elements of a list. `with` returns whether it has changed an element.
     fn edit_list(&mut self, list: &str, with: impl FnOnce(&mut Vec<String>) -> bool) {
         self.edit_extras(|extras| {
             let old = field(extras, list).and_then(elements).unwrap_or_default();
@@ -78,7 +78,7 @@ impl Edit<'_> {
         });
     }
 
-    /// Discord sends no event for the scheduled events of a channel that goes.
+    /// Removes the scheduled events of a deleted channel, for which Discord sends no events.
     pub(super) fn remove_events_of_channel(&mut self, channel: u64) {
         self.edit_list("guild_scheduled_events", |texts| {
             let before = texts.len();
@@ -87,7 +87,7 @@ impl Edit<'_> {
         });
     }
 
-    /// Counts a user who follows a scheduled event, or no longer does.
+    /// Counts a user who starts or stops to follow a scheduled event.
     pub(super) fn follow(&mut self, event: u64, adds: bool) {
         let list = "guild_scheduled_events";
         self.edit_list(list, |texts| {

@@ -1,13 +1,13 @@
 //! Members: their objects, their number, and the index of users.
 //!
-//! While all members of a guild are cached their number is the number of cached ones. Otherwise it is the number in GUILD_CREATE, changed
-//! by each arrival and departure once, also when Discord repeats the event soon after.
+//! While all members of a guild are cached, their number is the number of cached members. Otherwise it begins with the number in GUILD_CREATE
+//! and changes once with each join and each departure, even if Discord repeats the event soon after.
 
 use super::{Edit, Kind};
 use crate::rules::MOST_MEMBERS;
 
 impl Edit<'_> {
-    /// Whether the cached members are all members, as of the event before this one.
+    /// Whether all members are cached, before this event is applied.
     fn are_all_cached(&self) -> bool {
         self.rules.keeps(Kind::Members)
             && self.sequence > self.guild.ahead

@@ -110,7 +110,11 @@ fn ids_that_grow_fill_their_blocks() {
     assert!((40..56).contains(&list.len()) && list.contains(160) && list.is_among_newest(121, 40));
     assert!(!list.is_among_newest(120, 40));
     list.remove_below(150);
-    assert_eq!((list.len(), list.ids().next()), (16, Some(145)), "a block goes when all in it is older");
+    assert_eq!(
+        (list.len(), list.ids().next()),
+        (16, Some(145)),
+        "a block is removed when all its ids are older"
+    );
     list.remove_below(161);
     assert_eq!((list.len(), list.memory()), (0, 0));
 }

@@ -20,7 +20,7 @@ fn rules(count: usize) -> Rules {
 }
 
 #[test]
-fn channel_shows_the_newest_and_holds_few_more() {
+fn channel_shows_only_the_newest_messages() {
     let (codec, rules, mut messages) = (Codec::new(), rules(20), Messages::default());
     for number in 0..500 {
         let id = id_at(NOW + number);
@@ -54,7 +54,7 @@ fn old_messages_go_when_a_sweep_is_due() {
 }
 
 #[test]
-fn clock_that_was_set_back_stops_no_sweep() {
+fn sweeps_continue_after_the_clock_is_set_back() {
     let (codec, rules, mut messages) = (Codec::new(), rules(100), Messages::default());
     messages.seal(NOW + 100 * DAY_MS, &rules, &codec);
     let id = id_at(NOW);
@@ -84,7 +84,7 @@ fn reactions_are_counted_by_emoji() {
     let message = react(&message, &Reaction::EmojiRemoved { emoji: own }, None);
     assert_eq!(elements(field(&message, "reactions").unwrap()).unwrap().len(), 1);
     assert_eq!(react(&message, &Reaction::AllRemoved, None), r#"{"id":"5"}"#);
-    // The last user takes the emoji along.
+    // When the last user removes the reaction, the emoji is removed too.
     let removed = Reaction::Removed { user: 2, emoji: thumb, is_burst: false };
     assert_eq!(react(&message, &removed, None), r#"{"id":"5"}"#);
 }

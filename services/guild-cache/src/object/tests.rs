@@ -7,7 +7,7 @@ fn value(text: &str) -> Value {
 }
 
 #[test]
-fn dropped_fields_go_wherever_they_stand() {
+fn dropped_fields_are_removed_at_any_position() {
     for (text, left) in [
         (r#"{"d":1}"#, "{}"),
         (r#"{ "d" : 1 , "a" : 2 }"#, r#"{"a":2}"#),
@@ -27,7 +27,7 @@ fn dropped_fields_go_wherever_they_stand() {
 }
 
 #[test]
-fn field_that_is_too_deep_is_lost_alone() {
+fn too_deep_field_is_left_out_alone() {
     let text = format!(r#"{{"a":1,"deep":{}{},"b":2}}"#, "[".repeat(100), "]".repeat(100));
     let object = read_all(&text, ["deep", "b"], &[]).unwrap();
     assert_eq!((value(&object.text), object.lost), (json!({"a": 1, "b": 2}), 1));
@@ -65,7 +65,7 @@ fn ids_are_texts_or_numbers_and_nothing_else() {
 }
 
 #[test]
-fn field_that_comes_twice_is_the_last_one() {
+fn last_of_repeated_fields_counts() {
     assert_eq!(field(r#"{"a":1,"a":2}"#, "a"), Some("2"));
     assert_eq!(string(r#""\ud83d""#), None);
 }

@@ -8,7 +8,7 @@ fn record(facts: &[u8], block: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn record_comes_back() {
+fn record_round_trips() {
     let bytes = record(b"facts", b"block");
     let read = Record::decode(&bytes).unwrap();
     assert_eq!((read.key.guild, read.stamp, read.count, read.size), (7, 5, 1, 9));
@@ -16,7 +16,7 @@ fn record_comes_back() {
 }
 
 #[test]
-fn there_is_room_for_a_mac() {
+fn mac_is_skipped() {
     let mut bytes = record(b"", b"block");
     bytes[5] = 32;
     bytes.splice(HEADER..HEADER, [9; 32]);
@@ -41,7 +41,7 @@ fn every_flipped_bit_and_every_cut_is_an_error() {
 }
 
 #[test]
-fn other_formats_are_told_apart() {
+fn other_formats_are_refused() {
     let mut bytes = record(b"", b"");
     bytes[2] = 2;
     assert_eq!(Record::decode(&bytes), Err(RecordError::Format(2)));

@@ -1,14 +1,15 @@
-//! Blocks of one list that overlap, as a writer that stopped between two steps leaves them: of each id the newest block counts that may
-//! hold it.
+//! Removes overlaps from the blocks of one list. A writer that stopped between two steps leaves such overlaps. For each id, the newest block
+//! that may hold it counts.
 //!
-//! Only blocks that a newer one covers in part are unpacked, one at a time.
+//! Only blocks that newer blocks cover in part are unpacked, one at a time.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::Piece;
 use crate::{block::Block, codec::Codec};
 
-/// Returns the blocks of a list in order, without overlaps. `touched`: gets the `low` of each block that was cut, left out or made.
+/// Returns the blocks of a list in order, without overlaps. Adds the `low` of each block that was cut, left out or made to
+/// `touched`.
 pub(super) fn without_overlaps(
     mut pieces: Vec<(u64, Piece)>,
     codec: &Codec,
@@ -18,7 +19,7 @@ pub(super) fn without_overlaps(
         return pieces;
     }
     pieces.sort_by_key(|(low, piece)| Reverse((piece.stamp, *low)));
-    // What newer blocks may hold: the first and the last id of each run.
+    // The ids that newer blocks may hold: the first and the last id of each run.
     let mut covered: BTreeMap<u64, u64> = BTreeMap::new();
     let mut kept = Vec::with_capacity(pieces.len());
     for (low, piece) in pieces {
@@ -70,7 +71,7 @@ fn gaps(covered: &BTreeMap<u64, u64>, low: u64, last: u64) -> Vec<(u64, u64)> {
     gaps
 }
 
-/// Covers the ids from `low` to `last`.
+/// Adds the ids from `low` to `last` to the covered runs.
 fn cover(covered: &mut BTreeMap<u64, u64>, low: u64, last: u64) {
     let before = covered.range(..low).next_back().filter(|(_, end)| **end >= low);
     let (start, mut until) = before.map_or((low, last), |(start, end)| (*start, last.max(*end)));

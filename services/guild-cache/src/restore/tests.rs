@@ -38,7 +38,7 @@ fn restored(records: &[(RecordKey, Vec<u8>)]) -> ShardCache {
 }
 
 #[test]
-fn restored_cache_answers_and_goes_on() {
+fn restored_cache_answers_and_applies_events() {
     let mut cache = filled();
     let mut again = restored(&records(&mut cache));
     assert_eq!(again.guild(7), cache.guild(7));
@@ -67,7 +67,7 @@ fn record_under_another_key_is_refused() {
 }
 
 #[test]
-fn block_that_was_split_off_before_the_writer_died_is_the_newer_one() {
+fn split_off_block_counts_after_the_writer_died() {
     let mut cache = filled();
     let before = records(&mut cache);
     for user in 41..=60_u64 {
@@ -90,7 +90,7 @@ fn block_that_was_split_off_before_the_writer_died_is_the_newer_one() {
     assert_eq!(again.guild(7), cache.guild(7));
 }
 
-/// Leaves members 1..=16 in a first block, and too few in the other two for two.
+/// Leaves members 1..=16 in the first block, and so few in the other two blocks that these are joined.
 fn thin_out(cache: &mut ShardCache, first_sequence: u64) {
     for (user, sequence) in (19..=32_u64).chain(36..=40).zip(first_sequence..) {
         let text = format!(r#"{{"guild_id":"7","user":{{"id":"{user}"}}}}"#);
@@ -109,14 +109,14 @@ fn record_of_a_joined_block_is_removed_after_the_writer_died() {
     let mut store: BTreeMap<RecordKey, Vec<u8>> = records(&mut cache).into_iter().collect();
     assert!(store.contains_key(&members_key(17)) && store.contains_key(&members_key(33)));
     thin_out(&mut cache, 6);
-    // The joined block was written; the step with the core and the removal was not.
+    // The joined block was written. The step that writes the core and removes the other block was not.
     store.insert(members_key(17), cache.record(members_key(17)).unwrap());
     let mut again = restored(&store.clone().into_iter().collect::<Vec<_>>());
     let of_joined = again.ids(7, Kind::Members);
     assert_eq!(of_joined, cache.ids(7, Kind::Members));
     let mut changed = again.take_changed();
     assert!(!changed.records.contains(&members_key(0)), "a block that does not overlap stays as it is");
-    // The next pass, whole.
+    // The next pass writes everything.
     let written = again.records(7, &mut changed);
     store.extend(written.members.into_iter().chain(written.together));
     written.removed.iter().for_each(|key| drop(store.remove(key)));
@@ -127,7 +127,7 @@ fn record_of_a_joined_block_is_removed_after_the_writer_died() {
 }
 
 #[test]
-fn worker_that_keeps_less_counts_what_it_drops() {
+fn worker_that_keeps_less_still_counts_all() {
     let mut cache = filled();
     let less = Rules { resources: Resources::GUILDS.and(Resources::ROLES), ..Rules::default() };
     let mut restoring = Restoring::new(less, Arc::clone(&CODEC));
@@ -151,7 +151,7 @@ fn worker_that_keeps_less_counts_what_it_drops() {
     }
     let left = again.records(7, &mut changed);
     assert!(left.removed.iter().any(|key| key.kind == Kind::Channels) && left.members.is_empty());
-    // The figures are in the core now.
+    // Now the core has the figures.
     let mut restoring = Restoring::new(again.rules().clone(), Arc::clone(&CODEC));
     for (key, bytes) in &left.together {
         restoring.take(*key, bytes).unwrap();
@@ -161,7 +161,7 @@ fn worker_that_keeps_less_counts_what_it_drops() {
 }
 
 #[test]
-fn members_that_are_ahead_stay_so_when_they_are_written_again() {
+fn newer_members_keep_their_stamp_when_written_again() {
     let mut cache = filled();
     let mut store: BTreeMap<RecordKey, Vec<u8>> = records(&mut cache).into_iter().collect();
     let joined = r#"{"guild_id":"7","user":{"id":"41","username":"u41"}}"#;
@@ -192,14 +192,14 @@ fn roles_record(ids: std::ops::Range<u64>, bytes: usize) -> (RecordKey, Vec<u8>)
 
 #[test]
 fn records_of_one_list_are_bounded_together() {
-    // Many small objects; few that are large and compress well.
+    // Many small objects, or few large objects that compress well.
     for (in_one, bytes) in [(2_000, 32), (2, 500_000)] {
         let mut restoring = Restoring::new(rules(), Arc::clone(&CODEC));
         let taken = (0..200_u64)
             .map(|place| roles_record(1 + place * in_one..1 + (place + 1) * in_one, bytes))
             .position(|(key, record)| restoring.take(key, &record) == Err(RecordError::TooLarge));
         assert!(taken.is_some_and(|taken| taken > 5), "{in_one} {taken:?}");
-        // In place of one that came before there is room.
+        // A record that replaces an earlier one has room.
         let (key, record) = roles_record(1..1 + in_one, bytes);
         assert_eq!(restoring.take(key, &record), Ok(()));
     }
@@ -265,7 +265,7 @@ proptest! {
         }
         let _ = restoring.take(*key, &forged);
         let mut cache = restoring.finish(&Head::default());
-        // What was accepted is JSON and can be changed.
+        // Accepted records are JSON, and events can change the cache.
         for text in [cache.guild_create(7), cache.roles(7), cache.guild_object(7)].into_iter().flatten() {
             prop_assert!(Scan::new(&text).value().is_ok());
         }

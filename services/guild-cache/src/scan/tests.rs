@@ -53,7 +53,7 @@ fn invalid_text_is_refused() {
 }
 
 #[test]
-fn depth_costs_no_stack_and_is_told() {
+fn deep_nesting_uses_no_stack_and_is_reported() {
     let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
     assert!(!whole(&nested(DEEPEST as usize)).unwrap().is_deep);
     assert!(whole(&nested(DEEPEST as usize + 1)).unwrap().is_deep);

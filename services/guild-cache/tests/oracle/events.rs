@@ -1,10 +1,10 @@
-//! Random events with odd fields. Ids are few, so that events meet.
+//! Random events with odd fields. Ids are few, so that many events affect the same objects.
 
 use serde_json::{Map, Value, json};
 
-/// Stands in values for half a surrogate pair, which `serde_json::Value` cannot hold.
+/// A placeholder for half a surrogate pair, which `serde_json::Value` cannot hold.
 const HALF: &str = "%HALF%";
-/// Stands in values for a number beyond any type.
+/// A placeholder for a number that is too large for every type.
 const HUGE: &str = "%HUGE%";
 
 /// The text of a value, as Discord would write it.
@@ -40,7 +40,7 @@ impl Random {
         from[self.below(from.len() as u64) as usize]
     }
 
-    /// An id, most often as text.
+    /// An id, usually as text.
     fn id(&mut self, most: u64, shift: u64) -> Value {
         let id = (1 + self.below(most)) << shift;
         if self.chance(20) { json!(id) } else { json!(id.to_string()) }
@@ -63,7 +63,7 @@ impl Random {
         if self.chance(3) { self.id(2, 14) } else { self.id(3, 8) }
     }
 
-    /// The text of an event's data: now and then a key comes twice, of which the last one counts, or is written with an escape.
+    /// The text of an event's data. Sometimes a key comes twice, and the last one counts, or a key is written with an escape.
     pub(crate) fn text_of(&mut self, data: &Value) -> String {
         let text = to_text(data);
         let keys: Vec<&String> = data.as_object().unwrap().keys().collect();
@@ -206,7 +206,7 @@ fn guild(random: &mut Random, id: &Value, is_small: bool) -> Value {
     let count = random.below(60);
     add("member_count", random.pick(&[&json!(count), &json!(count), &json!(null), &json!("many")]).clone());
     add("unavailable", json!(false));
-    // A list that is missing, or no list.
+    // A list is missing, or is not a list.
     for _ in 0..random.below(2) {
         let list = random.pick(&[
             "channels",

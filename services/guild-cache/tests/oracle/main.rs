@@ -1,4 +1,4 @@
-//! Random events against a naive cache: a map of JSON values with the merge rules written out. It decides what is right.
+//! Random events against a naive cache: a map of JSON values with explicit merge rules. The cache must equal it after each event.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -18,9 +18,9 @@ mod naive;
 
 static CODEC: LazyLock<Arc<Codec>> = LazyLock::new(|| Arc::new(Codec::new()));
 
-/// The guilds that READY names; events of a fourth one come too.
+/// The guilds that READY names. A fourth guild has events too.
 const GUILDS: [u64; 3] = [1 << 40, 2 << 40, 3 << 40];
-/// The last guild of which events come.
+/// The last guild that has events.
 const LAST: u64 = 4;
 
 fn rules(resources: Resources) -> Rules {
@@ -37,7 +37,7 @@ fn start() -> SessionGuilds {
     SessionGuilds { guilds: GUILDS.to_vec(), ..SessionGuilds::default() }
 }
 
-/// A store of records, as a checkpoint has them, and the last event that its head says is in them.
+/// A store of a checkpoint's records, and the sequence of the last event in them, as its head says.
 #[derive(Default)]
 struct Store {
     records: BTreeMap<RecordKey, Vec<u8>>,
@@ -46,7 +46,7 @@ struct Store {
 }
 
 impl Store {
-    /// Writes what has changed, in a writer's order. After `steps` steps it stops, like a writer that dies. Returns whether it wrote all.
+    /// Writes the changed records in a writer's order. Stops after `steps` steps, like a writer that dies. Returns whether all were written.
     fn write(&mut self, cache: &mut ShardCache, read: u64, mut steps: usize) -> bool {
         let mut changed = cache.take_changed();
         for guild in changed.guilds() {
@@ -76,7 +76,7 @@ impl Store {
     }
 }
 
-/// A list of objects by id, as which lists are compared.
+/// A list of objects by id. Lists are compared in this form.
 fn by_id(list: &Value, name: &str) -> BTreeMap<u64, Value> {
     let id = |object: &Value| naive::id_of(name, object).unwrap();
     list.as_array().unwrap().iter().map(|object| (id(object), object.clone())).collect()
@@ -236,7 +236,7 @@ proptest! {
         check(&restored, &naive);
         restored.seal(1);
         check(&restored, &naive);
-        // And it can be written and restored once more.
+        // The restored cache can be written and restored again.
         store.write(&mut restored, 0, usize::MAX);
         check(&store.restore(resources, restored.pending_guilds()), &naive);
     }

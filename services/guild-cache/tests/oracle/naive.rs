@@ -128,13 +128,13 @@ impl Naive {
         named.is_some_and(|(_, resource)| self.resources.has(*resource))
     }
 
-    /// Whether the event is one of a guild that the bot has left: a restored cache does not know that it was in it.
+    /// Whether the event is of a guild that the bot has left. A restored cache does not know that the bot was in the guild.
     pub(crate) fn is_late(&self, name: &str, data: &Value) -> bool {
         let guild = id(if name == "GUILD_UPDATE" { &data["id"] } else { &data["guild_id"] });
         guild.is_some_and(|guild| self.left.contains(&guild))
     }
 
-    /// Whether a member comes that is there, or goes that is not: records do not hold which ones were counted before.
+    /// Whether a known member joins again or an unknown one leaves. Records do not say which joins and departures were counted.
     pub(crate) fn is_repeated(&self, name: &str, data: &Value) -> bool {
         let known = id(&data["guild_id"]).and_then(|guild| self.guilds.get(&guild));
         let (Some(guild), Some(user)) = (known, id(&data["user"]["id"])) else { return false };
@@ -189,7 +189,7 @@ impl Naive {
         }
         match self.guilds.get(&guild) {
             None => {
-                // An event of a guild that READY did not name: it will come, unless it has just left.
+                // An event of a guild that READY did not name: the guild will come, unless the bot has just left it.
                 if !self.left.contains(&guild) {
                     let pending =
                         NaiveGuild { is_unavailable: true, is_pending: true, ..NaiveGuild::default() };

@@ -18,8 +18,8 @@ const CALLS_PER_CONNECTION: u32 = 256;
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// Interval of keepalive pings, and time limit for the answer.
 const KEEPALIVE: Duration = Duration::from_secs(5);
-/// Calls of one connection that its client may give up before they begin; beyond it the connection ends, with all its calls. A peer
-/// gives up what it asks of a frozen process.
+/// Calls of one connection that its client may cancel before they begin. Beyond this number the connection ends, with all its calls.
+/// Clients cancel many calls while this process is frozen.
 const GIVEN_UP_AT_ONCE: usize = 1_024;
 /// How long open streams may take to end when the process stops.
 const STREAMS_END: Duration = Duration::from_secs(2);

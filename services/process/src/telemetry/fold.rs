@@ -33,7 +33,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 const SHOWN: u32 = 5;
 /// The most kinds that are counted apart. Further ones differ only by their place in the code.
 const KINDS: usize = 4_096;
-/// The target of the lines that count folded ones.
+/// The target of the lines that count folded lines.
 pub(super) const TARGET: &str = "log_folding";
 /// How often ended windows and batches are written.
 const LOOK: Duration = Duration::from_millis(250);
@@ -102,7 +102,7 @@ impl Folding {
             .map(drop)
     }
 
-    /// Writes all collected batches, because the process stops.
+    /// Writes all collected batches when the process stops.
     pub(crate) fn write_batches(&self) {
         write_ended(&self.0, Instant::now() + batch::WINDOW);
     }

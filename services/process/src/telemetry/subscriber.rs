@@ -73,7 +73,7 @@ pub fn init(service: &'static str, default_filter: &str) -> Result<Telemetry, Te
 
     // Without a collector spans still get ids, so that logs of one query can be found together.
     let tracer = provider.clone().unwrap_or_default().tracer(service);
-    // All of these cost time in each call, in each poll of it or both, and say nothing about a query.
+    // All of these cost time in each call or each poll of a call, and do not help to understand a call.
     let spans = tracing_opentelemetry::layer()
         .with_location(false)
         .with_threads(false)
@@ -98,7 +98,7 @@ pub fn init(service: &'static str, default_filter: &str) -> Result<Telemetry, Te
     Ok(Telemetry { provider, folding })
 }
 
-/// Parses a filter. Lines that [`Folding`] writes always pass: what they stand for has passed the filter already.
+/// Parses a filter. Lines that [`Folding`] writes always pass, because the lines that they replace have passed the filter.
 pub(super) fn filter_of(text: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::try_new(format!("{}=info,{}=info,{text}", batch::TARGET, fold::TARGET))
         .map_err(|error| TelemetryError::Filter(error.to_string()))
@@ -163,7 +163,7 @@ impl Telemetry {
 }
 
 impl Drop for Telemetry {
-    /// Writes collected log lines, also when the program ends by a panic.
+    /// Writes collected log lines, even when the program ends by a panic.
     fn drop(&mut self) {
         self.folding.write_batches();
     }

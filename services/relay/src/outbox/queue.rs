@@ -54,7 +54,7 @@ impl Queue {
         self.waiting.values().take(BATCH).take_while(fits).cloned().collect()
     }
 
-    /// Whether the next batch is as large as it may be.
+    /// Whether the next batch has reached its largest size.
     pub(super) fn has_full_batch(&self) -> bool {
         self.len() >= BATCH || self.bytes >= BATCH_BYTES
     }

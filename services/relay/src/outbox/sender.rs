@@ -147,7 +147,7 @@ impl Sender {
         new(&gap, event.mark, encode(self.shard, &gap.text).unwrap_or_default())
     }
 
-    /// Appends entries, and keeps those that the store has taken.
+    /// Appends entries to the stream. Moves the entries that the store has taken to `tail`.
     async fn append(&mut self, entries: &mut Vec<NewEntry>) -> Result<StoreAnswer, Outranked> {
         let began = Instant::now();
         let (store, shard, epoch) = (self.store.clone(), self.shard, self.epoch);

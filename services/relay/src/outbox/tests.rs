@@ -49,7 +49,7 @@ struct FaultyStore {
     away: Arc<AtomicBool>,
     /// Takes what it is sent, and does not say so.
     mute: Arc<AtomicBool>,
-    /// Batches that it was sent.
+    /// Number of batches that the store has received.
     batches: Arc<AtomicUsize>,
 }
 

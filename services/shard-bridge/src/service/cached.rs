@@ -162,8 +162,8 @@ impl<T: CachedObject> FieldSelection<T> {
     }
 }
 
-/// An object that a worker answered with, as Discord sent it. A field that serde_json cannot read, such as a number out of range, is left
-/// out.
+/// Reads an object in a worker's answer, which is as Discord sent it. Leaves out a field that serde_json cannot read, such as a number out
+/// of range.
 fn object(json: &str) -> Result<Map<String, Value>, BridgeError> {
     serde_json::from_str(json).or_else(|_| {
         let json = outside_text::without_lone_surrogates(json);

@@ -192,7 +192,7 @@ fn needs() -> Needs {
     }
 }
 
-/// A cache becomes what the records say.
+/// Restores a cache from the records.
 fn restore(shard: &ShardState, mut guilds: Restoring, head: &Head) {
     while guilds.next_guild().unwrap() {}
     shard.cache().adopt(guilds.finish(head));
@@ -328,7 +328,7 @@ async fn last_checkpoint_is_exact() {
 }
 
 #[tokio::test]
-async fn changes_are_not_collected_for_checkpoints_that_are_off() {
+async fn changes_do_not_pile_up_without_checkpoints() {
     let mut bench = Bench::new(Faulty::new(false), Keep::Off).await;
     bench.take("GUILD_CREATE", &guild(5));
     bench.take("GUILD_DELETE", &json!({ "id": "5" }));
@@ -384,7 +384,7 @@ async fn formats(store: &dyn CheckpointStore, serial: u64) -> BTreeSet<u16> {
 }
 
 #[tokio::test]
-async fn older_format_rewrites_all_and_a_newer_one_with_the_same_keys_nothing() {
+async fn older_format_rewrites_all_records_and_newer_format_none() {
     let store = Faulty::new(false);
     let mut bench = Bench::new(store.clone(), Keep::Full).await;
     let format = bench.pass.checkpoints.format.clone();
@@ -450,7 +450,7 @@ async fn guilds_move_between_the_keys_of_formats_in_place() {
         bench.add_members(10..1_000);
         for (to, expected) in [(2, "chmrx"), (3, "b"), (1, "chmrx"), (3, "b")] {
             format.assign(to);
-            // A pass that is cut leaves guilds in both.
+            // A pass that stops early leaves guilds with both kinds of keys.
             store.fail_after(cut);
             bench.pass.write(None).await;
             store.fail_after(usize::MAX);
@@ -473,7 +473,7 @@ async fn guilds_move_between_the_keys_of_formats_in_place() {
     }
 }
 
-/// A store that holds the same, to be claimed by another owner.
+/// A store with the same contents, for another owner to claim.
 async fn copy_of(store: &Faulty) -> Arc<dyn CheckpointStore> {
     let Ok(ClaimAnswer::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
     let mut step = WriteStep { fresh: true, ..WriteStep::default() };

@@ -1,4 +1,5 @@
-//! A store that the next owner goes on writing restores what that owner has, in whichever format the shard was copied.
+//! After a handoff the next owner writes on into the same store. A restore from the store then equals the owner's cache, in every format of
+//! the copy.
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ fn leaves(id: u64) -> Value {
     json!({ "guild_id": GUILD.to_string(), "user": user(id) })
 }
 
-/// A guild whose blocks, and number of member records, are others than would be made of its members now.
+/// A guild that has lost members. Its blocks and its number of member records differ from the ones of a new guild with the same members.
 fn source() -> ShardCache {
     let cache = ShardCache::new(testing::cache("all"));
     cache.begin_session(SESSION, &ready(&[GUILD]));

@@ -1,11 +1,11 @@
-//! Suspects: permission is asked for before each begins, and its end is reported.
+//! Suspects: the dispatcher asks for permission before each suspect, and reports its end.
 
 use tokio::sync::Notify;
 
 use super::*;
 use Word::{Asked, Began as Begins, Ended as Ends, LetGo};
 
-/// Admits as it is told, and records what it was asked and told.
+/// Admits events as the test says, and records all calls.
 struct Watchful {
     seen: mpsc::UnboundedSender<Word>,
     gate: Semaphore,

@@ -39,7 +39,7 @@ proptest! {
         }
         prop_assert_eq!(found, expected);
         for low in lows {
-            prop_assert!(stayed(&low, &kept) || touched.contains(&low), "the record of {} is to be removed", low);
+            prop_assert!(stayed(&low, &kept) || touched.contains(&low), "the record of {} must be removed", low);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What an event of a known guild changes.
+//! The changes that an event makes to a known guild.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -255,7 +255,7 @@ impl Naive {
                 messages.insert(id(&data["id"]).unwrap(), data.clone());
             }
             "MESSAGE_UPDATE" => {
-                // One that was displaced by newer ones is not known any more.
+                // A message that newer messages have displaced is not known any more.
                 if let Some(message) = messages.get_mut(&id(&data["id"]).unwrap()) {
                     merge(message, data);
                 }
