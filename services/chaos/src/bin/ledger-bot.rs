@@ -121,6 +121,8 @@ impl Drop for Ending<'_> {
 #[gateway_worker::async_trait]
 impl EventHandler for LedgerBot {
     async fn handle(&self, context: &Context, event: &Event) {
+        // First of all: a process may be stopped while it reads the event.
+        let at_us = now_us();
         let Position { session, sequence } = event.position();
         let place = Place { shard: context.shard().slot().0, epoch: context.epoch().0, session, sequence };
         // Other events have none of these fields.
@@ -132,7 +134,7 @@ impl EventHandler for LedgerBot {
         let (session_id, content) =
             body.map_or((None, None), |payload| (text(payload.d.session_id), text(payload.d.content)));
         self.write(&Line::Start(Start {
-            at_us: now_us(),
+            at_us,
             place,
             name: event.name().into(),
             replayed: event.mark().is_late(),
