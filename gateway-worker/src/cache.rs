@@ -1,7 +1,7 @@
 //! What one shard knows: its guilds and the resources that the settings name. Its memory is freed when the shard ends.
 //!
 //! The crate `guild-cache` holds the objects, as Discord's own text. This module adds the lock, the effect of settings and intents on
-//! answers, the [types](CachedObject) that bot code reads, and the [records](records) of checkpoints.
+//! answers, the [types](CachedObject) that bot code reads, and the [`records`] of checkpoints.
 
 use std::{
     collections::HashMap,

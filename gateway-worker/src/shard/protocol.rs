@@ -27,7 +27,7 @@ pub enum GatewayCompression {
     /// zlib-stream: less memory.
     #[value(name = "zlib-stream")]
     Zlib,
-    /// Not at all: the least processor time, and about five times the traffic.
+    /// Not at all: about five times the traffic.
     #[cfg_attr(not(feature = "zstd"), default)]
     None,
 }

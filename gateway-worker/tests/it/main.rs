@@ -7,6 +7,7 @@ mod backoff;
 mod bench;
 mod cached;
 mod commands;
+mod compression;
 mod directives;
 mod doubts;
 mod gaps;
