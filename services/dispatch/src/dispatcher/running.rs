@@ -118,12 +118,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Runner<T, H> {
         let waiting = state.queue.startable();
         let more = state.runners.start(waiting);
         drop(state);
-        if more > 0 {
-            Shared::start_runners(&self.shared, more);
-            // tokio keeps a thread's newest task for that thread, which this task's handler may block. This empty task takes that place, so that
-            // other threads can take the new runners.
-            self.shared.setup.runtime.spawn(async {});
-        }
+        Shared::start_runners(&self.shared, more);
         started
     }
 
@@ -156,10 +151,17 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
     }
 
     fn start_runners(shared: &Arc<Self>, count: usize) {
+        let runtime = &shared.setup.runtime;
         for _ in 0..count {
             let runner = Runner { shared: shared.clone(), is_busy: false, goes_on: true };
             // Dropping the handle detaches the task; the tracker keeps it.
-            drop(shared.setup.stragglers.spawn_on(runner.run(), &shared.setup.runtime));
+            drop(shared.setup.stragglers.spawn_on(runner.run(), runtime));
+        }
+        // tokio keeps the newest task of a thread for that thread, and a handler may block the thread next. So the newest task must
+        // not be a runner.
+        let is_on_it = || runtime::Handle::try_current().is_ok_and(|current| current.id() == runtime.id());
+        if count > 0 && is_on_it() {
+            runtime.spawn(async {});
         }
     }
 

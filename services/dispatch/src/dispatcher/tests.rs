@@ -1,10 +1,4 @@
-use std::{
-    collections::HashMap,
-    sync::{
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-        mpsc as blocking,
-    },
-};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, mpsc};
@@ -13,6 +7,7 @@ use super::*;
 use HandlerEvent::{Began, Ended};
 
 mod careful;
+mod threads;
 
 /// For what comes at once: a wake-up that is lost fails the test instead of hanging it.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -352,132 +347,6 @@ async fn panic_while_listing_pending_events_stops_nothing() {
     world.expect([Began(1), Ended(1), Began(2), Ended(2)]).await;
 }
 
-/// Reports each event to the test. Blocks its thread at event 1 until the test releases it.
-struct Blocks(Mutex<blocking::Receiver<()>>, mpsc::UnboundedSender<u64>);
-
-#[async_trait]
-impl Handler<()> for Blocks {
-    async fn handle(&self, event: &Delivery<()>) {
-        let _ = self.1.send(event.sequence());
-        if event.sequence() == 1 {
-            let _ = self.0.lock().unwrap().recv();
-        }
-    }
-}
-
-#[tokio::test]
-async fn blocked_thread_holds_up_no_event_that_another_can_take() {
-    let handlers = runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    let (release, blocked) = blocking::channel();
-    let (sender, mut seen) = mpsc::unbounded_channel();
-    let setup = Setup {
-        handler: Arc::new(Blocks(Mutex::new(blocked), sender)),
-        limits: Limits::default(),
-        runtime: handlers.handle().clone(),
-        stragglers: TaskTracker::new(),
-        clock: Arc::new(|| Duration::ZERO),
-        metrics: DispatchMetrics::default(),
-    };
-    let dispatcher = Dispatcher::start(setup, 0, 1);
-    // Events before the block, together with it, and after it.
-    for sequence in [0, 1, 2, 3] {
-        dispatcher.add(item(sequence, Some(sequence), ())).unwrap();
-    }
-    dispatcher.start_all();
-    let mut told = Vec::new();
-    for _ in 0..4 {
-        told.push(tokio::time::timeout(DEADLINE, seen.recv()).await.unwrap().unwrap());
-    }
-    told.sort_unstable();
-    assert_eq!(told, [0, 1, 2, 3]);
-    dispatcher.push(item(4, Some(4), ())).unwrap();
-    assert_eq!(tokio::time::timeout(DEADLINE, seen.recv()).await.unwrap(), Some(4));
-    drop(release);
-    dispatcher.close(DEADLINE).await;
-    handlers.shutdown_background();
-}
-
-/// Works for longer than a slice at each event, and notes how often the other task had its turn by then.
-struct Works(Arc<AtomicUsize>, mpsc::UnboundedSender<usize>);
-
-#[async_trait]
-impl Handler<()> for Works {
-    async fn handle(&self, _: &Delivery<()>) {
-        let began = std::time::Instant::now();
-        while began.elapsed() < Duration::from_millis(4) {
-            std::hint::spin_loop();
-        }
-        let _ = self.1.send(self.0.load(Ordering::SeqCst));
-    }
-}
-
-#[tokio::test]
-async fn handlers_that_work_long_leave_the_thread_to_other_tasks_between_events() {
-    const EVENTS: u64 = 20;
-    let handlers = runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-    let (turns, (sender, mut seen)) = (Arc::new(AtomicUsize::new(0)), mpsc::unbounded_channel());
-    let setup = Setup {
-        handler: Arc::new(Works(turns.clone(), sender)),
-        limits: Limits::default(),
-        runtime: handlers.handle().clone(),
-        stragglers: TaskTracker::new(),
-        clock: Arc::new(|| Duration::ZERO),
-        metrics: DispatchMetrics::default(),
-    };
-    let dispatcher = Dispatcher::start(setup, 0, 1);
-    for sequence in 1..=EVENTS {
-        dispatcher.add(item(sequence, Some(sequence), ())).unwrap();
-    }
-    handlers.spawn(async move {
-        loop {
-            turns.fetch_add(1, Ordering::SeqCst);
-            tokio::task::yield_now().await;
-        }
-    });
-    dispatcher.start_all();
-    let mut before = Vec::new();
-    for _ in 1..=EVENTS {
-        before.push(tokio::time::timeout(DEADLINE, seen.recv()).await.unwrap().unwrap());
-    }
-    assert!(before.windows(2).all(|pair| pair[0] < pair[1]), "{before:?}");
-    handlers.shutdown_background();
-}
-
-#[tokio::test]
-async fn a_handler_that_blocks_its_thread_blocks_handlers_at_most() {
-    let handlers = runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-    let (release, blocked) = blocking::channel();
-    let (sender, mut seen) = mpsc::unbounded_channel();
-    let setup = Setup {
-        handler: Arc::new(Blocks(Mutex::new(blocked), sender)),
-        limits: Limits { items: 4, ..Limits::default() },
-        runtime: handlers.handle().clone(),
-        stragglers: TaskTracker::new(),
-        clock: Arc::new(|| Duration::ZERO),
-        metrics: DispatchMetrics::default(),
-    };
-    let dispatcher = Dispatcher::start(setup, 0, 1);
-    dispatcher.push(item(1, Some(1), ())).unwrap();
-    seen.recv().await.unwrap();
-    // The only thread of the handlers' runtime is blocked now; this one is not.
-    for sequence in 2..=4 {
-        dispatcher.push(item(sequence, Some(sequence), ())).unwrap();
-    }
-    assert!(dispatcher.push(item(5, None, ())).is_err());
-    assert_eq!(dispatcher.figures().len, 4);
-    let closed = dispatcher.close(Duration::from_millis(1)).await;
-    let unstarted: Vec<u64> = closed.unstarted.iter().map(|item| item.sequence).collect();
-    assert_eq!(
-        (closed.still_running, unstarted),
-        (1, vec![2, 3, 4]),
-        "a handler that was not called is not running"
-    );
-    drop(release);
-    dispatcher.close(DEADLINE).await;
-    assert_eq!(dispatcher.figures(), QueueFigures::default());
-    handlers.shutdown_background();
-}
-
 #[tokio::test]
 async fn event_of_a_dropped_runtime_stays_pending() {
     let handlers = runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
@@ -491,55 +360,4 @@ async fn event_of_a_dropped_runtime_stays_pending() {
     handlers.shutdown_background();
     world.stragglers.wait().await;
     assert_eq!(world.pending(), [(1, true), (2, false)]);
-}
-
-/// Adds up, and sees what overlaps.
-#[derive(Default)]
-struct Ledger {
-    running: AtomicUsize,
-    most: AtomicUsize,
-    by_lane: Mutex<HashMap<u64, Vec<u64>>>,
-}
-
-#[async_trait]
-impl Handler<()> for Ledger {
-    async fn handle(&self, event: &Delivery<()>) {
-        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most.fetch_max(running, Ordering::SeqCst);
-        tokio::task::yield_now().await;
-        self.by_lane.lock().unwrap().entry(event.lane().unwrap()).or_default().push(event.sequence());
-        self.running.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-#[tokio::test]
-async fn events_on_many_threads_run_once_and_in_order() {
-    const EVENTS: u64 = 20_000;
-    let handlers = runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
-    let ledger = Arc::new(Ledger::default());
-    let setup = Setup {
-        handler: ledger.clone(),
-        limits: Limits { at_once: 8, items: 100, ..Limits::default() },
-        runtime: handlers.handle().clone(),
-        stragglers: TaskTracker::new(),
-        clock: Arc::new(|| Duration::ZERO),
-        metrics: DispatchMetrics::default(),
-    };
-    let dispatcher = Dispatcher::start(setup, 0, 1);
-    for sequence in 0..EVENTS {
-        let mut event = item(sequence, Some(sequence % 37 % 20), ());
-        while let Err(refused) = dispatcher.push(event) {
-            event = refused.into_item();
-            tokio::time::timeout(DEADLINE, dispatcher.drained_to_half()).await.unwrap();
-        }
-    }
-    while dispatcher.figures().len > 0 {
-        tokio::task::yield_now().await;
-    }
-    let by_lane = ledger.by_lane.lock().unwrap();
-    assert_eq!(by_lane.values().map(Vec::len).sum::<usize>() as u64, EVENTS);
-    assert!(by_lane.values().all(|lane| lane.is_sorted_by(|one, next| one < next)));
-    assert!(ledger.most.load(Ordering::SeqCst) <= 8);
-    drop(by_lane);
-    handlers.shutdown_background();
 }
