@@ -23,7 +23,7 @@
 //! | GUILD_MEMBER_ADD, GUILD_MEMBERS_CHUNK | replaces the members |
 //! | GUILD_MEMBER_UPDATE | its fields replace the same fields of a known member; the others, such as `joined_at`, stay |
 //! | GUILD_MEMBER_REMOVE | removes the member and its presence |
-//! | VOICE_STATE_UPDATE | replaces the voice state, without its `member`, which replaces the member. Without a channel the voice state is removed; then `member` does not add an unknown member, who has left the guild |
+//! | VOICE_STATE_UPDATE | replaces the voice state; its `member` replaces the member. An event without a channel removes the voice state, and adds no unknown member: that user has left the guild |
 //! | PRESENCE_UPDATE | replaces the presence |
 //! | GUILD_EMOJIS_UPDATE, GUILD_STICKERS_UPDATE, GUILD_SOUNDBOARD_SOUNDS_UPDATE | replaces the list |
 //! | STAGE_INSTANCE_*, GUILD_SCHEDULED_EVENT_*, GUILD_SOUNDBOARD_SOUND_* | replaces or removes the object; a completed or canceled scheduled event is removed; users who start or stop to follow an event change its `user_count` |

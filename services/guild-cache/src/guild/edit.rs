@@ -84,7 +84,7 @@ impl Edit<'_> {
             }
             Event::Voice { user, channel, text, member } => {
                 self.set_voice(user, channel, &text);
-                // A user who leaves the guild leaves voice after GUILD_MEMBER_REMOVE: the event must not add the member again.
+                // Discord sends this event also for a user who has left the guild, after GUILD_MEMBER_REMOVE. It must not add the member again.
                 if let Some((id, text)) = member
                     && (channel.is_some() || self.guild.list(Kind::Members).contains(id))
                 {
