@@ -13,16 +13,20 @@ WORKDIR /src
 COPY . .
 # `dist` is for running, `dev` builds faster.
 ARG PROFILE=dist
+# What `--version` names as the commit: --build-arg COMMIT="$(git rev-parse --short HEAD)". Without it the line is left out.
+ARG COMMIT=
 # The cache mounts keep what was downloaded and compiled: after a change only what it touches is built again. A layer with only the
 # dependencies would help CI machines too, which keep no mounts, but would need a list of all crates here.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/target,sharing=locked \
-    cargo build --locked --profile "$PROFILE" --target-dir "/target/$PROFILE" --bins \
+    ALTERGOLDEN_COMMIT="$COMMIT" cargo build --locked --profile "$PROFILE" --target-dir "/target/$PROFILE" --bins \
         -p coordinator -p gateway-worker -p discord-sim -p altergolden \
     && mkdir /out \
     && for program in coordinator gateway-worker discord-sim altergolden; do \
         cp "/target/$PROFILE"/*/"$program" /out/ || exit 1; \
-    done
+    done \
+    && /out/altergolden completions bash > /out/altergolden.bash \
+    && /out/altergolden man --dir /out/man1
 
 # Debian, because the build links to its glibc and its shell helps to look into a container. Nothing is installed: the programs bring
 # their own TLS roots (webpki-roots), and `altergolden health` is the probe, so there is no curl and no CA file.
@@ -49,4 +53,7 @@ EXPOSE 3900
 ENTRYPOINT ["discord-sim"]
 
 FROM runtime AS altergolden
+# For a shell in the container, and for images that are built on this one.
+COPY --from=build /out/altergolden.bash /usr/share/bash-completion/completions/altergolden
+COPY --from=build /out/man1 /usr/local/share/man/man1
 ENTRYPOINT ["altergolden"]

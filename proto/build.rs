@@ -4,8 +4,9 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 9] = [
+const PROTOS: [&str; 11] = [
     "altergolden/v1/shard.proto",
+    "altergolden/v1/tap.proto",
     "altergolden/v1/coordinator.proto",
     "altergolden/v1/gateway_worker.proto",
     "altergolden/v1/messages.proto",
@@ -13,6 +14,7 @@ const PROTOS: [&str; 9] = [
     "altergolden/v1/commands.proto",
     "altergolden/v1/cached.proto",
     "altergolden/v1/shard_bridge.proto",
+    "altergolden/v1/history.proto",
     "altergolden/v1/fleet.proto",
 ];
 

@@ -1,21 +1,34 @@
 //! The coordinator's settings.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::LazyLock, time::Duration};
 
 use fleet_model::{Percent, ShardCount};
 use process::settings::{self, ApiOrigin, DiscordArgs, GatewayUrl, Secret, SettingsError, StoreArgs};
 use relay::RelayArgs;
 use shard_bridge::Deadlines;
 
+use crate::webhook_target::{WebhookConfig, WebhookTarget};
+
 /// Discord's own interval between two IDENTIFYs of a bucket
 /// ([Max Concurrency](https://discord.com/developers/docs/events/gateway#sharding-max-concurrency)).
 pub const DISCORD_IDENTIFY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The text of `--version`.
+static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+    let protocols = altergolden_proto::PROTOCOL_MIN..=altergolden_proto::PROTOCOL_MAX;
+    settings::long_version(
+        env!("CARGO_PKG_VERSION"),
+        protocols,
+        checkpoint::FORMAT_MIN..=checkpoint::FORMAT_MAX,
+    )
+});
 
 /// The coordinator of a sharded Discord bot: hands out shards, queues identifies, answers for the fleet.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(
     name = "coordinator",
     version,
+    long_version = LONG_VERSION.as_str(),
     after_help = "The bot's token has no flag: set DISCORD_TOKEN (or BOT_TOKEN), or DISCORD_TOKEN_FILE.\n\
                   Spans are exported when OTEL_EXPORTER_OTLP_ENDPOINT is set; RUST_LOG sets what is logged."
 )]
@@ -64,6 +77,14 @@ pub struct CoordinatorArgs {
     #[arg(long, env = "IDENTIFY_INTERVAL", hide_short_help = true, value_name = "DURATION", default_value = "5s", value_parser = settings::duration)]
     pub identify_interval: Duration,
 
+    /// URL of a webhook that gets a POST when problems begin and end; treated as a secret
+    #[arg(long, env = "PROBLEMS_WEBHOOK_URL", value_name = "URL", hide_env_values = true)]
+    pub problems_webhook_url: Option<Secret>,
+
+    /// Shortest time between two requests to the problems webhook; at least 1s
+    #[arg(long, env = "PROBLEMS_WEBHOOK_INTERVAL", hide_short_help = true, value_name = "DURATION", default_value = "1m", value_parser = settings::duration)]
+    pub problems_webhook_interval: Duration,
+
     /// Prefix of all metric names
     #[arg(long, env = "METRICS_PREFIX", hide_short_help = true, value_name = "TEXT", default_value = "altergolden", value_parser = settings::metrics_prefix)]
     pub metrics_prefix: String,
@@ -106,6 +127,8 @@ pub struct CoordinatorConfig {
     pub identify_interval: Duration,
     /// What metric names begin with.
     pub metrics_prefix: String,
+    /// The problems webhook, if there is one.
+    pub webhook: Option<WebhookConfig>,
     /// The bot's token.
     pub token: Secret,
     /// The REST API, when it is not Discord's.
@@ -135,6 +158,16 @@ impl CoordinatorArgs {
         if self.bridge_deadline > deadlines.longest {
             return Err(SettingsError::new("--bridge-deadline (BRIDGE_DEADLINE)", "it takes at most 30s"));
         }
+        if self.problems_webhook_interval < Duration::from_secs(1) {
+            let setting = "--problems-webhook-interval (PROBLEMS_WEBHOOK_INTERVAL)";
+            return Err(SettingsError::new(setting, "it takes at least 1s"));
+        }
+        // Checked here because an error of the command line would show the URL.
+        let target = self.problems_webhook_url.as_ref().map(WebhookTarget::read).transpose();
+        let target = target
+            .map_err(|why| SettingsError::new("--problems-webhook-url (PROBLEMS_WEBHOOK_URL)", why))?
+            .flatten();
+        let interval = self.problems_webhook_interval;
         Ok(CoordinatorConfig {
             listen: self.coordinator_listen,
             health_listen: SocketAddr::new(self.health_listen_host, self.manager_health_port),
@@ -147,6 +180,7 @@ impl CoordinatorArgs {
             identify_reserve: self.identify_reserve,
             identify_interval: self.identify_interval,
             metrics_prefix: self.metrics_prefix,
+            webhook: target.map(|target| WebhookConfig { target, interval }),
             token,
             api: self.discord.discord_api_url,
             gateway: self.discord.discord_gateway_url,
@@ -176,6 +210,16 @@ mod tests {
     fn no_token_is_one_clear_line() {
         let args = CoordinatorArgs::try_parse_from(["coordinator"]).unwrap();
         assert!(args.into_config(None).unwrap_err().to_string().starts_with("DISCORD_TOKEN: "));
+    }
+
+    #[test]
+    fn webhook_url_is_checked_and_not_repeated() {
+        let wrong = config(&["--problems-webhook-url", "ftp://example.org/s3cret"]).unwrap_err().to_string();
+        assert!(wrong.contains("PROBLEMS_WEBHOOK_URL") && !wrong.contains("s3cret"), "{wrong}");
+        assert!(config(&["--problems-webhook-url", ""]).unwrap().webhook.is_none());
+        let valid = config(&["--problems-webhook-url", "https://example.org/s3cret"]).unwrap();
+        assert!(!format!("{valid:?}").contains("s3cret"));
+        assert!(config(&["--problems-webhook-interval", "999ms"]).is_err());
     }
 
     #[test]

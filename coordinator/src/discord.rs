@@ -14,15 +14,15 @@ use bytes::Bytes;
 use fleet_model::{Problem, ProblemCode};
 use http::{HeaderValue, Request, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use process::settings::{ApiOrigin, GatewayUrl, Secret};
-use rustls::crypto::ring::default_provider;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::https::{self, innermost};
 use fleet::shard_total::Advice;
 
 mod answer;
@@ -122,15 +122,7 @@ impl Discord {
         );
         let uri = Uri::try_from(format!("{origin}/api/v10/gateway/bot"))
             .map_err(|_| setup("DISCORD_API_URL is not an origin"))?;
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(TIMEOUT / 2));
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(default_provider())
-            .map_err(|error| setup(&error.to_string()))?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
+        let connector = https::connector(TIMEOUT / 2).map_err(|error| setup(&error.to_string()))?;
         // Requests are hours apart, so no connection is kept.
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
         let backoff = Backoff::new(Policy::DISCORD);
@@ -261,13 +253,4 @@ impl Refusal {
     fn failed(why: String) -> Self {
         Self { error: DiscordError::Failed(why), floor: Duration::ZERO }
     }
-}
-
-/// The last cause: what happened, without the words around it.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    outside_text::printable(&cause.to_string()).to_string()
 }

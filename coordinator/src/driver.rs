@@ -6,8 +6,9 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Once,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -15,6 +16,7 @@ use std::{
 
 use fleet_model::{Directive, Incarnation, ShardCount, Term, WorkerId};
 use fleet_store::{BudgetRecord, FleetStore, FleetStoreIdentity};
+use process::supervised::report_serving;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior},
@@ -25,11 +27,13 @@ use crate::{
     clock::Clock,
     discord::{Discord, GatewayInfo},
     handle::DriverCommand,
+    history::History,
     metrics::CoordinatorMetrics,
     snapshot::Publisher,
 };
 use fleet::{
     Effect, Fleet, Now, WantedTotal,
+    history::ProblemChanges,
     identify::{IdentifyBudget, IdentifyQueue},
     shard_total::{self, Advice},
 };
@@ -48,6 +52,7 @@ mod streams;
 mod term_status;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use exits::ExitReports;
 pub(crate) use held_term::HeldTerm;
@@ -58,6 +63,7 @@ pub(crate) use outcomes::DriverOutcome;
 use publishing::IdentifyProgress;
 use refusals::RefusalLog;
 use streams::WorkerStream;
+use traces::MoveTraces;
 
 /// Interval of the machines' ticks.
 const TICK: Duration = Duration::from_millis(100);
@@ -92,9 +98,19 @@ pub(crate) struct Shell {
     /// The next stream's id, over all terms: a late message of an old stream never belongs to a new one.
     pub(crate) next_stream: AtomicU64,
     pub(crate) clock: Clock,
+    pub(crate) history: History,
+    /// Done once the supervisor knows that this coordinator serves.
+    pub(crate) reported: Once,
+    /// Address of the health endpoints.
+    pub(crate) health: Option<SocketAddr>,
 }
 
 impl Shell {
+    /// Tells the supervisor, if there is one, that this coordinator serves.
+    pub(crate) fn report_serving(&self) {
+        self.reported.call_once(|| report_serving(self.health));
+    }
+
     pub(crate) fn new_stream(&self) -> u64 {
         self.next_stream.fetch_add(1, Ordering::Relaxed)
     }
@@ -134,6 +150,7 @@ pub(crate) struct Driver<'a> {
     store: KnownStore,
     intents: IntentWriting,
     refusals: RefusalLog,
+    traces: MoveTraces,
     calls: Calls,
     publishing: Publishing,
 }
@@ -179,6 +196,9 @@ struct Publishing {
     /// Something has changed since the last time.
     dirty: bool,
     next: Instant,
+    /// The problems of the next snapshot are compared with those before.
+    compares_problems: bool,
+    problems: ProblemChanges,
     progress: IdentifyProgress,
 }
 
@@ -197,10 +217,13 @@ impl<'a> Driver<'a> {
             store: KnownStore { identity: store_identity, asked: false, invalid: InvalidRecords::default() },
             intents: IntentWriting::default(),
             refusals: RefusalLog::default(),
+            traces: MoveTraces::default(),
             calls: Calls { tasks: TaskTracker::new(), outcomes },
             publishing: Publishing {
                 dirty: true,
                 next: Instant::now(),
+                compares_problems: false,
+                problems: ProblemChanges::default(),
                 progress: IdentifyProgress::default(),
             },
         };
@@ -264,11 +287,13 @@ impl<'a> Driver<'a> {
     fn tick(&mut self) {
         let now = self.shell.now();
         self.fleet.tick(now);
+        self.traces.end_old(now.mono);
         self.grant_permits(now.mono);
         self.refresh_budget(now.mono);
         // Some problems come and go with time alone.
         if Instant::now() >= self.publishing.next {
             self.publishing.dirty = true;
+            self.publishing.compares_problems = true;
             self.publishing.next = Instant::now() + PUBLISH_EVERY;
         }
     }
@@ -297,7 +322,10 @@ impl<'a> Driver<'a> {
                 Effect::Note(note) => self.note(&note),
             }
         }
-        for (worker, assignment) in assignments {
+        // Once for all of them: a lost worker's shards can be thousands.
+        let mut traces = if assignments.is_empty() { BTreeMap::new() } else { self.traces.of_workers() };
+        for (worker, mut assignment) in assignments {
+            assignment.traces = traces.remove(&worker).unwrap_or_default();
             self.send(&worker, Directive::Assignment(assignment));
         }
         self.answer_written();

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -96,9 +96,11 @@ pub(crate) enum DriverCommand {
     StartPlan {
         kind: PlanKind,
         dry_run: bool,
+        peer: Option<SocketAddr>,
         reply: Reply<PlanView>,
     },
     AbortPlan {
+        peer: Option<SocketAddr>,
         reply: Reply<PlanView>,
     },
 }
@@ -183,7 +185,7 @@ impl DriverCommand {
             Self::OpenHeartbeat { reply, .. } => drop(reply.send(Err(standby))),
             Self::Exited { reply, .. } => drop(reply.send(Err(standby))),
             Self::OpenIdentify { reply, .. } => drop(reply.send(Err(standby))),
-            Self::StartPlan { reply, .. } | Self::AbortPlan { reply } => drop(reply.send(Err(standby))),
+            Self::StartPlan { reply, .. } | Self::AbortPlan { reply, .. } => drop(reply.send(Err(standby))),
             Self::Report(waiting) => drop(waiting.take()),
             Self::HeartbeatEnded { .. } | Self::Permit { .. } | Self::IdentifyEnded { .. } => {}
         }
@@ -256,12 +258,17 @@ impl FleetHandle {
         self.tell(DriverCommand::Permit { stream, message }).await
     }
 
-    pub(crate) async fn start_plan(&self, kind: PlanKind, dry_run: bool) -> Result<PlanView, HandleError> {
-        self.ask(|reply| DriverCommand::StartPlan { kind, dry_run, reply }).await
+    pub(crate) async fn start_plan(
+        &self,
+        kind: PlanKind,
+        dry_run: bool,
+        peer: Option<SocketAddr>,
+    ) -> Result<PlanView, HandleError> {
+        self.ask(|reply| DriverCommand::StartPlan { kind, dry_run, peer, reply }).await
     }
 
-    pub(crate) async fn abort_plan(&self) -> Result<PlanView, HandleError> {
-        self.ask(|reply| DriverCommand::AbortPlan { reply }).await
+    pub(crate) async fn abort_plan(&self, peer: Option<SocketAddr>) -> Result<PlanView, HandleError> {
+        self.ask(|reply| DriverCommand::AbortPlan { peer, reply }).await
     }
 
     pub(crate) async fn identify_ended(&self, stream: u64) {

@@ -12,11 +12,18 @@ pub mod discord;
 mod driver;
 mod handle;
 mod health;
+mod history;
+mod https;
+mod live_page;
 pub mod metrics;
 mod rpc;
+mod run;
 mod service;
 pub mod snapshot;
 mod term;
+mod webhook;
+mod webhook_target;
 
 pub use config::{CoordinatorArgs, CoordinatorConfig};
+pub use run::run;
 pub use service::{Coordinator, CoordinatorError, CoordinatorParts};

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use fleet_model::{ShardStatus, StartKind, StartOutcome, Term};
+use process::telemetry::problems::ProblemMetrics;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric as _},
@@ -16,7 +17,7 @@ use prometheus_client::{
 };
 
 use crate::snapshot::{IdentifyView, PublishedSnapshot};
-use fleet::{Finding, Note, RevocationCause};
+use fleet::{Finding, Note, PlanState, RevocationCause};
 
 /// One label and its value.
 type Label = [(&'static str, &'static str); 1];
@@ -27,9 +28,9 @@ const LOSS_SECONDS: [f64; 12] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 7
 /// Bounds of the time that a shard takes to start, in seconds: a resume takes less than one, an IDENTIFY may wait for long.
 const START_SECONDS: [f64; 12] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
 
-/// Kinds of refused claims: an epoch above the clock, an unlikely total, shards of live owners, a full fleet, the exit
-/// of a worker that answers, a token that Discord is said to refuse, a malformed message.
-const CLAIMS: [&str; 7] = ["epoch", "total", "shard", "workers", "exit", "token", "message"];
+/// Kinds of refused claims: an epoch above the clock, an unlikely total, an owner that is not known, shards of live owners, a full fleet, the exit
+/// of a worker that answers.
+const CLAIMS: [&str; 6] = ["epoch", "total", "owner", "shard", "workers", "exit"];
 
 /// The coordinator's metrics; clones count into the same.
 #[derive(Clone, Debug)]
@@ -59,6 +60,10 @@ pub struct CoordinatorMetrics {
     store_up: Gauge,
     store_failures: Counter,
     overflows: Counter,
+    history_written: Counter,
+    history_lost: Counter,
+    history_unwritten: Gauge,
+    webhooks: Family<Label, Counter>,
 }
 
 impl Default for CoordinatorMetrics {
@@ -90,13 +95,23 @@ impl Default for CoordinatorMetrics {
             store_up: Gauge::default(),
             store_failures: Counter::default(),
             overflows: Counter::default(),
+            history_written: Counter::default(),
+            history_lost: Counter::default(),
+            history_unwritten: Gauge::default(),
+            webhooks: Family::default(),
         };
         for cause in [RevocationCause::Silence, RevocationCause::Evidence] {
             drop(metrics.lost.get_or_create(&[("cause", cause.as_str())]));
             drop(metrics.loss_seconds.get_or_create(&[("cause", cause.as_str())]));
         }
+        for outcome in ["accepted", "refused", "failed"] {
+            drop(metrics.webhooks.get_or_create(&[("outcome", outcome)]));
+        }
         for claim in CLAIMS {
             drop(metrics.refused.get_or_create(&[("claim", claim)]));
+        }
+        for state in PlanState::ALL {
+            drop(metrics.plans.get_or_create(&[("state", state.as_str())]));
         }
         for finding in Finding::ALL {
             drop(metrics.looks.get_or_create(&[("finding", finding.as_str())]));
@@ -136,6 +151,12 @@ impl CoordinatorMetrics {
                 "Owner records that the store refused for a higher epoch",
                 &self.outranked,
             ),
+            ("history_written", "Entries of the history written to the store", &self.history_written),
+            (
+                "history_lost",
+                "Events that the history lacks, as too many entries waited for the store",
+                &self.history_lost,
+            ),
             ("fleet_gaps", "Starts of shards that lost events, or may have", &self.gaps),
             (
                 "fleet_replayed_events",
@@ -151,6 +172,11 @@ impl CoordinatorMetrics {
             ("identify_remaining", "IDENTIFYs left today", &self.remaining),
             ("identify_reserve", "IDENTIFYs in the reserve", &self.reserve),
             ("fleet_term", "Term of this coordinator; 0 while it does not act", &self.term),
+            (
+                "history_unwritten",
+                "Entries of the history that are not in the store yet",
+                &self.history_unwritten,
+            ),
             ("fleet_store_up", "1 while the fleet store answers", &self.store_up),
         ];
         for (name, help, gauge) in gauges {
@@ -176,6 +202,11 @@ impl CoordinatorMetrics {
             "Refused claims of workers and supervisors, by kind",
             self.refused.clone(),
         );
+        registry.register(
+            "problem_webhooks",
+            "Requests to the problems webhook, by outcome",
+            self.webhooks.clone(),
+        );
         registry.register("fleet_plans", "State changes of plans", self.plans.clone());
         registry.register("fleet_shard_starts", "Connected shards, by kind of start", self.starts.clone());
         registry.register(
@@ -199,7 +230,7 @@ impl CoordinatorMetrics {
     pub(crate) fn count_note(&self, note: &Note) {
         match note {
             Note::Joined { .. } => self.joined.inc(),
-            Note::Left(_) => self.left.inc(),
+            Note::Left { .. } => self.left.inc(),
             Note::Lost { cause, since_broken, .. } => {
                 let label = [("cause", cause.as_str())];
                 if let Some(since) = since_broken {
@@ -210,13 +241,17 @@ impl CoordinatorMetrics {
             Note::Probed { finding, .. } => self.looks.get_or_create(&[("finding", finding.as_str())]).inc(),
             Note::Started { outcome, .. } => self.count_start(outcome),
             Note::Releasing { .. } => self.asked_back.inc(),
-            Note::Assigned(_) => self.assigned.inc(),
+            Note::Assigned { .. } => self.assigned.inc(),
             Note::Plan { state, .. } => self.plans.get_or_create(&[("state", state.as_str())]).inc(),
             Note::Contested { shards, .. } => {
                 self.refused.get_or_create(&[("claim", "shard")]).inc_by(*shards as u64)
             }
             Note::Outranked { .. } => self.outranked.inc(),
-            Note::Moving { .. } | Note::Adopted(_) | Note::TotalSettled(_) | Note::Readmitted(_) => 0,
+            Note::Moving { .. }
+            | Note::Draining { .. }
+            | Note::Adopted(_)
+            | Note::TotalSettled(_)
+            | Note::Readmitted(_) => 0,
         };
     }
 
@@ -226,6 +261,29 @@ impl CoordinatorMetrics {
         self.gaps.inc_by(outcome.gap.is_some().into());
         self.replayed.inc_by(outcome.replayed);
         self.starts.get_or_create(&label).inc()
+    }
+
+    /// Counts a request to the problems webhook.
+    pub(crate) fn count_webhook(&self, outcome: &'static str) {
+        self.webhooks.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Returns how many requests to the webhook had this outcome.
+    #[cfg(test)]
+    pub(crate) fn webhooks(&self, outcome: &'static str) -> u64 {
+        self.webhooks.get_or_create(&[("outcome", outcome)]).get()
+    }
+
+    pub(crate) fn count_history_written(&self, entries: u64) {
+        self.history_written.inc_by(entries);
+    }
+
+    pub(crate) fn count_history_lost(&self, events: u64) {
+        self.history_lost.inc_by(events);
+    }
+
+    pub(crate) fn set_history_unwritten(&self, entries: usize) {
+        self.history_unwritten.set(entries as i64);
     }
 
     pub(crate) fn count_identify_granted(&self) {
@@ -300,6 +358,8 @@ impl Collector for FleetCollector {
             let labels = [("status", status.as_str())];
             ConstGauge::new(count as i64).encode(descriptor.encode_family(&labels)?)?;
         }
-        Ok(())
+        let problems = ProblemMetrics::default();
+        problems.set(&snapshot.fleet.problems);
+        problems.encode(encoder)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Once, atomic::AtomicU64},
 };
 
 use altergolden_proto::DESCRIPTORS;
@@ -10,9 +10,11 @@ use checkpoint::SetAsideStore;
 use event_bus::EventBus;
 use fleet_store::FleetStore;
 use futures_util::future::BoxFuture;
+use live_page::LivePage;
 use process::{
     server::{Limits, Listener, serve_grpc},
     settings,
+    supervised::is_replacement,
     telemetry::{
         health::{BindError, HealthServer},
         metrics::Metrics,
@@ -30,9 +32,12 @@ use crate::{
     driver::Shell,
     handle,
     health::CoordinatorHealth,
+    history::History,
+    live_page::FleetPage,
     metrics::CoordinatorMetrics,
     rpc::{CoordinatorServer, CoordinatorService, FleetServer, FleetService},
     snapshot, term,
+    webhook::{Webhook, WebhookParts},
 };
 
 /// What the coordinator is given from outside.
@@ -64,6 +69,9 @@ pub enum CoordinatorError {
     /// Discord refused the token.
     #[error(transparent)]
     Discord(#[from] DiscordError),
+    /// The problems webhook can't be used.
+    #[error("cannot set up TLS for the problems webhook: {0}")]
+    Webhook(#[from] rustls::Error),
 }
 
 /// A coordinator whose ports are bound.
@@ -120,10 +128,22 @@ impl Coordinator {
             metrics.register(registry, published.clone());
             bridge_metrics.register(registry);
         });
+        let health_address = health.address();
         let tasks = TaskTracker::new();
         let streams = TaskTracker::new();
-        tasks.spawn(health.serve(Arc::new(CoordinatorHealth(published.clone())), registry, stop.clone()));
         let holder = settings::random_incarnation();
+        let clock = Clock::start();
+        let history = History::new(parts.store.clone(), holder.clone(), clock.clone(), metrics.clone());
+        if let Some(webhook) = config.webhook.clone() {
+            let webhook = Webhook::new(WebhookParts {
+                config: webhook,
+                published: published.clone(),
+                store: parts.store.clone(),
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+            })?;
+            tasks.spawn(webhook.run(stop.clone()));
+        }
         let shell = Shell {
             store: parts.store.clone(),
             discord,
@@ -136,8 +156,15 @@ impl Coordinator {
             shard_count: config.shard_count,
             shard_buffer: config.shard_buffer,
             next_stream: AtomicU64::new(1),
-            clock: Clock::start(),
+            clock,
+            history: history.clone(),
+            reported: Once::new(),
+            health: Some(health_address),
         };
+        // The coordinator that a replacement replaces must act until this one can: it reports later.
+        if !is_replacement() {
+            shell.report_serving();
+        }
 
         let hub = Hub::new(parts.bus, bridge_metrics.clone());
         tasks.spawn(hub.clone().run(None, stop.clone()));
@@ -151,12 +178,17 @@ impl Coordinator {
             sender: "coordinator",
             relay: parts.relay,
         });
-        let operators = FleetService::new(published, fleet.clone(), parts.set_aside);
+        let page = FleetPage::new(published.clone(), history.clone(), bridge.clone(), &config);
+        let page = LivePage::new(Arc::new(page), health_address, stop.clone());
+        let health = health.with_routes(page.routes());
+        tasks.spawn(page.run());
+        tasks.spawn(health.serve(Arc::new(CoordinatorHealth(published.clone())), registry, stop.clone()));
+        let operators = FleetService::new(published, fleet.clone(), parts.set_aside, history.clone());
         let service = CoordinatorService::new(fleet, parts.store, config.lease_ttl, streams.clone());
         let serving = async {
             let services = service::Routes::new(CoordinatorServer::new(service))
-                .add_service(FleetServer::new(operators))
-                .add_service(bridge.into_service(config.deadlines));
+                .add_service(FleetServer::new(operators));
+            let services = bridge.add_to(services, config.deadlines);
             let served = serve_grpc::<CoordinatorServer>(listener, services, DESCRIPTORS, stop.clone());
             if let Err(error) = served.await {
                 tracing::error!(%error, "the gRPC server ended");
@@ -165,12 +197,15 @@ impl Coordinator {
             stop.cancel();
         };
         tracing::info!(%address, "coordinator listening");
+        // Cancelled after the last entry, about the end of the term.
+        let recorded = CancellationToken::new();
         let acting = async {
             let ended = term::serve_terms(&shell, &config, commands, &stop).await;
             stop.cancel();
+            recorded.cancel();
             ended
         };
-        let ((), ended) = tokio::join!(serving, acting);
+        let ((), ended, ()) = tokio::join!(serving, acting, history.write(recorded.clone()));
         streams.close();
         tasks.close();
         tasks.wait().await;

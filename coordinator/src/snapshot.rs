@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use fleet_model::{Problem, ProblemClock, Routes, ShardStatus};
+use fleet_model::{Problem, ProblemClock, Routes, ShardStatus, WorkerId};
 use shard_bridge::{RecentReports, TimedReport};
 use tokio::{sync::watch, time::Instant};
 
@@ -36,6 +36,8 @@ pub struct IdentifyView {
     pub waiting: u32,
     /// How many may be sent at once.
     pub max_concurrency: u32,
+    /// Until the last waiting request has its turn; `None` while none waits or no permit is granted.
+    pub last_turn_in: Option<Duration>,
 }
 
 impl IdentifyView {
@@ -96,6 +98,7 @@ pub struct PublishedSnapshot {
 #[derive(Debug)]
 pub(crate) struct Publisher {
     problems: Mutex<ProblemClock>,
+    states: Mutex<StateClock>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     routes: watch::Sender<Arc<Routes>>,
 }
@@ -104,13 +107,54 @@ pub(crate) fn channel() -> (Publisher, PublishedSnapshot) {
     let (snapshot, snapshot_reader) = watch::channel(Arc::new(Snapshot::empty()));
     let (routes, routes_reader) = watch::channel(Arc::new(Routes::default()));
     (
-        Publisher { problems: Mutex::default(), snapshot, routes },
+        Publisher { problems: Mutex::default(), states: Mutex::default(), snapshot, routes },
         PublishedSnapshot { snapshot: snapshot_reader, routes: routes_reader },
     )
 }
 
+/// Remembers since when each shard is in its state, while this coordinator acts.
+#[derive(Debug, Default)]
+struct StateClock(Vec<Option<ShardState>>);
+
+/// The state of a shard and its owner, and since when.
+#[derive(Debug)]
+struct ShardState {
+    status: ShardStatus,
+    owner: Option<WorkerId>,
+    since_unix_ms: Option<u64>,
+}
+
+impl StateClock {
+    /// Fills in since when the shards of a snapshot are in their states.
+    fn observe(&mut self, snapshot: &mut Snapshot, now_unix_ms: u64) {
+        if snapshot.role == Role::Standby {
+            self.0.clear();
+            return;
+        }
+        self.0.resize_with(snapshot.fleet.shards.len(), || None);
+        for (known, shard) in self.0.iter_mut().zip(&mut snapshot.fleet.shards) {
+            let (status, owner) = (shard.report.status, shard.owner.as_ref().map(|(worker, _)| worker));
+            let is_same = |known: &&mut ShardState| known.status == status && known.owner.as_ref() == owner;
+            let since_unix_ms = match known.as_mut() {
+                Some(same) if is_same(&same) => same.since_unix_ms,
+                Some(before) if before.since_unix_ms.is_some() => Some(now_unix_ms),
+                // It may have begun before this coordinator; a connected shard's report says when.
+                before => {
+                    let outcome = shard.report.outcome.as_ref().filter(|_| status == ShardStatus::Ready);
+                    let connected = outcome.map(|outcome| outcome.at_unix_ms);
+                    connected.or(before.map(|_| now_unix_ms))
+                }
+            };
+            shard.since_unix_ms = since_unix_ms;
+            if !known.as_mut().is_some_and(|known| is_same(&known)) {
+                *known = Some(ShardState { status, owner: owner.cloned(), since_unix_ms });
+            }
+        }
+    }
+}
+
 impl Publisher {
-    /// Publishes a snapshot, keeping the start time of each lasting problem. Returns the routing table if it changed.
+    /// Publishes a snapshot, keeping the start time of each lasting problem and of each shard's state. Returns the routing table if it changed.
     pub(crate) fn publish(&self, mut snapshot: Snapshot) -> Option<Arc<Routes>> {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unix_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
@@ -118,6 +162,7 @@ impl Publisher {
         let mut clock = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         snapshot.fleet.problems = clock.observe(problems, unix_ms);
         drop(clock);
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).observe(&mut snapshot, unix_ms);
         let known = self.routes.borrow().clone();
         let mut routes = snapshot.fleet.routes(known.revision);
         self.snapshot.send_replace(Arc::new(snapshot));
@@ -136,6 +181,11 @@ impl Publisher {
         snapshot.role = Role::Standby;
         snapshot.fleet.problems = vec![problem];
         self.snapshot.send_replace(Arc::new(snapshot));
+    }
+
+    /// The problems that were published last.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        self.snapshot.borrow().fleet.problems.clone()
     }
 
     /// What this coordinator waits for, as published last.
@@ -163,5 +213,41 @@ impl RecentReports for PublishedSnapshot {
             Some(TimedReport { worker: worker.clone(), report: shard.report.clone(), age })
         });
         timed.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet_model::{Epoch, ShardKey, ShardReport, StartKind, StartOutcome};
+
+    use super::*;
+    use fleet::ShardView;
+
+    /// Since when a shard in this state, reported at `now`, is in it.
+    fn since(clock: &mut StateClock, owner: &str, status: ShardStatus, now: u64) -> Option<u64> {
+        let mut snapshot = Snapshot { role: Role::Acting, ..Snapshot::empty() };
+        let (kind, took) = (StartKind::Resumed, Duration::ZERO);
+        let outcome = StartOutcome { kind, took, replayed: 0, at_unix_ms: 5, gap: None };
+        let key = ShardKey::new(0, 1);
+        let report = ShardReport { outcome: Some(outcome), ..ShardReport::bare(key, Epoch(1), status) };
+        let owner = Some((owner.parse().unwrap(), Epoch(1)));
+        snapshot.fleet.shards.push(ShardView { key, owner, report, reported_at: None, since_unix_ms: None });
+        clock.observe(&mut snapshot, now);
+        snapshot.fleet.shards[0].since_unix_ms
+    }
+
+    #[test]
+    fn state_lasts_since_it_was_first_seen() {
+        let mut clock = StateClock::default();
+        let mut seen = |owner, status, now| since(&mut clock, owner, status, now);
+        assert_eq!(seen("a", ShardStatus::Reconnecting, 10), None, "it began before this coordinator");
+        assert_eq!(seen("a", ShardStatus::Reconnecting, 20), None);
+        assert_eq!(seen("a", ShardStatus::Ready, 25), Some(5), "since the shard was connected");
+        assert_eq!(seen("a", ShardStatus::Resuming, 30), Some(30));
+        assert_eq!(seen("a", ShardStatus::Ready, 35), Some(35));
+        assert_eq!(seen("a", ShardStatus::Ready, 40), Some(35));
+        assert_eq!(seen("b", ShardStatus::Ready, 50), Some(50), "on another worker");
+        let mut next = StateClock::default();
+        assert_eq!(since(&mut next, "b", ShardStatus::Ready, 60), Some(5), "since the shard was connected");
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Problem, ProblemCode, ShardKey, ShardReport, ShardStatus, Term};
+use fleet_model::{
+    HistoryEntry, HistoryKind, Problem, ProblemCode, ShardKey, ShardReport, ShardStatus, Term,
+};
 use fleet_store::{FleetRecord, FleetStoreError, FleetStoreIdentity, TermClaim, TermWrite};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -54,21 +56,39 @@ pub(crate) async fn serve_terms(
         let Some(info) = refresh(shell, info, &mut commands, stop).await else { return Ok(()) };
         let term = acting.held_term.term();
         tracing::info!(%term, "acting as coordinator");
+        let after = match acting.record.term {
+            Term(0) => "the first of this store".to_owned(),
+            before => format!("after term {before}"),
+        };
+        record_term(shell, HistoryKind::TermBegan, term, after);
         let (driver, outcomes) = begin(shell, config, &info, acting);
         let end = driver.act(outcomes, &mut commands, stop).await;
         shell.metrics.set_acting(None);
         match end {
             TermEnd::Stopping => {
+                record_term(shell, HistoryKind::TermEnded, term, "it stopped".to_owned());
                 if let Err(error) = shell.store.release_term(term, &shell.holder).await {
                     tracing::warn!(%error, "cannot release the term; the next coordinator waits until it lapses");
                 }
                 return Ok(());
             }
             TermEnd::Lost(to) => {
+                record_term(
+                    shell,
+                    HistoryKind::TermEnded,
+                    term,
+                    format!("the coordinator of term {to} acts"),
+                );
                 tracing::warn!(%term, %to, "another coordinator acts; waiting for the term");
             }
         }
     }
+}
+
+/// Records that a term of this coordinator began or ended.
+fn record_term(shell: &Shell, kind: HistoryKind, term: Term, detail: String) {
+    let entry = HistoryEntry::new(kind, term, shell.now().unix_ms).detail(detail);
+    shell.history.record(HistoryEntry { incarnation: Some(shell.holder.clone()), ..entry });
 }
 
 /// Waits for Discord's answer, publishing the problem meanwhile.
@@ -137,8 +157,13 @@ async fn wait_for_term(
     let mut said = String::new();
     loop {
         let news = match refusing(shell, commands, stop, claim(shell)).await? {
-            Ok(ClaimResult::Acting(acting)) => return Some(acting),
+            Ok(ClaimResult::Acting(acting)) => {
+                shell.report_serving();
+                return Some(acting);
+            }
             Ok(ClaimResult::Waiting { holder, term, record }) => {
+                // Discord and the store have answered: it can act as soon as the other coordinator stops.
+                shell.report_serving();
                 wait = CLAIM;
                 let news = format!("waiting: coordinator {holder} acts in term {term}");
                 let mut snapshot = standby_snapshot(shell, *record);
@@ -302,6 +327,7 @@ fn standby_snapshot(shell: &Shell, record: FleetRecord) -> Snapshot {
             generation: None,
             shards: BTreeMap::default(),
             rss_bytes: 0,
+            figures: None,
             connected: true,
             draining: false,
             last_heard: clock,
@@ -320,7 +346,7 @@ fn standby_snapshot(shell: &Shell, record: FleetRecord) -> Snapshot {
         }
         let epoch = owner.as_ref().map(|(_, epoch)| *epoch).unwrap_or_default();
         let report = ShardReport::bare(shard, epoch, ShardStatus::Unassigned);
-        fleet.shards.push(ShardView { key: shard, owner, report, reported_at: None });
+        fleet.shards.push(ShardView { key: shard, owner, report, reported_at: None, since_unix_ms: None });
     }
     fleet.problems.extend(record.invalid.iter().map(|key| invalid::problem(key)));
     Snapshot { role: Role::Standby, fleet, identify: IdentifyView::default(), taken: Instant::now(), clock }

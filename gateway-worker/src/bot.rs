@@ -8,7 +8,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dispatch::{Admission, Delivery, Dispatcher, Handler, Limits, Setup};
+use dispatch::{Admission, Delivery, Dispatcher, Handler, Item, Limits, Setup};
 use fleet_model::ShardEvent;
 use tokio_util::sync::CancellationToken;
 
@@ -17,11 +17,13 @@ use crate::{
     event::{
         Event, Mark, Wanted,
         queued::{Queued, is_gap},
+        trace::{EventSampling, TracedRatio},
     },
     handler::{Context, EventHandler, Tools},
     lease::LeaseWindow,
     relay::Relaying,
     shard_state::ShardState,
+    tap::Taps,
 };
 
 mod gate;
@@ -57,6 +59,8 @@ pub(crate) struct EventQueues {
     pub(crate) shed_order: Arc<dispatch::ShedOrder>,
     pub(crate) suspects: Suspects,
     pub(crate) relaying: Option<Relaying>,
+    pub(crate) traced: TracedRatio,
+    pub(crate) taps: Taps,
 }
 
 /// Calls the handler for one shard.
@@ -96,6 +100,11 @@ impl ShardHandler {
 
 #[async_trait::async_trait]
 impl Handler<Queued> for ShardHandler {
+    fn span(&self, item: &Item<Queued>) -> Option<tracing::Span> {
+        let shard = &self.context.shard;
+        item.payload.trace.as_ref().map(|trace| trace.handling(item, shard.key(), shard.epoch()))
+    }
+
     async fn admit(&self, delivery: &Delivery<Queued>) -> Admission {
         if delivery.alone {
             let admission = self.suspects.admit(delivery).await;
@@ -117,10 +126,12 @@ impl Handler<Queued> for ShardHandler {
     }
 
     async fn handle(&self, delivery: &Delivery<Queued>) {
-        let event = &delivery.payload().event;
+        let Queued { event, trace, .. } = delivery.payload();
+        let traced = trace.as_ref().map(|trace| self.context.traced(trace.of_calls()));
+        let context = traced.as_ref().unwrap_or(&self.context);
         match ::relay::gap_of(event) {
-            Some(gap) => self.handler.gap(&self.context, &gap).await,
-            None => self.handler.handle(&self.context, &Event(event.clone())).await,
+            Some(gap) => self.handler.gap(context, &gap).await,
+            None => self.handler.handle(context, &Event(event.clone())).await,
         }
     }
 
@@ -146,7 +157,7 @@ impl EventQueues {
         let gate = Arc::new(Gate::default());
         let handler = ShardHandler {
             handler: self.code.handler.clone(),
-            context: Context { shard: shard.clone(), tools: self.code.tools.clone() },
+            context: Context::new(shard.clone(), self.code.tools.clone()),
             lease: lease.clone(),
             gate: gate.clone(),
             suspects: self.suspects.of_shard(shard.clone(), closing.clone(), killed),
@@ -168,7 +179,9 @@ impl EventQueues {
             wanted: self.wanted.clone(),
             shed_order: self.shed_order.clone(),
             metrics: self.metrics.clone(),
+            taps: self.taps.clone(),
             gate,
+            sampling: Arc::new(EventSampling::of_shard(shard.key(), shard.epoch(), self.traced)),
             closing,
         }
     }

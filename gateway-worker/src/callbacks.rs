@@ -121,7 +121,7 @@ impl ShardCallbacks {
     }
 
     fn context(&self) -> Context {
-        Context { shard: self.shard.clone(), tools: self.code.tools.clone() }
+        Context::new(self.shard.clone(), self.code.tools.clone())
     }
 
     /// Whether this worker may act for the shard: it runs here under a lease that is known to hold.

@@ -1,6 +1,6 @@
 //! The worker's settings.
 
-use std::{net::SocketAddr, str::FromStr, time::Duration};
+use std::{net::SocketAddr, str::FromStr, sync::LazyLock, time::Duration};
 
 use ::relay::RelayArgs;
 use fleet_model::{AdvertisedAddress, Generation, WorkerId};
@@ -12,15 +12,27 @@ use twilight_model::gateway::Intents;
 use crate::{
     cache::{CacheSettings, CachedResources},
     checkpoints::Keep,
+    event::trace::TracedRatio,
     rest::{RestArgs, RestConfig},
     shard::GatewayCompression,
 };
+
+/// The text of `--version`.
+static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+    let protocols = altergolden_proto::PROTOCOL_MIN..=altergolden_proto::PROTOCOL_MAX;
+    settings::long_version(
+        env!("CARGO_PKG_VERSION"),
+        protocols,
+        checkpoint::FORMAT_MIN..=checkpoint::FORMAT_MAX,
+    )
+});
 
 /// A gateway worker of a sharded Discord bot: registers with the coordinator, runs the shards that it is given.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(
     name = "gateway-worker",
     version,
+    long_version = LONG_VERSION.as_str(),
     after_help = "The bot's token has no flag: set DISCORD_TOKEN (or BOT_TOKEN), or DISCORD_TOKEN_FILE.\n\
                   Spans are exported when OTEL_EXPORTER_OTLP_ENDPOINT is set; RUST_LOG sets what is logged."
 )]
@@ -138,6 +150,10 @@ pub struct WorkerArgs {
     /// Prefix of all metric names
     #[arg(long, env = "METRICS_PREFIX", hide_short_help = true, value_name = "TEXT", default_value = "altergolden", value_parser = settings::metrics_prefix)]
     pub metrics_prefix: String,
+
+    /// Ratio of events to trace, from 0 to 1, if a collector is set; interactions are always traced unless the ratio is 0
+    #[arg(long, env = "TRACE_EVENTS", hide_short_help = true, value_name = "RATIO", default_value_t)]
+    pub trace_events: TracedRatio,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
@@ -271,6 +287,8 @@ pub struct WorkerConfig {
     pub deadlines: Deadlines,
     /// What metric names begin with.
     pub metrics_prefix: String,
+    /// Which events are traced.
+    pub trace_events: TracedRatio,
     /// The REST proxy.
     pub rest: RestConfig,
     /// The bot's token.
@@ -326,6 +344,7 @@ impl WorkerArgs {
             generation: self.generation,
             deadlines,
             metrics_prefix: self.metrics_prefix,
+            trace_events: self.trace_events,
             rest: self.rest.into_config()?,
             token,
             api: self.discord.discord_api_url,
@@ -369,6 +388,7 @@ mod tests {
             ("--handlers-at-once", "0", "1.."),
             ("--rest-global-per-second", "0", "1..=100000"),
             ("--rest-invalid-limit", "10001", "1..=10000"),
+            ("--trace-events", "2", "from 0"),
         ] {
             let error = WorkerArgs::try_parse_from(["gateway-worker", flag, value]).unwrap_err().to_string();
             assert!(error.contains(flag) && error.contains(says), "{flag} {value}: {error}");

@@ -19,6 +19,7 @@ use crate::{
 };
 
 pub(crate) mod queued;
+pub(crate) mod trace;
 
 /// Which events a handler is given, by Discord's names for them
 /// ([Receive Events](https://discord.com/developers/docs/events/gateway-events#receive-events)).
@@ -67,6 +68,7 @@ impl Arrived {
             guild: payload.guild(),
             mark: Mark::Fresh,
             received_at_unix_ms: 0,
+            traceparent: None,
             text: text.into(),
         };
         Self { event, data: payload.data, id: payload.id }
@@ -179,6 +181,7 @@ mod tests {
             guild: None,
             mark: Mark::Fresh,
             received_at_unix_ms: 0,
+            traceparent: None,
             text: text.into(),
         }))
     }

@@ -19,6 +19,7 @@ use twilight_model::gateway::payload::outgoing::{RequestGuildMembers, UpdatePres
 
 use crate::{
     cache::ShardCache,
+    discord::{ClientMaker, TracedClients},
     event::{Event, Wanted},
     shard_state::ShardState,
 };
@@ -107,6 +108,8 @@ impl EventHandler for NoHandler {
 pub struct Context {
     pub(crate) shard: Arc<ShardState>,
     pub(crate) tools: Arc<Tools>,
+    /// Clients whose requests are in the trace of the event.
+    traced: Option<Arc<TracedClients>>,
 }
 
 /// What every context of a worker shares.
@@ -115,9 +118,20 @@ pub(crate) struct Tools {
     /// It gives up soon.
     pub(crate) callbacks: Arc<twilight_http::Client>,
     pub(crate) bridge: Bridge,
+    pub(crate) makes: ClientMaker,
 }
 
 impl Context {
+    pub(crate) fn new(shard: Arc<ShardState>, tools: Arc<Tools>) -> Self {
+        Self { shard, tools, traced: None }
+    }
+
+    /// Returns a context whose REST calls are in a trace.
+    pub(crate) fn traced(&self, traceparent: String) -> Self {
+        let traced = Some(Arc::new(TracedClients::new(traceparent)));
+        Self { shard: self.shard.clone(), tools: self.tools.clone(), traced }
+    }
+
     /// The shard.
     pub fn shard(&self) -> ShardKey {
         self.shard.key()
@@ -141,13 +155,15 @@ impl Context {
     /// Discord's REST API, by way of this worker's proxy: it keeps the whole fleet to Discord's limits. A request waits for its turn;
     /// when that does not come in time (`REST_LONGEST_WAIT`) the answer is 503.
     pub fn http(&self) -> &twilight_http::Client {
-        &self.tools.http
+        let traced = self.traced.as_ref().and_then(|traced| traced.http(&self.tools.makes));
+        traced.unwrap_or(&self.tools.http)
     }
 
     /// The same for first answers to interactions (`create_response`): it gives up after 5 s, when Discord takes none any more. They
     /// wait for no turn, by either client, as Discord counts them against no limit that they share.
     pub fn callbacks(&self) -> &twilight_http::Client {
-        &self.tools.callbacks
+        let traced = self.traced.as_ref().and_then(|traced| traced.callbacks(&self.tools.makes));
+        traced.unwrap_or(&self.tools.callbacks)
     }
 
     /// Sends a command to Discord through the gateway: a presence on this shard, a voice state or a request for members on the shard of

@@ -16,6 +16,7 @@ pub mod config;
 mod coordinator;
 mod discord;
 mod event;
+mod figures;
 mod gateway_address;
 pub mod handler;
 mod handoff;
@@ -35,6 +36,7 @@ pub mod shard_state;
 pub mod shards;
 mod singleton;
 pub mod status;
+mod tap;
 #[cfg(test)]
 mod testing;
 mod threads;

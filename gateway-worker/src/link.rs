@@ -24,6 +24,7 @@ use crate::{
     clock::BootTime,
     config::WorkerConfig,
     coordinator::{CoordinatorConnection, RegisterFailure},
+    figures::FigureReader,
     identify::client::Registered,
     lease::Lease,
     metrics::LinkMetrics,
@@ -59,6 +60,7 @@ pub(crate) struct LinkParts {
     pub(crate) registered: watch::Sender<Option<Registered>>,
     pub(crate) status: watch::Sender<LinkStatus>,
     pub(crate) metrics: LinkMetrics,
+    pub(crate) figures: Box<FigureReader>,
 }
 
 /// The link can't go on.
@@ -322,6 +324,7 @@ impl Link {
                 draining: self.draining.is_some(),
                 leaving,
                 store_away: self.parts.status.borrow().store.is_err(),
+                figures: Some(self.parts.figures.read()),
             },
         }
     }

@@ -39,6 +39,7 @@ pub(crate) struct ShardMetrics {
     invalid_sessions: Counter,
     fenced: Counter,
     gaps: Counter,
+    replayed: Counter,
     singleton_running: Gauge,
     singleton_panics: Counter,
     shard_panics: Counter,
@@ -65,6 +66,7 @@ impl ShardMetrics {
             ),
             ("gateway_fenced", "Shards closed because the lease was not known to hold", &self.fenced),
             ("gateway_gaps", "Times that events were or may have been lost", &self.gaps),
+            ("gateway_replayed", "Events given to bot code again, marked as replayed", &self.replayed),
             ("shard_panics", "Panics of shard tasks; each reconnects afterwards", &self.shard_panics),
             ("singleton_panics", "Panics of the bot's singleton", &self.singleton_panics),
         ] {
@@ -126,6 +128,18 @@ impl ShardMetrics {
 
     pub(crate) fn count_gap(&self) {
         self.gaps.inc();
+    }
+
+    pub(crate) fn gap_count(&self) -> u64 {
+        self.gaps.get()
+    }
+
+    pub(crate) fn count_replayed(&self, events: u64) {
+        self.replayed.inc_by(events);
+    }
+
+    pub(crate) fn replayed_count(&self) -> u64 {
+        self.replayed.get()
     }
 
     pub(crate) fn singleton_runs(&self, runs: bool) {

@@ -148,5 +148,15 @@ pub(crate) fn interaction_age(name: &str, id: Option<u64>, now_unix_ms: u64) -> 
     Duration::from_millis(now_unix_ms.saturating_sub(made_at))
 }
 
+/// Returns the time from the creation of a message or an interaction, by its id, to its receipt, if it is plausible: up to an hour.
+pub(crate) fn age_of_creation(name: &str, text: &str, received_at_unix_ms: u64) -> Option<Duration> {
+    if !matches!(name, "MESSAGE_CREATE" | "INTERACTION_CREATE") {
+        return None;
+    }
+    let made_at = (Payload::read(text)?.id? >> 22) + DISCORD_EPOCH_MS;
+    let age = Duration::from_millis(received_at_unix_ms.checked_sub(made_at)?);
+    (age <= Duration::from_hours(1)).then_some(age)
+}
+
 #[cfg(test)]
 mod tests;

@@ -13,13 +13,14 @@ use shard_bridge::LocalShards as _;
 use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
 
-use crate::{checkpoints::WrittenFormat, shards::RunningShards};
+use crate::{checkpoints::WrittenFormat, shards::RunningShards, tap::Taps};
 
 mod asked;
 mod commands;
 mod copy_shard;
 mod objects;
 mod set_aside;
+mod tap;
 
 /// The most ids that one call may ask about.
 const MOST_IDS: usize = 1_000;
@@ -38,6 +39,7 @@ pub(crate) struct WorkerService {
     /// What they are copied in.
     pub(crate) format: WrittenFormat,
     pub(crate) set_aside: Arc<dyn SetAsideStore>,
+    pub(crate) taps: Taps,
 }
 
 fn check(ids: &[u64]) -> Result<(), Status> {
@@ -140,5 +142,11 @@ impl gateway_worker_server::GatewayWorker for WorkerService {
         request: Request<v1::AskShardsRequest>,
     ) -> Result<Response<v1::AskShardsResponse>, Status> {
         asked::ask(&self.shards, request).await.map(Response::new)
+    }
+
+    type TapStream = tap::TapStream;
+
+    async fn tap(&self, request: Request<v1::TapRequest>) -> Result<Response<Self::TapStream>, Status> {
+        tap::open(&self.taps, request.into_inner()).map(Response::new)
     }
 }

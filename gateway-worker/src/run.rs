@@ -38,7 +38,11 @@ pub async fn run(handler: impl EventHandler) -> ExitCode {
 
 /// Boxed so that it is compiled here, not in each bot.
 fn run_with(handler: Arc<dyn EventHandler>) -> BoxFuture<'static, ExitCode> {
-    Box::pin(process::run_service("gateway-worker", |args| start(args, handler)))
+    let instance = |args: &mut WorkerArgs| {
+        args.worker_name = args.worker_name.take().or_else(|| settings::default_worker_name().parse().ok());
+        args.worker_name.as_ref().map(ToString::to_string)
+    };
+    Box::pin(process::run_service("gateway-worker", instance, |args| start(args, handler)))
 }
 
 async fn start(args: WorkerArgs, handler: Arc<dyn EventHandler>) -> Result<(), ExitError> {

@@ -35,6 +35,7 @@ use crate::{
     checkpoints::{Checkpoints, Pace, WrittenFormat},
     config::WorkerConfig,
     discord::{self, TokenRefused},
+    figures::FigureReader,
     handler::{EventHandler, Tools},
     identify,
     link::{CoordinatorLinkError, Link, LinkParts},
@@ -44,6 +45,7 @@ use crate::{
     shards::{RunningShards, ShardParts, ShardSet},
     singleton::Singletons,
     status::{LinkStatus, WorkerHealth},
+    tap::Taps,
     threads::Threads,
 };
 
@@ -204,6 +206,7 @@ impl Worker {
             relay: relaying.as_ref().map(|relaying| relaying.status.clone()),
             rest: rest.status.clone(),
             rest_address,
+            metrics: metrics.problems.clone(),
             clock: Mutex::default(),
         };
         servers.health(health, health_source, registry);
@@ -224,24 +227,27 @@ impl Worker {
             servers.relay(relaying, &worker, &shards, &bridge);
         }
 
+        let relay_metrics = relaying.as_ref().map(|relaying| relaying.metrics.clone());
         dispatch::panics::install();
         let changed = Arc::new(Notify::new());
         let code = build_code(parts.handler, &config, &rest.authority, &bridge, &threads);
         let checkpoints = build_checkpoints(parts.checkpoints, &config, &metrics);
+        let event_queues = build_event_queues(&code, &config, &metrics, parts.set_aside.clone(), relaying);
         let service = WorkerService {
             worker: worker.clone(),
             incarnation: incarnation.clone(),
             shards: shards.clone(),
             runtime: threads.shards(),
             format: checkpoints.format.clone(),
-            set_aside: parts.set_aside.clone(),
+            set_aside: parts.set_aside,
+            taps: event_queues.taps.clone(),
         };
         let shard_parts = ShardParts {
             cache: config.cache,
             identify,
             metrics: metrics.shards.clone(),
             checkpoints,
-            event_queues: build_event_queues(&code, &config, &metrics, parts.set_aside, relaying),
+            event_queues,
             callback_slots: CallbackSlots::new(metrics.callbacks.clone()),
             singletons: Singletons {
                 code,
@@ -252,8 +258,13 @@ impl Worker {
             runtime: threads.shards(),
             changed: changed.clone(),
         };
-        let services =
-            GrpcRoutes::new(WorkerServer::new(service)).add_service(bridge.into_service(config.deadlines));
+        let figures = Box::new(FigureReader::new(
+            metrics.shards.clone(),
+            metrics.dispatch.clone(),
+            (metrics.rest.clone(), rest.status.clone()),
+            relay_metrics,
+        ));
+        let services = bridge.add_to(GrpcRoutes::new(WorkerServer::new(service)), config.deadlines);
         let mut server =
             servers.spawn(|stop| serve_grpc::<WorkerServer>(listener, services, DESCRIPTORS, stop));
         let drain_timeout = config.drain_timeout;
@@ -275,6 +286,7 @@ impl Worker {
                 registered,
                 status,
                 metrics: metrics.link,
+                figures,
             });
             run_link(link, &mut server, &stop).await
         }
@@ -336,6 +348,7 @@ fn build_code(
             http: Arc::new(discord::client(&config.token, rest_authority)),
             callbacks: Arc::new(discord::callbacks(&config.token, rest_authority)),
             bridge: bridge.clone(),
+            makes: discord::ClientMaker::new(config.token.clone(), rest_authority),
         }),
         runtime: threads.handlers(),
         stragglers: threads.stragglers(),
@@ -357,7 +370,9 @@ fn build_event_queues(
         suspects: Suspects::new(set_aside, metrics.dispatch.clone()),
         metrics: metrics.dispatch.clone(),
         shed_order: Arc::default(),
+        taps: Taps::default(),
         relaying,
+        traced: config.trace_events,
     }
 }
 

@@ -25,6 +25,9 @@ use crate::{
 /// What a shard says before its first connection.
 const NOT_CONNECTED: &str = "not connected yet";
 
+/// How long the first start of a shard is part of the trace that brought it here.
+const FIRST_START: Duration = Duration::from_mins(1);
+
 /// The state of a shard that this worker runs.
 #[derive(Debug)]
 pub struct ShardState {
@@ -91,6 +94,8 @@ struct State {
     connected_since: Option<BootTime>,
     /// Of the trace of its present or last start.
     traceparent: Option<String>,
+    /// Of the handoff or failover that brought it here, and since when; dropped when it is ready, or after [`FIRST_START`].
+    brought_by: Option<(String, BootTime)>,
     /// The last presence that went out: a new session is given it, here or on another worker.
     presence: Option<String>,
 }
@@ -110,6 +115,7 @@ impl ShardState {
             latency: None,
             connected_since: None,
             traceparent: None,
+            brought_by: None,
             presence: None,
         };
         let ticked = AtomicU64::new(BootTime::now().as_millis());
@@ -244,6 +250,22 @@ impl ShardState {
     /// W3C traceparent of its start, when that is traced.
     pub(crate) fn traceparent(&self) -> Option<String> {
         self.lock().traceparent.clone()
+    }
+
+    /// Sets the trace that brought the shard here: its start is part of it.
+    pub(crate) fn begin_in(&self, trace: Option<String>) {
+        self.lock().brought_by = trace.map(|trace| (trace, BootTime::now()));
+    }
+
+    /// The trace that brought the shard here, while its first start lasts.
+    pub(crate) fn brought_by(&self) -> Option<String> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let is_over = |since: &BootTime| BootTime::now().since(*since) >= FIRST_START;
+        if state.outcome.is_some() || state.brought_by.as_ref().is_some_and(|(_, since)| is_over(since)) {
+            state.brought_by = None;
+        }
+        state.brought_by.as_ref().map(|(trace, _)| trace.clone())
     }
 
     pub(crate) fn set_traceparent(&self, traceparent: Option<String>) {

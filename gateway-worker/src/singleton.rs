@@ -89,7 +89,7 @@ impl Singletons {
         let keeper = Keeper {
             shard: shard.clone(),
             handler,
-            context: Context { shard: shard.clone(), tools },
+            context: Context::new(shard.clone(), tools),
             lease: lease.clone(),
             metrics: self.metrics.clone(),
             runtime,

@@ -8,7 +8,10 @@ use std::{
 use discord_rest::RestStatus;
 use event_bus::BusStatus;
 use fleet_model::{Problem, ProblemClock, ProblemCode, ShardStatus, WorkerId};
-use process::telemetry::health::{HealthSource, Verdict, problems_json};
+use process::telemetry::{
+    health::{HealthSource, Verdict, problems_json},
+    problems::ProblemMetrics,
+};
 use relay::RelayStatus;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -63,6 +66,8 @@ pub(crate) struct WorkerHealth {
     pub(crate) rest: RestStatus,
     /// Where its REST proxy listens.
     pub(crate) rest_address: SocketAddr,
+    /// Shows the problems to Prometheus.
+    pub(crate) metrics: ProblemMetrics,
     /// When each problem began.
     pub(crate) clock: Mutex<ProblemClock>,
 }
@@ -75,7 +80,9 @@ impl WorkerHealth {
     /// Returns the current problems with their start times. Must be called at least once a second.
     pub(crate) fn observe(&self) -> Vec<Problem> {
         let problems = self.problems(&self.link.borrow().clone());
-        self.clock.lock().unwrap_or_else(PoisonError::into_inner).observe(problems, unix_ms())
+        let problems = self.clock.lock().unwrap_or_else(PoisonError::into_inner).observe(problems, unix_ms());
+        self.metrics.set(&problems);
+        problems
     }
 
     fn problems(&self, link: &LinkStatus) -> Vec<Problem> {

@@ -27,6 +27,7 @@ use crate::{
     shard::{Commands, Dialing, GatewayCompression, GatewaySettings, RunnerParts},
     shard_state::ShardState,
     shards::RunningShard,
+    tap::Taps,
 };
 
 pub(crate) mod guilds;
@@ -68,6 +69,7 @@ pub(crate) fn event_queues(handler: Arc<dyn EventHandler>) -> EventQueues {
     let tools = Tools {
         http: Arc::new(discord::client(&process::settings::Secret::new("t"), "127.0.0.1:1")),
         callbacks: Arc::new(discord::callbacks(&process::settings::Secret::new("t"), "127.0.0.1:1")),
+        makes: discord::ClientMaker::new(process::settings::Secret::new("t"), "127.0.0.1:1"),
         bridge: Bridge::new(BridgeParts {
             routes,
             local: None,
@@ -79,6 +81,7 @@ pub(crate) fn event_queues(handler: Arc<dyn EventHandler>) -> EventQueues {
         }),
     };
     EventQueues {
+        taps: Taps::default(),
         wanted: Arc::new(handler.wants()),
         code: BotCode {
             handler,
@@ -91,6 +94,7 @@ pub(crate) fn event_queues(handler: Arc<dyn EventHandler>) -> EventQueues {
         shed_order: Arc::default(),
         suspects: Suspects::new(Arc::new(CheckpointMemoryStore::new()), dispatch::DispatchMetrics::default()),
         relaying: None,
+        traced: crate::event::trace::TracedRatio::default(),
     }
 }
 

@@ -7,6 +7,7 @@ mod assignment;
 mod bounds;
 mod cached;
 mod directive;
+mod history;
 mod json;
 mod lookup;
 mod outcome;
@@ -45,6 +46,9 @@ pub enum Malformed {
         /// The range's last shard.
         last: u32,
     },
+    /// A sample below 0 or above 1.
+    #[error("sample must be from 0 to 1")]
+    Share,
     /// A shard at or above the total that comes with it.
     #[error("shard {last} is beyond a total of {shard_total}")]
     Beyond {

@@ -100,4 +100,10 @@ impl GatewayWorker for FakeWorker {
     ) -> Result<Response<v1::AskShardsResponse>, Status> {
         unimplemented!()
     }
+
+    type TapStream = tokio_stream::Empty<Result<v1::TapItem, Status>>;
+
+    async fn tap(&self, _: Request<v1::TapRequest>) -> Result<Response<Self::TapStream>, Status> {
+        unimplemented!()
+    }
 }

@@ -1,7 +1,9 @@
 //! Commands of the RPCs.
 
-use fleet::{PlanBudget, RegistrationRefused, identify::unknown_permits_end};
-use fleet_model::IdentifyMessage;
+use std::net::SocketAddr;
+
+use fleet::{PlanBudget, PlanRefused, PlanView, RegistrationRefused, identify::unknown_permits_end};
+use fleet_model::{HistoryEntry, HistoryKind, IdentifyMessage};
 
 use super::Driver;
 use crate::handle::{Admission, DriverCommand, HandleError};
@@ -67,20 +69,33 @@ impl Driver<'_> {
                 IdentifyMessage::Cancel { ticket } => self.identify_cancelled(stream, ticket, now.mono),
             },
             DriverCommand::IdentifyEnded { stream } => self.identify_ended(stream, now.mono),
-            DriverCommand::StartPlan { kind, dry_run, reply } => {
+            DriverCommand::StartPlan { kind, dry_run, peer, reply } => {
                 let means = self.plan_budget();
                 if dry_run {
                     drop(reply.send(self.fleet.propose_plan(kind, means, now).map_err(HandleError::Plan)));
                 } else {
+                    let wanted = kind.to_string();
                     let plan = self.fleet.start_plan(kind, means, now);
+                    self.record_call(&format!("started a plan, {wanted}"), &plan, peer);
                     self.answer_plan(reply, plan);
                 }
             }
-            DriverCommand::AbortPlan { reply } => {
+            DriverCommand::AbortPlan { peer, reply } => {
                 let plan = self.fleet.abort_plan(now);
+                self.record_call("aborted the plan", &plan, peer);
                 self.answer_plan(reply, plan);
             }
         }
+    }
+
+    /// Records an operator's call about a plan, before the notes about what it changes.
+    fn record_call(&self, done: &str, plan: &Result<PlanView, PlanRefused>, peer: Option<SocketAddr>) {
+        let entry = HistoryEntry::new(HistoryKind::OperatorCall, self.term.number, self.shell.now().unix_ms);
+        let (plan, detail) = match plan {
+            Ok(plan) => (Some(plan.id), done.to_owned()),
+            Err(refused) => (None, format!("{done}: refused: {refused}")),
+        };
+        self.shell.history.record(HistoryEntry { plan, ..entry.detail(detail).peer(peer) });
     }
 
     /// Returns the IDENTIFYs that a plan may use.

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Incarnation, WorkerId};
+use fleet_model::{HistoryEntry, HistoryKind, Incarnation, WorkerId};
 use tokio::sync::oneshot;
 
 use super::{Driver, DriverOutcome};
@@ -102,6 +102,10 @@ impl Driver<'_> {
         now: Now,
     ) {
         self.shell.metrics.count_exit();
+        let reported =
+            HistoryEntry::new(HistoryKind::ExitReported, self.term.number, now.unix_ms).detail(reason);
+        let reported = HistoryEntry { incarnation: incarnation.cloned(), ..reported.worker(&worker) };
+        self.shell.history.record(reported);
         self.fleet.record_exit_reason(&worker, incarnation, reason, now);
         let refused = match self.fleet.check_exit(&worker, incarnation, now) {
             Ok(incarnation) => {

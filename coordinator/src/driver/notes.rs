@@ -1,22 +1,30 @@
-//! Logs and counts what happened in the fleet. Events of many shards at once share one line: see `telemetry::batch`.
+//! Logs, counts and records what happened in the fleet. Events of many shards at once share one line: see `telemetry::batch`.
 
-use fleet::{Finding, Note, Ownership};
+use fleet::{Finding, Note, Ownership, history::entry_of};
 use fleet_model::StartKind;
 
 use super::Driver;
 
 impl Driver<'_> {
-    pub(super) fn note(&self, note: &Note) {
+    pub(super) fn note(&mut self, note: &Note) {
+        let now = self.shell.now();
         self.shell.metrics.count_note(note);
+        self.traces.note(note, || self.fleet.plan(now).filter(|plan| plan.state.is_under_way()), now.mono);
+        if let Some(entry) = entry_of(note, self.term.number, now) {
+            self.shell.history.record(entry);
+        }
         match note {
-            Note::Joined { worker, running } => tracing::info!(worker.id = %worker, running, "worker joined"),
-            Note::Left(worker) => tracing::info!(worker.id = %worker, "worker left"),
+            Note::Joined { worker, running, .. } => {
+                tracing::info!(worker.id = %worker, running, "worker joined");
+            }
+            Note::Draining { worker, .. } => tracing::info!(worker.id = %worker, "worker drains"),
+            Note::Left { worker, .. } => tracing::info!(worker.id = %worker, "worker left"),
             Note::Readmitted(worker) => tracing::info!(
                 worker.id = %worker, "worker may get shards again; wait after its refused token is over"
             ),
-            Note::Lost { worker, shards, cause, since_broken } => tracing::warn!(
+            Note::Lost { worker, shards, cause, since_broken, .. } => tracing::warn!(
                 worker.id = %worker,
-                shards,
+                shards = shards.len(),
                 cause = cause.as_str(),
                 ms_since_stream_broke = since_broken.map(|since| since.as_millis() as u64),
                 "worker lost; lease revoked"
@@ -36,18 +44,18 @@ impl Driver<'_> {
                 tracing::info!(batch = true, shard.id = %shard, worker.id = %from, %kind, "releasing shards");
                 tracing::debug!(shard.id = %shard, worker.id = %from, copied, "releasing shard");
             }
-            Note::Plan { description, state, reason } => {
-                tracing::info!(plan = %description, state = state.as_str(), %reason, "plan changed");
+            Note::Plan { id, description, state, reason } => {
+                tracing::info!(plan.id = id, plan = %description, state = state.as_str(), %reason, "plan changed");
             }
             Note::Adopted(generation) => tracing::warn!(
                 %generation, "active generation has no workers left; another one is active now"
             ),
-            Note::Assigned(owner) => {
+            Note::Assigned { owner, .. } => {
                 let Ownership { shard, worker, epoch, .. } = owner;
                 tracing::info!(batch = true, shard.id = %shard, worker.id = %worker, "shards assigned");
                 tracing::debug!(shard.id = %shard, worker.id = %worker, %epoch, "shard assigned");
             }
-            Note::Started { shard, worker, outcome } => {
+            Note::Started { shard, worker, outcome, .. } => {
                 let took_ms = outcome.took.as_millis() as u64;
                 // Shards in the identify queue start one by one; the progress line covers them.
                 if outcome.kind == StartKind::Resumed || !self.publishing.progress.is_shown() {

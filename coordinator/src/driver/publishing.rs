@@ -18,13 +18,14 @@ impl Driver<'_> {
         let now = self.shell.now();
         let mut fleet = self.fleet.view(now);
         let budget = *self.permits.queue.budget();
-        let identify = IdentifyView {
+        let mut identify = IdentifyView {
             total: budget.total,
             remaining: budget.remaining,
             reserve: budget.reserve,
             resets_in: budget.resets_at.saturating_sub(now.mono),
             waiting: self.permits.queue.waiting() as u32,
             max_concurrency: self.permits.queue.max_concurrency(),
+            last_turn_in: None,
         };
         if !self.term.may_act || self.term.held.doubt().0 >= self.shell.lease_ttl {
             fleet.problems.push(self.unconfirmed_term_problem());
@@ -47,7 +48,8 @@ impl Driver<'_> {
             None => budget.is_short().then_some("the identify budget is short"),
         };
         let left = identify.wait_of_last(self.shell.identify_interval);
-        if self.publishing.progress.take_due(identify.waiting > 0 && held_back.is_none(), now.mono) {
+        identify.last_turn_in = (identify.waiting > 0 && held_back.is_none()).then_some(left);
+        if self.publishing.progress.take_due(identify.last_turn_in.is_some(), now.mono) {
             let ready = fleet.shards.iter().filter(|shard| shard.report.status == ShardStatus::Ready).count();
             tracing::info!("{}", progress_line(ready, fleet.shard_total, left));
         }
@@ -55,7 +57,14 @@ impl Driver<'_> {
         self.shell.metrics.set_identify(&identify);
         let snapshot =
             Snapshot { role: Role::Acting, fleet, identify, taken: Instant::now(), clock: now.mono };
-        if let Some(routes) = self.shell.publisher.publish(snapshot) {
+        let routes = self.shell.publisher.publish(snapshot);
+        if std::mem::take(&mut self.publishing.compares_problems) {
+            let problems = self.shell.publisher.problems();
+            for entry in self.publishing.problems.observe(&problems, self.term.number, now) {
+                self.shell.history.record(entry);
+            }
+        }
+        if let Some(routes) = routes {
             let workers: Vec<WorkerId> = self.workers.keys().cloned().collect();
             for worker in workers {
                 self.send(&worker, Directive::RoutingTable(routes.clone()));

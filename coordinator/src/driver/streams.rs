@@ -40,7 +40,8 @@ impl Driver<'_> {
         let stream = self.shell.new_stream();
         self.workers.insert(worker.clone(), WorkerStream { stream, incarnation, directives });
         // What was decided between the registration and this stream, and who runs what.
-        if let Some(assignment) = self.fleet.assignment(&worker).cloned() {
+        if let Some(mut assignment) = self.fleet.assignment(&worker).cloned() {
+            assignment.traces = self.traces.of_workers().remove(&worker).unwrap_or_default();
             self.send(&worker, Directive::Assignment(assignment));
         }
         self.drain(&worker);

@@ -30,11 +30,13 @@ fn shell(store: Arc<dyn FleetStore>, lease_ttl: Duration) -> Shell {
 fn published_shell(store: Arc<dyn FleetStore>, lease_ttl: Duration) -> (Shell, PublishedSnapshot) {
     let (publisher, published) = snapshot::channel();
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let (clock, metrics) = (Clock::start(), CoordinatorMetrics::default());
+    let history = History::new(store.clone(), "first".parse().unwrap(), clock.clone(), metrics.clone());
     let shell = Shell {
         store,
         discord: Arc::new(Discord::new(&"token".parse().unwrap(), None, None).unwrap()),
         publisher,
-        metrics: CoordinatorMetrics::default(),
+        metrics,
         holder: "first".parse().unwrap(),
         lease_ttl,
         reserve: fleet_model::Percent(5),
@@ -42,7 +44,10 @@ fn published_shell(store: Arc<dyn FleetStore>, lease_ttl: Duration) -> (Shell, P
         shard_count: ShardCount::Fixed(SHARDS),
         shard_buffer: fleet_model::Percent(0),
         next_stream: AtomicU64::new(1),
-        clock: Clock::start(),
+        clock,
+        history,
+        reported: Once::new(),
+        health: None,
     };
     (shell, published)
 }

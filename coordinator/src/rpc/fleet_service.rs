@@ -11,9 +11,14 @@ use fleet_model::{ErrorClass, Generation, ShardRange, WorkerId};
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 use tonic::{Request, Response, Status};
 
-use super::{plans, set_aside::SetAsides};
+use super::{
+    history, plans,
+    set_aside::SetAsides,
+    tap::{self, FleetTaps},
+};
 use crate::{
     handle::FleetHandle,
+    history::History,
     snapshot::{PublishedSnapshot, Role, Snapshot},
 };
 use fleet::{ShardView, WorkerView};
@@ -24,6 +29,8 @@ pub(crate) struct FleetService {
     published: PublishedSnapshot,
     fleet: FleetHandle,
     set_asides: SetAsides,
+    history: History,
+    taps: FleetTaps,
 }
 
 impl FleetService {
@@ -31,8 +38,10 @@ impl FleetService {
         published: PublishedSnapshot,
         fleet: FleetHandle,
         set_aside: Arc<dyn SetAsideStore>,
+        history: History,
     ) -> Self {
-        Self { published, fleet, set_asides: SetAsides::new(set_aside) }
+        let taps = FleetTaps::new(published.clone());
+        Self { published, fleet, set_asides: SetAsides::new(set_aside), history, taps }
     }
 }
 
@@ -65,14 +74,22 @@ impl Fleet for FleetService {
 
     async fn start_plan(&self, request: Request<v1::StartPlanRequest>) -> Result<Response<v1::Plan>, Status> {
         request.get_ref().check_bounds()?;
+        let peer = request.remote_addr();
         let request = request.into_inner();
         let dry_run = request.dry_run;
-        let plan = self.fleet.start_plan(plans::kind(request)?, dry_run).await?;
+        let plan = self.fleet.start_plan(plans::kind(request)?, dry_run, peer).await?;
         Ok(Response::new(plans::message(&plan)))
     }
 
-    async fn abort_plan(&self, _: Request<v1::AbortPlanRequest>) -> Result<Response<v1::Plan>, Status> {
-        Ok(Response::new(plans::message(&self.fleet.abort_plan().await?)))
+    async fn abort_plan(&self, request: Request<v1::AbortPlanRequest>) -> Result<Response<v1::Plan>, Status> {
+        Ok(Response::new(plans::message(&self.fleet.abort_plan(request.remote_addr()).await?)))
+    }
+
+    async fn list_history(
+        &self,
+        request: Request<v1::ListHistoryRequest>,
+    ) -> Result<Response<v1::ListHistoryResponse>, Status> {
+        history::list(&self.history, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_set_aside(
@@ -93,7 +110,11 @@ impl Fleet for FleetService {
         id: Request<v1::SetAsideId>,
     ) -> Result<Response<v1::DropSetAsideResponse>, Status> {
         id.get_ref().check_bounds()?;
-        self.set_asides.forget(id.into_inner()).await.map(Response::new)
+        let (peer, id) = (id.remote_addr(), id.into_inner());
+        let dropped = self.set_asides.forget(id).await?;
+        let term = self.published.snapshot.borrow().fleet.term;
+        history::record_set_aside(&self.history, term, "dropped event", id, peer);
+        Ok(Response::new(dropped))
     }
 
     async fn replay_set_aside(
@@ -101,8 +122,25 @@ impl Fleet for FleetService {
         id: Request<v1::SetAsideId>,
     ) -> Result<Response<v1::ReplaySetAsideResult>, Status> {
         id.get_ref().check_bounds()?;
+        let (peer, id) = (id.remote_addr(), id.into_inner());
         let snapshot = self.published.snapshot.borrow().clone();
-        self.set_asides.replay(id.into_inner(), &snapshot).await.map(Response::new)
+        let result = self.set_asides.replay(id, &snapshot).await?;
+        let done = format!("replayed on {} event", result.worker_id);
+        history::record_set_aside(&self.history, snapshot.fleet.term, &done, id, peer);
+        Ok(Response::new(result))
+    }
+
+    type TapStream = tap::TapStream;
+
+    async fn tap(&self, request: Request<v1::TapRequest>) -> Result<Response<Self::TapStream>, Status> {
+        let (peer, request) = (request.remote_addr(), request.into_inner());
+        let content = request.content;
+        let stream = self.taps.open(request)?;
+        if content {
+            let term = self.published.snapshot.borrow().fleet.term;
+            history::record_tap(&self.history, term, peer);
+        }
+        Ok(Response::new(stream))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::FleetStatus, Status>> + Send>>;
@@ -128,6 +166,7 @@ fn status(snapshot: &Snapshot) -> v1::FleetStatus {
             resets_in_ms: identify.resets_in.as_millis() as u64,
             waiting: identify.waiting,
             max_concurrency: identify.max_concurrency,
+            last_turn_in_ms: identify.last_turn_in.map(|left| left.as_millis() as u64),
         }),
         problems: snapshot.fleet.problems.iter().map(ToString::to_string).collect(),
         problem_details: snapshot.fleet.problems.iter().map(v1::Problem::from).collect(),
@@ -144,7 +183,7 @@ fn shards(snapshot: &Snapshot) -> Vec<v1::Shard> {
     snapshot.fleet.shards.iter().map(|shard| shard_message(shard, snapshot)).collect()
 }
 
-fn shard_message(shard: &ShardView, snapshot: &Snapshot) -> v1::Shard {
+pub(super) fn shard_message(shard: &ShardView, snapshot: &Snapshot) -> v1::Shard {
     let report = &shard.report;
     let (worker_id, epoch) = match &shard.owner {
         Some((worker, epoch)) => (worker.to_string(), epoch.0),
@@ -162,6 +201,7 @@ fn shard_message(shard: &ShardView, snapshot: &Snapshot) -> v1::Shard {
         age_ms: shard.reported_at.map(|at| snapshot.age(at).as_millis() as u64),
         detail: report.detail.clone(),
         outcome: report.outcome.clone().map(Into::into),
+        since_unix_ms: shard.since_unix_ms,
     }
 }
 
@@ -169,7 +209,7 @@ fn workers(snapshot: &Snapshot) -> Vec<v1::Worker> {
     snapshot.fleet.workers.iter().map(|(name, worker)| worker_message(name, worker, snapshot)).collect()
 }
 
-fn worker_message(name: &WorkerId, worker: &WorkerView, snapshot: &Snapshot) -> v1::Worker {
+pub(super) fn worker_message(name: &WorkerId, worker: &WorkerView, snapshot: &Snapshot) -> v1::Worker {
     v1::Worker {
         worker_id: name.to_string(),
         incarnation: worker.incarnation.to_string(),

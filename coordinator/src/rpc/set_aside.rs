@@ -167,6 +167,7 @@ mod tests {
             owner: None,
             report: ShardReport::bare(shard, Epoch(0), ShardStatus::Stopped),
             reported_at: None,
+            since_unix_ms: None,
         };
         let shards = ShardKey::all(shards).map(unowned).collect();
         Snapshot { fleet: FleetView { shards, ..FleetView::default() }, ..Snapshot::empty() }

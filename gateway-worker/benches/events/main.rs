@@ -2,7 +2,7 @@
 //!
 //! A worker runs four shards in this process, with an idle coordinator. A scripted gateway in a separate process sends the events. It is
 //! never more than a window ahead of the handled events, so queues do not overflow. The result counts all processor time of this process:
-//! user and system, all threads.
+//! user and system, all threads. With `OTEL_EXPORTER_OTLP_ENDPOINT` and `TRACE_EVENTS` it measures what traces cost.
 
 #![allow(
     clippy::unwrap_used,
@@ -72,9 +72,13 @@ const CASES: [Case; 8] = [
 ];
 
 fn main() {
-    let _ = process::telemetry::init("events", process::telemetry::SERVICE_FILTER);
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    // The exporter of spans needs the runtime.
+    let entered = runtime.enter();
+    let service = process::telemetry::Service { name: "events", instance: "1".to_owned() };
+    let _telemetry = process::telemetry::init(&service, process::telemetry::SERVICE_FILTER).unwrap();
+    drop(entered);
     if let [gateway, compressed] = args.as_slice()
         && gateway == gateway::ARGUMENT
     {

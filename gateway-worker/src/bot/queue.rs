@@ -16,8 +16,10 @@ use crate::{
     event::{
         Wanted,
         queued::{Queued, as_pending, from_pending, is_gap},
+        trace::EventSampling,
     },
     relay::ShardRelay,
+    tap::Taps,
 };
 
 /// How full the queue may be when READY arrives, as a multiple of its bound.
@@ -31,7 +33,9 @@ pub(crate) struct EventQueue {
     pub(super) wanted: Arc<Wanted>,
     pub(super) shed_order: Arc<dispatch::ShedOrder>,
     pub(super) metrics: dispatch::DispatchMetrics,
+    pub(super) taps: Taps,
     pub(super) gate: Arc<Gate>,
+    pub(super) sampling: Arc<EventSampling>,
     /// Nothing more is to begin.
     pub(super) closing: CancellationToken,
 }
@@ -46,6 +50,11 @@ impl EventQueue {
     /// Whether an event of this name is handled or relayed.
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.wanted.has(name) || self.relay.as_ref().is_some_and(|relay| relay.wants(name))
+    }
+
+    /// Operators who watch the events of the worker.
+    pub(crate) fn taps(&self) -> &Taps {
+        &self.taps
     }
 
     /// Whether bot code or the relay takes anything; then gaps are reported too.
@@ -80,14 +89,15 @@ impl EventQueue {
     }
 
     /// Adds an event like [`EventQueue::push`], but only [`EventQueue::start_handlers`] starts its handler.
-    pub(crate) fn add(&self, event: ShardEvent) -> bool {
-        let event = Arc::new(event);
+    pub(crate) fn add(&self, mut event: ShardEvent) -> bool {
         let is_for_handler = self.is_for_handler(&event);
         if is_for_handler && self.dispatcher.is_shut() {
             return false;
         }
+        let trace = self.sampling.begin(&mut event);
+        let event = Arc::new(event);
         self.relay(&event);
-        let queued = Queued { event, is_replay: false };
+        let queued = Queued { event, is_replay: false, trace };
         !is_for_handler || self.dispatcher.add(queued.into_item(false)).is_ok()
     }
 
@@ -97,7 +107,7 @@ impl EventQueue {
         let event = Arc::new(event);
         self.relay(&event);
         if !handled && self.is_for_handler(&event) {
-            let queued = Queued { event, is_replay: false };
+            let queued = Queued { event, is_replay: false, trace: None };
             // Closed: the shard ends, and what was pending stays so in the checkpoint.
             let _: Result<(), Refused<Queued>> = self.dispatcher.push_over_bound(queued.into_item(true));
         }
@@ -126,7 +136,7 @@ impl EventQueue {
             text,
         };
         let event = from_pending(pending, true).ok_or(ReplayRefused::Garbled)?.into();
-        let queued = Queued { event, is_replay: true };
+        let queued = Queued { event, is_replay: true, trace: None };
         let waits = self.dispatcher.pending(|all| {
             all.map(|one| &one.item.payload)
                 .any(|other| other.is_replay && other.event.position == summary.at)
@@ -215,7 +225,7 @@ impl EventQueue {
         let mut pending = Pending::default();
         self.dispatcher.pending(|all| {
             for one in all {
-                let Queued { event, is_replay } = &one.item.payload;
+                let Queued { event, is_replay, .. } = &one.item.payload;
                 let position = event.position;
                 if position > up_to || *is_replay {
                     continue;

@@ -55,6 +55,7 @@ fn event(sequence: u64) -> ShardEvent {
         guild: Some(5),
         mark: Mark::Fresh,
         received_at_unix_ms: 1,
+        traceparent: None,
         text: format!(r#"{{"op":0,"t":"MESSAGE_CREATE","s":{sequence},"d":{{}}}}"#).into(),
     }
 }

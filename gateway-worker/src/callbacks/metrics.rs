@@ -6,6 +6,24 @@ use prometheus_client::{
     registry::Registry,
 };
 
+/// How messages end, as [`CallCount::outcome`] has it.
+const MESSAGE_OUTCOMES: [&str; 7] =
+    ["taken", "not_taken", "too_late", "busy", "not_mine", "no_lease", "cancelled"];
+
+/// How requests end.
+const REQUEST_OUTCOMES: [&str; 10] = [
+    "replied",
+    "failed",
+    "unknown_type",
+    "unfit",
+    "panicked",
+    "too_late",
+    "busy",
+    "not_mine",
+    "no_lease",
+    "cancelled",
+];
+
 /// The kind of a callback.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum CallbackKind {
@@ -37,7 +55,13 @@ pub(crate) struct CallbackMetrics {
 }
 
 impl CallbackMetrics {
+    /// Registers them. The outcomes are there from the start, at 0: a rate needs a first value.
     pub(crate) fn register(&self, registry: &mut Registry) {
+        let messages = MESSAGE_OUTCOMES.map(|outcome| (CallbackKind::Message, outcome));
+        let requests = REQUEST_OUTCOMES.map(|outcome| (CallbackKind::Request, outcome));
+        for (hook, outcome) in messages.into_iter().chain(requests) {
+            drop(self.calls.get_or_create(&CallLabels { hook: hook.as_str(), outcome }));
+        }
         registry.register(
             "hook_calls",
             "Messages and requests to shards, by how they ended",

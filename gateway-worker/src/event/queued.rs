@@ -9,7 +9,7 @@ use relay::{GAP, gap_of};
 
 use crate::{
     clock::{dispatch_clock, unix_ms},
-    event::{Mark, late_mark},
+    event::{Mark, late_mark, trace::EventTrace},
     payload::Payload,
 };
 
@@ -18,6 +18,8 @@ pub(crate) struct Queued {
     pub(crate) event: Arc<ShardEvent>,
     /// An operator replays the event. It stays set aside until its handler has ended, so checkpoints leave it out.
     pub(crate) is_replay: bool,
+    /// Its trace, if it has one.
+    pub(crate) trace: Option<Box<EventTrace>>,
 }
 
 impl Queued {
@@ -49,7 +51,7 @@ pub(crate) fn from_pending(pending: PendingEvent, late: bool) -> Option<ShardEve
     let guild = payload.guild();
     let name = payload.name?;
     let mark = if late && &*name != GAP { late_mark(&name, payload.id, unix_ms()) } else { Mark::Fresh };
-    let event = ShardEvent { name, position, guild, mark, received_at_unix_ms, text };
+    let event = ShardEvent { name, position, guild, mark, received_at_unix_ms, traceparent: None, text };
     (!is_gap(&event) || gap_of(&event).is_some()).then_some(event)
 }
 

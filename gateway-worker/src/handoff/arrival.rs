@@ -11,12 +11,14 @@ use std::{
 
 use checkpoint::{FormatError, Head, InvalidKey, PendingEvent, Record, RecordKey, decode_head};
 use fleet_model::{Arriving, Epoch, ShardKey, WorkerId};
+use process::telemetry::trace_context;
 use tokio::{
     runtime::Handle,
     sync::Notify,
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument as _, Span};
 
 use super::source::{self, CopyPart, SourceError};
 use crate::{
@@ -71,17 +73,22 @@ impl Arrivals {
     }
 
     /// Starts the copies that are `wanted`, and ends all others.
-    pub(crate) fn apply(&mut self, wanted: &BTreeMap<ShardKey, Arriving>) {
+    /// `traces`: the handoffs that are traced.
+    pub(crate) fn apply(
+        &mut self,
+        wanted: &BTreeMap<ShardKey, Arriving>,
+        traces: &BTreeMap<ShardKey, String>,
+    ) {
         self.arriving.retain(|shard, arrival| wanted.get(shard) == Some(&arrival.what));
         for (&shard, what) in wanted {
             if !self.arriving.contains_key(&shard) {
-                let arrival = self.begin(shard, what.clone());
+                let arrival = self.begin(shard, what.clone(), traces.get(&shard));
                 self.arriving.insert(shard, arrival);
             }
         }
     }
 
-    fn begin(&self, shard: ShardKey, what: Arriving) -> Arrival {
+    fn begin(&self, shard: ShardKey, what: Arriving, trace: Option<&String>) -> Arrival {
         let copied = Arc::new(AtomicBool::new(false));
         let task = Copier {
             worker: self.worker.clone(),
@@ -91,7 +98,13 @@ impl Arrivals {
             copied: copied.clone(),
             changed: self.changed.clone(),
         };
-        let task = AbortOnDropHandle::new(self.runtime.spawn(task.run()));
+        let span = trace.map_or_else(Span::none, |trace| {
+            let span =
+                tracing::info_span!(parent: None, "copy_shard", shard.id = %shard, from.id = %what.from);
+            trace_context::continue_from_traceparent(&span, trace);
+            span
+        });
+        let task = AbortOnDropHandle::new(self.runtime.spawn(task.run().instrument(span)));
         Arrival { what, copied, task }
     }
 

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use altergolden_proto::v1::{self, gateway_worker_client::GatewayWorkerClient, shard_copy::Part};
 use fleet_model::{Arriving, ShardKey, WorkerId};
-use process::client::{connect, grpc_endpoint};
-use tonic::{Status, Streaming};
+use process::{
+    client::{connect, grpc_endpoint},
+    telemetry::trace_context,
+};
+use tonic::{Request, Status, Streaming};
 
 /// How long a connection to the source may take to be made.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -45,8 +48,12 @@ pub(super) enum SourceError {
 pub(super) async fn copy(shard: ShardKey, from: &Arriving, to: &WorkerId) -> Result<CopyParts, SourceError> {
     let endpoint = grpc_endpoint(&from.url, CONNECT, PING_EVERY)?;
     let mut source = GatewayWorkerClient::new(connect(&endpoint).await?).max_decoding_message_size(LARGEST);
-    let request =
-        v1::CopyShardRequest { shard_id: shard.slot().0, epoch: from.epoch.0, worker_id: to.to_string() };
+    let mut request = Request::new(v1::CopyShardRequest {
+        shard_id: shard.slot().0,
+        epoch: from.epoch.0,
+        worker_id: to.to_string(),
+    });
+    trace_context::inject(request.metadata_mut());
     Ok(CopyParts(source.copy_shard(request).await?.into_inner()))
 }
 

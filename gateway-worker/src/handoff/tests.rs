@@ -63,6 +63,7 @@ async fn serve_in(format: WrittenFormat, shard: &Arc<RunningShard>) -> String {
         set_aside: Arc::new(checkpoint::CheckpointMemoryStore::new()),
         runtime: tokio::runtime::Handle::current(),
         format,
+        taps: crate::tap::Taps::default(),
     };
     let server = tonic::transport::Server::builder().add_service(WorkerServer::new(service));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
@@ -82,7 +83,7 @@ impl Target {
         let worker = "target".parse().unwrap();
         let mut arrivals = Arrivals::new(worker, testing::cache("all"), runtime, changed.clone());
         let what = Arriving { epoch, from: "source".parse().unwrap(), url: url.to_owned() };
-        arrivals.apply(&BTreeMap::from([(SHARD, what)]));
+        arrivals.apply(&BTreeMap::from([(SHARD, what)]), &BTreeMap::new());
         Self { arrivals, changed }
     }
 

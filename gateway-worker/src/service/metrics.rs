@@ -2,7 +2,7 @@
 
 use discord_rest::RestMetrics;
 use dispatch::DispatchMetrics;
-use process::telemetry::metrics::Metrics;
+use process::telemetry::{metrics::Metrics, problems::ProblemMetrics};
 use shard_bridge::BridgeMetrics;
 use tokio::sync::watch;
 
@@ -25,6 +25,7 @@ pub(super) struct WorkerMetrics {
     pub(super) dispatch: DispatchMetrics,
     pub(super) callbacks: CallbackMetrics,
     pub(super) rest: RestMetrics,
+    pub(super) problems: ProblemMetrics,
 }
 
 impl WorkerMetrics {
@@ -48,6 +49,7 @@ impl WorkerMetrics {
             shards.command_metrics().register(registry);
             self.callbacks.register(registry);
             self.rest.register(registry);
+            registry.register_collector(Box::new(self.problems.clone()));
             registry.register_collector(Box::new(WorkerCollector { shards: shards.clone(), link }));
         })
     }

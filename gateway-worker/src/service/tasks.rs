@@ -4,7 +4,10 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use discord_rest::Rest;
 use fleet_model::{Routes, ShardSlot, WorkerId};
-use process::telemetry::{health::HealthServer, metrics::Metrics};
+use process::{
+    supervised::report_serving,
+    telemetry::{health::HealthServer, metrics::Metrics},
+};
 use shard_bridge::Bridge;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -65,6 +68,7 @@ impl Servers {
     /// Starts the health server, and looks for problems each second.
     pub(super) fn health(&self, server: HealthServer, source: WorkerHealth, metrics: Metrics) {
         let source = Arc::new(source);
+        report_serving(Some(server.address()));
         self.spawn(|stop| server.serve(source.clone(), metrics, stop));
         self.spawn(|stop| {
             stop.run_until_cancelled_owned(async move {

@@ -288,6 +288,7 @@ impl Intake {
             self.complete(&mut arrived, received_at);
             self.apply(&arrived);
         }
+        self.show(&arrived, received_at);
         if queued {
             let Arrived { event, .. } = arrived;
             if let Some(guild) = event.guild {
@@ -303,6 +304,11 @@ impl Intake {
         self.shard.set_read(sequence, received_at);
         self.recent[place] = hash;
         DispatchOutcome::Applied
+    }
+
+    /// Shows an event to the operators who watch.
+    fn show(&self, Arrived { event, .. }: &Arrived, received_at_unix_ms: u64) {
+        self.event_queue.taps().offer(self.shard.key().slot(), event, self.ordinal, received_at_unix_ms);
     }
 
     fn overflowed(&mut self, now: Duration) -> DispatchOutcome {
@@ -378,6 +384,7 @@ impl Intake {
             at_unix_ms,
             gap,
         };
+        self.metrics.count_replayed(outcome.replayed);
         self.shard.set_outcome(outcome.clone());
         outcome
     }

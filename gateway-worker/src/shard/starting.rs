@@ -1,7 +1,9 @@
 //! The trace of a shard's start: one span for the whole, one for each step, and the coordinator's queue in between. A failed
-//! attempt ends its trace, and the next one begins another, so that no trace grows without end.
+//! attempt ends its trace, and the next one begins another, so that no trace grows without end. A shard that comes from another
+//! worker starts in the trace of its handoff or failover, for a minute at most.
 
 use fleet_model::StartOutcome;
+use process::telemetry::trace_context;
 use tracing::{Span, field};
 
 use crate::shard_state::ShardState;
@@ -32,7 +34,10 @@ impl Starting {
             replayed = field::Empty,
             gap = field::Empty,
         );
-        shard.set_traceparent(process::telemetry::trace_context::traceparent_of(&whole));
+        if let Some(trace) = shard.brought_by() {
+            trace_context::continue_from_traceparent(&whole, &trace);
+        }
+        shard.set_traceparent(trace_context::traceparent_of(&whole));
         let mut starting = Self {
             whole,
             step: Span::none(),

@@ -33,8 +33,14 @@ pub(crate) struct CommandMetrics {
 }
 
 impl CommandMetrics {
-    /// Registers them.
+    /// Registers them. All labels are there from the start, at 0: a rate needs a first value.
     pub(crate) fn register(&self, registry: &mut Registry) {
+        for kind in CommandKind::NAMES {
+            drop(self.sent.get_or_create(&KindLabels { kind }));
+            for reason in CommandRefused::NAMES {
+                drop(self.refused.get_or_create(&RefusedLabels { kind, reason }));
+            }
+        }
         registry.register("gateway_commands", "Commands of bots that went out, by kind", self.sent.clone());
         registry.register(
             "gateway_commands_refused",

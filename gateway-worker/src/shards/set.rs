@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fleet_model::{Assignment, ClaimedShards, Epoch, Routes, ShardKey, ShardReport, ShardStatus};
+use process::telemetry::{SpanKind, TimedSpan};
 use tokio::{
     runtime::Handle,
     sync::Notify,
@@ -82,6 +83,8 @@ struct ShardStart {
     caution: ShardCaution,
     /// Another worker ran the shard before.
     ran_before: bool,
+    /// The trace of the handoff or failover that brings it here.
+    trace: Option<String>,
 }
 
 struct ShardTask {
@@ -183,7 +186,7 @@ impl ShardSet {
             })
             .map(|shard| shard.key())
             .collect();
-        self.close(&wrong);
+        self.close(&wrong, &assignment.traces);
         self.given_up.retain(|key, epoch| assignment.shards.get(key) == Some(epoch));
         self.dialing.retain(|key, _| key.slot().0 < total);
         // Taken out by the start of a shard before what is not to come any more is dropped.
@@ -195,11 +198,12 @@ impl ShardSet {
                     arrival,
                     caution: ShardCaution::assigned(&assignment, key),
                     ran_before: assignment.ran_before.contains(&key),
+                    trace: assignment.traces.get(&key).cloned(),
                 };
                 self.start(key, epoch, start, &lease, &gateway);
             }
         }
-        self.arrivals.apply(&assignment.arriving);
+        self.arrivals.apply(&assignment.arriving, &assignment.traces);
         self.desired = Some(DesiredShards { assignment, lease, gateway });
         self.publish();
     }
@@ -215,7 +219,8 @@ impl ShardSet {
         let cache = ShardCache::new(self.parts.cache);
         let state = Arc::new(ShardState::new(key, epoch, cache, self.parts.changed.clone()));
         let stop = CancellationToken::new();
-        let ShardStart { arrival, caution, ran_before } = start;
+        let ShardStart { arrival, caution, ran_before, trace } = start;
+        state.begin_in(trace);
         let ShardParts { event_queues, singletons, runtime, .. } = &self.parts;
         let event_queue = event_queues.queue_for(&state, lease, caution);
         let callbacks = ShardCallbacks::new(
@@ -253,7 +258,7 @@ impl ShardSet {
 
     /// Stops shards: each closes its socket at once, and then writes its last checkpoint. The shard that holds the bot's singleton
     /// runs on until the singleton has ended.
-    fn close(&mut self, keys: &[ShardKey]) {
+    fn close(&mut self, keys: &[ShardKey], traces: &BTreeMap<ShardKey, String>) {
         for key in keys {
             let Some(task) = self.tasks.remove(key) else { continue };
             let ShardTask { shard, stop, mut task, singleton, .. } = task;
@@ -261,7 +266,13 @@ impl ShardSet {
             self.closing.insert(*key, shard.clone());
             let key = *key;
             let patience = STOP + singleton.as_ref().map_or(Duration::ZERO, Singleton::patience);
+            let released = traces.get(&key).and_then(|trace| {
+                let span = TimedSpan::continuing(trace, "release_shard", SpanKind::Internal)?;
+                span.set("shard.id", i64::from(key.slot().0));
+                Some(span)
+            });
             self.ends.spawn(async move {
+                let _released = released;
                 if tokio::time::timeout(patience, &mut task).await.is_err() {
                     tracing::error!(shard.id = %key, "shard did not stop in time; aborting its task");
                     abort(&shard, task).await;
@@ -304,7 +315,7 @@ impl ShardSet {
         self.desired = None;
         self.arrivals.clear();
         let all: Vec<ShardKey> = self.tasks.keys().copied().collect();
-        self.close(&all);
+        self.close(&all, &BTreeMap::new());
         while !self.closing.is_empty() {
             self.one_closed().await;
         }

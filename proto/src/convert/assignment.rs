@@ -10,6 +10,9 @@ use fleet_model::{Arriving, Assignment, Epoch, FIRST_FORMAT, ShardKey, ShardRang
 use super::{MAX_SHARDS, Malformed};
 use crate::v1;
 
+/// Bytes of a `traceparent`: version 0 has 55.
+const LONGEST_TRACEPARENT: usize = 128;
+
 impl From<ShardRange> for v1::ShardRange {
     fn from(range: ShardRange) -> Self {
         Self { first: range.first.0, last: range.last.0, epoch: range.epoch.0 }
@@ -72,8 +75,13 @@ impl From<&Assignment> for v1::Assignment {
             suspected: slots(&assignment.suspected),
             killed: shard_epochs(assignment.killed.iter().copied()),
             checkpoint_format: assignment.checkpoint_format.into(),
+            traces: assignment.traces.iter().map(trace).collect(),
         }
     }
+}
+
+fn trace((shard, traceparent): (&ShardKey, &String)) -> v1::ShardTrace {
+    v1::ShardTrace { shard_id: shard.slot().0, traceparent: traceparent.clone() }
 }
 
 fn slots(shards: &BTreeSet<ShardKey>) -> Vec<u32> {
@@ -117,6 +125,7 @@ impl TryFrom<v1::Assignment> for Assignment {
             suspected,
             killed,
             checkpoint_format,
+            traces,
         } = assignment;
         // No gateway connection can be made for a shard beyond the total.
         let shards = all_in_total(unpack(shards)?, shard_total)?;
@@ -143,8 +152,15 @@ impl TryFrom<v1::Assignment> for Assignment {
             suspected: set(suspected)?,
             killed: killed.collect::<Result<_, Malformed>>()?,
             checkpoint_format,
+            traces: traces.into_iter().filter_map(|trace| trace_of(trace, shard_total)).collect(),
         })
     }
+}
+
+/// Reads a trace. An invalid one is left out: no assignment fails because of it.
+fn trace_of(trace: v1::ShardTrace, shard_total: u32) -> Option<(ShardKey, String)> {
+    let shard = in_total(trace.shard_id, shard_total).ok()?;
+    (trace.traceparent.len() <= LONGEST_TRACEPARENT).then_some((shard, trace.traceparent))
 }
 
 /// The running shards of a registration.
@@ -174,6 +190,7 @@ mod tests {
             careful in prop::collection::btree_set(0u32..100, 0..10),
             ran_before in prop::collection::btree_set(0u32..100, 0..10),
             killed in prop::collection::btree_set((0u32..100, any::<u64>()), 0..10),
+            traces in prop::collection::btree_map(0u32..100, "[0-9a-f-]{0,55}", 0..10),
             revision: u64,
             checkpoint_format: u16,
         ) {
@@ -193,6 +210,7 @@ mod tests {
                 ran_before: ran_before.into_iter().map(|s| ShardKey::new(s, 100)).collect(),
                 killed: killed.into_iter().map(|(shard, epoch)| (ShardKey::new(shard, 100), Epoch(epoch))).collect(),
                 checkpoint_format,
+                traces: traces.into_iter().map(|(s, trace)| (ShardKey::new(s, 100), trace)).collect(),
             };
             let back = Assignment::try_from(v1::Assignment::from(&there)).unwrap();
             prop_assert_eq!(back, there);
@@ -205,6 +223,15 @@ mod tests {
         let assignment = v1::Assignment { revision: 1, shards, shard_total: 4, ..v1::Assignment::default() };
         let refused = Assignment::try_from(assignment);
         assert_eq!(refused, Err(Malformed::Beyond { last: 4, shard_total: 4 }));
+    }
+
+    #[test]
+    fn invalid_trace_is_left_out() {
+        let trace = |shard_id, length| v1::ShardTrace { shard_id, traceparent: "0".repeat(length) };
+        let traces = vec![trace(0, 55), trace(4, 55), trace(1, 100_000)];
+        let assignment = v1::Assignment { revision: 1, shard_total: 4, traces, ..v1::Assignment::default() };
+        let read = Assignment::try_from(assignment).unwrap();
+        assert_eq!(read.traces.into_keys().collect::<Vec<_>>(), [ShardKey::new(0, 4)]);
     }
 
     #[test]

@@ -21,8 +21,12 @@ const TEXT: usize = 8 * 1024;
 const KEPT: usize = 300;
 /// Cache resources in a registration.
 const RESOURCES: usize = 64;
+/// Kinds in a question about the history.
+const KINDS: usize = 32;
 /// Refused directives in a report.
 const REFUSED: usize = 64;
+/// Names, guilds and ranges of shards in the filter of a tap.
+const FILTERED: usize = 100;
 
 /// A request with bounds.
 pub trait Bounded {
@@ -72,6 +76,27 @@ fn ranges(field: &'static str, ranges: &[v1::ShardRange]) -> Result<(), Malforme
 fn names(worker: &str, incarnation: &str) -> Result<(), Malformed> {
     text("worker_id", worker, NAME)?;
     text("incarnation", incarnation, NAME)
+}
+
+impl Bounded for v1::TapRequest {
+    fn check_bounds(&self) -> Result<(), Malformed> {
+        count("events", &self.events, FILTERED)?;
+        count("guild_ids", &self.guild_ids, FILTERED)?;
+        count("shards", &self.shards, FILTERED)?;
+        for event in &self.events {
+            text("events", event, WORD)?;
+        }
+        if let Some(&v1::TapShards { first, last }) =
+            self.shards.iter().find(|range| range.first > range.last)
+        {
+            return Err(Malformed::Range { first, last });
+        }
+        // Not a number is outside too.
+        if !(0.0..=1.0).contains(&self.sample) {
+            return Err(Malformed::Share);
+        }
+        Ok(())
+    }
 }
 
 impl Bounded for v1::RegisterRequest {
@@ -138,6 +163,19 @@ impl Bounded for v1::StartPlanRequest {
             Some(Plan::Move(moving)) => text("move.worker_id", &moving.worker_id, NAME),
             Some(Plan::Promote(promote)) => text("promote.generation", &promote.generation, NAME),
             Some(Plan::Rebalance(_)) | None => Ok(()),
+        }
+    }
+}
+
+impl Bounded for v1::ListHistoryRequest {
+    fn check_bounds(&self) -> Result<(), Malformed> {
+        text("worker_id", &self.worker_id, NAME)?;
+        text("before", &self.before, WORD)?;
+        count("kinds", &self.kinds, KINDS)?;
+        self.kinds.iter().try_for_each(|kind| text("kinds", kind, WORD))?;
+        match self.shard_id {
+            Some(shard) if shard >= MAX_SHARDS => Err(Malformed::Shard(ShardSlot(shard))),
+            _ => Ok(()),
         }
     }
 }
@@ -249,6 +287,9 @@ mod tests {
         refused(&v1::IdentifyAsk { shard_id: u32::MAX, ..Default::default() });
         refused(&v1::SetAsideId { shard_id: MAX_SHARDS, ..Default::default() });
         refused(&v1::ReportExitRequest { reason: long(), ..Default::default() });
+        refused(&v1::ListHistoryRequest { before: long(), ..Default::default() });
+        refused(&v1::ListHistoryRequest { kinds: vec![String::new(); 33], ..Default::default() });
+        refused(&v1::ListHistoryRequest { shard_id: Some(MAX_SHARDS), ..Default::default() });
         refused(&v1::ReportExitRequest { incarnation: long(), ..Default::default() });
         let plan = Some(Plan::Promote(v1::Promote { generation: long() }));
         refused(&v1::StartPlanRequest { plan, dry_run: true });

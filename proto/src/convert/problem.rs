@@ -1,7 +1,8 @@
 //! Problems for operators.
 
-use fleet_model::{Problem, Weight};
+use fleet_model::{Problem, SlotRanges, Weight};
 
+use super::history::spans;
 use crate::v1;
 
 impl From<Weight> for v1::ProblemWeight {
@@ -21,6 +22,7 @@ impl From<&Problem> for v1::Problem {
             message: problem.to_string(),
             weight: v1::ProblemWeight::from(problem.code.weight()).into(),
             since_unix_ms: problem.since_unix_ms,
+            shards: spans(&problem.shards.iter().copied().collect::<SlotRanges>()),
         }
     }
 }

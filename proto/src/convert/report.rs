@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use fleet_model::{
-    Epoch, ProblemCode, RefusedDirective, SentReport, ShardReport, ShardSlot, ShardStatus, WorkerReport,
+    Epoch, ProblemCode, RefusedDirective, SentReport, ShardReport, ShardSlot, ShardStatus, WorkerFigures,
+    WorkerReport,
 };
 
 use super::{
@@ -13,6 +14,9 @@ use super::{
     outcome::outcome_from_wire,
 };
 use crate::v1;
+
+/// The largest count of a worker's figures: sums over all workers of a fleet stay exact in JavaScript.
+const MOST_COUNTED: u64 = 1 << 40;
 
 impl From<ShardStatus> for v1::ShardStatus {
     fn from(status: ShardStatus) -> Self {
@@ -120,6 +124,42 @@ impl From<SentReport> for v1::WorkerReport {
             refused: refused.collect(),
             arrived: shard_epochs(report.arrived),
             store_away: report.store_away,
+            figures: report.figures.map(Into::into),
+        }
+    }
+}
+
+impl From<WorkerFigures> for v1::WorkerFigures {
+    fn from(figures: WorkerFigures) -> Self {
+        Self {
+            gaps: figures.gaps,
+            dropped: figures.dropped,
+            replayed: figures.replayed,
+            delay_p99_us: figures.delay_p99_us,
+            rest_waiting: figures.rest_waiting,
+            rest_invalid: figures.rest_invalid,
+            rest_blocked: figures.rest_blocked,
+            relays: figures.relays,
+            relay_waiting: figures.relay_waiting,
+            relay_failures: figures.relay_failures,
+        }
+    }
+}
+
+impl From<v1::WorkerFigures> for WorkerFigures {
+    fn from(figures: v1::WorkerFigures) -> Self {
+        let bounded = |count: u64| count.min(MOST_COUNTED);
+        Self {
+            gaps: bounded(figures.gaps),
+            dropped: bounded(figures.dropped),
+            replayed: bounded(figures.replayed),
+            delay_p99_us: figures.delay_p99_us.map(bounded),
+            rest_waiting: bounded(figures.rest_waiting),
+            rest_invalid: bounded(figures.rest_invalid),
+            rest_blocked: figures.rest_blocked,
+            relays: figures.relays,
+            relay_waiting: bounded(figures.relay_waiting),
+            relay_failures: bounded(figures.relay_failures),
         }
     }
 }
@@ -143,6 +183,7 @@ pub fn worker_report(message: v1::WorkerReport) -> Result<(WorkerReport, Vec<Ref
         draining: message.draining,
         leaving: message.leaving,
         store_away: message.store_away,
+        figures: message.figures.map(Into::into),
     };
     Ok((report, refused.collect()))
 }
@@ -159,5 +200,25 @@ mod tests {
         }
         assert_eq!(status_from_wire(0), Err(Malformed::Status(0)));
         assert_eq!(status_from_wire(99), Err(Malformed::Status(99)));
+    }
+
+    #[test]
+    fn figures_survive_the_wire_within_bounds() {
+        let figures = WorkerFigures {
+            gaps: 1,
+            dropped: 2,
+            replayed: 3,
+            delay_p99_us: Some(4),
+            rest_waiting: 5,
+            rest_invalid: 6,
+            rest_blocked: true,
+            relays: true,
+            relay_waiting: 7,
+            relay_failures: 8,
+        };
+        assert_eq!(WorkerFigures::from(v1::WorkerFigures::from(figures)), figures);
+        let huge = v1::WorkerFigures { gaps: u64::MAX, delay_p99_us: Some(u64::MAX), ..Default::default() };
+        let read = WorkerFigures::from(huge);
+        assert_eq!((read.gaps, read.delay_p99_us), (MOST_COUNTED, Some(MOST_COUNTED)));
     }
 }

@@ -15,19 +15,30 @@ use crate::{
 };
 
 mod get;
+mod history;
 mod messages;
+mod moment;
 mod set_aside;
+mod tap;
+mod why;
 
 use get::GetCommand;
+use history::HistoryArgs;
 use messages::MessageCommand;
 use set_aside::SetAsideCommand;
+use tap::TapArgs;
+use why::WhyArgs;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AskCommand {
     /// Show totals of the whole bot, and each shard
     ///
     /// Exit code 4 when a shard is missing or not ready.
-    Status,
+    Status {
+        /// Show the fleet on a live screen instead; ? lists its keys
+        #[arg(long)]
+        watch: bool,
+    },
     /// List every shard with its worker and state
     Shards {
         /// Only shards of this worker
@@ -44,6 +55,19 @@ pub(crate) enum AskCommand {
         #[arg(value_parser = discord_id, allow_negative_numbers = true)]
         guild_id: u64,
     },
+    /// Explain why a guild is silent: its shard, worker and state, and what happened to them
+    ///
+    /// Exit code 0 when its shard works, 1 when the bot is not in it, 4 when its shard does not work or does not answer.
+    Why(WhyArgs),
+    /// Watch Discord's events live, filtered by name, guild or shard
+    ///
+    /// Tokens are never shown, and what users wrote only with --content. A tap shows at most 1,000 events a second over all workers.
+    Tap(TapArgs),
+    /// Show what happened: deaths, moves, deploys, gaps, problems
+    ///
+    /// The last 10,000 entries are kept. Times are the clock of the coordinator that wrote them. Exit code 4 when entries are
+    /// missing because the store does not answer.
+    History(HistoryArgs),
     /// Find a user and the shards that know it
     ///
     /// Exit code 1 when no shard knows the user, 4 when a shard does not answer.
@@ -75,6 +99,13 @@ pub(crate) enum AskCommand {
     Message(MessageCommand),
 }
 
+impl AskCommand {
+    /// Whether it takes over the terminal.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self, Self::Status { watch: true })
+    }
+}
+
 /// The old name of `set-aside`.
 pub(crate) const OLD_SET_ASIDE: &str = "setaside";
 
@@ -82,8 +113,8 @@ pub(crate) const OLD_SET_ASIDE: &str = "setaside";
 pub(crate) const GLOBAL_FLAGS: [&str; 3] = ["url", "deadline", "json"];
 
 /// The process to ask, and how; these flags go before or after the subcommand.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Global options, for all but `dev` and `health`")]
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options, for commands that ask a fleet")]
 pub(crate) struct ServerArgs {
     /// gRPC address of the coordinator; workers answer lookups and messages too
     #[arg(
@@ -124,6 +155,11 @@ impl ServerArgs {
         self.json
     }
 
+    /// Maximum time for an answer.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     pub(crate) async fn connect(&self) -> Result<BridgeClient, ClientError> {
         BridgeClient::connect(&self.full_url(), self.deadline).await
     }
@@ -145,8 +181,8 @@ impl ServerArgs {
     pub(crate) async fn failure(&self, error: ClientError) -> CommandOutcome {
         let ClientError::Refused(status) = &error else { return error.into() };
         let url = self.full_url();
-        // What a server answers has no source. A port that speaks no gRPC breaks the connection, or answers 404.
-        let is_broken = std::error::Error::source(status).is_some();
+        // A port that speaks no gRPC breaks the connection, or answers 404.
+        let is_broken = !error.is_from_server();
         if (is_broken || status.code() == tonic::Code::Unimplemented) && health::is_health_port(&url).await {
             return CommandOutcome::wrong_setting(format!(
                 "--url (COORDINATOR_URL): {url} is a health port; use the coordinator's gRPC port (--coordinator-listen, by \
@@ -156,7 +192,8 @@ impl ServerArgs {
         if is_broken { CommandOutcome::unreachable(format!("{url}: {error}")) } else { error.into() }
     }
 
-    fn full_url(&self) -> String {
+    /// The address with its scheme.
+    pub(crate) fn full_url(&self) -> String {
         if self.url.contains("://") { self.url.clone() } else { format!("http://{}", self.url) }
     }
 }
@@ -171,22 +208,17 @@ pub(crate) async fn run(command: AskCommand, server: &ServerArgs) -> CommandOutc
 
 async fn answer(command: AskCommand, server: &ServerArgs) -> Result<CommandOutcome, ClientError> {
     match command {
-        AskCommand::Status => {
+        AskCommand::Status { .. } => {
             let mut client = server.connect().await?;
             let stats = client.aggregate_stats(Duration::ZERO).await?;
             let problems = client.problems().await?;
             // Only a coordinator knows them.
-            let workers = if stats.shards.is_empty() {
-                client.workers().await.ok().map(|workers| workers.len())
-            } else {
-                None
-            };
+            let runs_nothing = stats.shards.is_empty() && stats.missing_shards.is_empty();
+            let workers =
+                if runs_nothing { client.workers().await.ok().map(|workers| workers.len()) } else { None };
             let for_people = |screen| {
-                let answer = if stats.shards.is_empty() {
-                    table::no_shards(workers)
-                } else {
-                    table::stats(&stats, screen)
-                };
+                let answer =
+                    if runs_nothing { table::no_shards(workers) } else { table::stats(&stats, screen) };
                 table::problems(&problems, set_aside::unix_ms()) + answer
             };
             server.show(for_people, || json::stats(&stats, &problems));
@@ -221,6 +253,9 @@ async fn answer(command: AskCommand, server: &ServerArgs) -> Result<CommandOutco
                 CommandOutcome::incomplete()
             })
         }
+        AskCommand::Why(args) => why::answer(args, server).await,
+        AskCommand::Tap(args) => tap::answer(args, server).await,
+        AskCommand::History(args) => history::answer(args, server).await,
         AskCommand::Get(command) => get::answer(command, server).await,
         AskCommand::SetAside(command) => set_aside::answer(command, server).await,
         AskCommand::Message(command) => messages::answer(command, server).await,
@@ -248,7 +283,7 @@ fn guild_text(guild: &v1::FindGuildResponse) -> String {
     let members = guild.member_count.map_or_else(String::new, |count| format!(", {count} members"));
     let complete =
         if guild.complete { String::new() } else { format!(" (not complete: {})", printable(&guild.reason)) };
-    let outage = if guild.unavailable { ", in an outage" } else { "" };
+    let outage = if guild.unavailable { ", unavailable: Discord reports an outage" } else { "" };
     format!("{name}{members}, {location}{outage}{complete}")
 }
 

@@ -1,52 +1,47 @@
-//! Dev mode: a simulated Discord, a coordinator and workers in one process, connected in memory.
+//! Dev mode: a Discord, a coordinator and workers in one process, connected in memory, for bots of any language beside it.
+//!
+//! Discord is simulated unless a token is set. The fleet's state ends with the process; only relayed events may go to Redis.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Instant};
 
-use clap::Parser as _;
-use coordinator::Coordinator;
-use discord_sim::{Sim, SimConfig};
-use event_bus::MemoryBus;
-use fleet_store::FleetMemoryStore;
-use gateway_worker::{Relay, RestBudget, Worker};
-use process::{
-    OwnThreads,
-    settings::{self, Secret},
-};
-use relay::{Caps, MemoryRelay};
+use discord_sim::Sim;
+use fleet_model::ShardCount;
+use process::OwnThreads;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::{CommandOutcome, print_line};
 
 mod bot;
+mod config;
+mod discord;
 mod guide;
+mod ignored;
 mod progress;
+mod relay;
+mod start;
 
-/// For each time this many guilds the heartbeat interval grows by one second, because acknowledgements wait behind guilds.
-const GUILDS_A_SECOND: u32 = 2_000;
-/// The most seconds by which the interval grows, to about Discord's own interval.
-const MOST_SECONDS: u32 = 40;
-/// The most shards of the simulated bot that may identify at once: as for Discord's large bots.
-const SIM_CONCURRENCY: u16 = 16;
-/// Intents and cache of simulated shards: enough to look users up.
-const SIM_INTENTS: &str = "GUILDS,GUILD_MEMBERS,GUILD_PRESENCES,GUILD_MESSAGES,GUILD_VOICE_STATES";
-const SIM_CACHE: &str = "guilds,channels,roles,members,users,voice_states,own_user";
+/// The most shards of dev mode.
+const MOST_SHARDS: u32 = 1_024;
 
 /// Settings of dev mode.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "With DISCORD_TOKEN set, the shards are the real bot's and nothing is simulated.")]
+#[command(
+    after_help = "With DISCORD_TOKEN set, the shards are the real bot's and nothing is simulated, unless --simulate is given. The \
+                  settings of coordinator and gateway-worker work too, as environment variables."
+)]
 pub(crate) struct DevArgs {
+    /// Simulate Discord even if a token is set
+    #[arg(long)]
+    simulate: bool,
+
     /// Guilds of the simulated bot
     #[arg(long, default_value_t = 100, value_name = "NUMBER", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(0..=250_000))]
     guilds: u32,
 
     /// Shards; by default 4, or with a token what Discord recommends
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    shards: Option<u32>,
+    #[arg(long, env = "SHARD_COUNT", value_name = "NUMBER|auto", allow_negative_numbers = true, value_parser = shard_count)]
+    shards: Option<ShardCount>,
 
     /// Gateway workers
     #[arg(long, default_value_t = 2, value_name = "NUMBER", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -69,20 +64,49 @@ pub(crate) struct DevArgs {
     health_port: u16,
 
     /// Address of the REST proxy of the first worker; port 0 takes a free one, as other workers do
-    #[arg(long, env = "REST_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    #[arg(long, env = "REST_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:3080")]
     rest_listen: SocketAddr,
+
+    /// Address of the simulated Discord and its control API; port 0 takes a free one
+    #[arg(long, env = "SIM_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:3900")]
+    sim_listen: SocketAddr,
+
+    #[command(flatten)]
+    relay: relay::DevRelayArgs,
 }
 
-/// Number and bytes of events that `ShardBridge/Events` can replay.
-const RELAYED: u64 = 20_000;
-const RELAYED_BYTES: u64 = 32 * 1024 * 1024;
+/// Parses a number of shards that dev mode can run.
+fn shard_count(text: &str) -> Result<ShardCount, String> {
+    match text.parse() {
+        Ok(ShardCount::Auto) => Ok(ShardCount::Auto),
+        Ok(ShardCount::Fixed(count @ 1..=MOST_SHARDS)) => Ok(ShardCount::Fixed(count)),
+        _ => Err(format!("it takes `auto` or a number from 1 to {MOST_SHARDS}")),
+    }
+}
+
+/// Returns the value of a variable of the environment; an empty one counts as not set.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+impl DevArgs {
+    /// The wanted number of shards; `None` leaves it to Discord.
+    fn fixed_shards(&self) -> Option<u32> {
+        match self.shards {
+            Some(ShardCount::Fixed(count)) => Some(count),
+            Some(ShardCount::Auto) | None => None,
+        }
+    }
+}
 
 /// Addresses of the running parts, for the guide.
 struct Running {
     coordinator: SocketAddr,
     coordinator_health: SocketAddr,
     worker_healths: Vec<SocketAddr>,
-    worker_rests: Vec<SocketAddr>,
+    /// The REST proxy of the first worker.
+    rest: SocketAddr,
+    relay: relay::RelayTarget,
     sim: Option<Sim>,
     /// The simulated Discord makes guilds as fast as shards take them. On the same threads this would delay the renewal of leases.
     _sim_threads: Option<OwnThreads>,
@@ -101,8 +125,12 @@ struct Tasks {
 pub(crate) async fn run(args: DevArgs) -> CommandOutcome {
     let started = Instant::now();
     let stop = process::stop_on_signal();
-    let (running, mut tasks) = match start(&args).await {
-        Ok(started) => started,
+    let begun = tokio::select! {
+        begun = start::start(&args) => begun,
+        () = stop.cancelled() => return CommandOutcome::success(),
+    };
+    let (running, mut tasks) = match begun {
+        Ok(begun) => begun,
         Err(outcome) => return outcome,
     };
     let end = tokio::select! {
@@ -146,169 +174,6 @@ async fn wait_for_end(tasks: &mut Tasks) -> CommandOutcome {
             Err(error) => return CommandOutcome::failed(format!("a task of dev mode panicked: {error}")),
         }
     }
-}
-
-async fn start(args: &DevArgs) -> Result<(Running, Tasks), CommandOutcome> {
-    let token = settings::discord_token().map_err(CommandOutcome::wrong_setting)?;
-    let (sim, sim_threads) = match &token {
-        Some(_) => (None, None),
-        None => start_sim(args).await.map(|(sim, threads)| (Some(sim), Some(threads)))?,
-    };
-    print_line(match &token {
-        Some(_) => {
-            "a token is set: connecting to Discord as that bot (unset DISCORD_TOKEN to simulate Discord)"
-                .to_owned()
-        }
-        None => format!("no token is set: simulating Discord with {} guilds", args.guilds),
-    });
-    let token = token.unwrap_or_else(|| Secret::new("dev"));
-    let api = sim.as_ref().map(Sim::http_origin);
-    let store: Arc<FleetMemoryStore> = Arc::new(FleetMemoryStore::new());
-    let checkpoints = Arc::new(checkpoint::CheckpointMemoryStore::new());
-    let bus: Arc<MemoryBus> = Arc::new(MemoryBus::new());
-    let rest = RestBudget::memory();
-
-    let config = coordinator_config(args, token.clone(), api.as_deref())?;
-    let relay = MemoryRelay::new(Caps { length: RELAYED, bytes: RELAYED_BYTES, ..Caps::default() });
-    let parts = coordinator::CoordinatorParts {
-        store: store.clone(),
-        set_aside: checkpoints.clone(),
-        bus: bus.clone(),
-        relay: Some(Arc::new(relay.clone())),
-    };
-    let coordinator = Coordinator::bind(config, parts).await.map_err(CommandOutcome::wrong_setting)?;
-    let mut running = Running {
-        coordinator: coordinator.address(),
-        coordinator_health: coordinator.health_address(),
-        worker_healths: Vec::new(),
-        worker_rests: Vec::new(),
-        sim,
-        _sim_threads: sim_threads,
-    };
-    let mut workers = Vec::new();
-    for index in 0..args.workers {
-        let config = worker_config(args, index, token.clone(), running.coordinator, api.as_deref())?;
-        let parts = gateway_worker::WorkerParts {
-            store: store.clone(),
-            checkpoints: checkpoints.clone(),
-            set_aside: checkpoints.clone(),
-            bus: bus.clone(),
-            handler: Arc::new(bot::DevBot { worker: worker_name(index) }),
-            relay: Some(Relay::memory(relay.clone())),
-            rest: rest.clone(),
-        };
-        let worker = Worker::bind(config, parts).await.map_err(CommandOutcome::wrong_setting)?;
-        running.worker_healths.push(worker.health_address());
-        running.worker_rests.push(worker.rest_address());
-        workers.push(worker);
-    }
-
-    let mut tasks = Tasks {
-        workers: JoinSet::new(),
-        workers_stop: CancellationToken::new(),
-        coordinator: JoinSet::new(),
-        coordinator_stop: CancellationToken::new(),
-    };
-    let stop = tasks.coordinator_stop.clone();
-    tasks.coordinator.spawn(async move { coordinator.run(stop).await.map_err(coordinator_failed) });
-    for (index, worker) in workers.into_iter().enumerate() {
-        let stop = tasks.workers_stop.clone();
-        tasks.workers.spawn(async move {
-            worker.run(stop).await.map_err(worker_failed)?;
-            Ok(worker_name(index))
-        });
-    }
-    Ok((running, tasks))
-}
-
-fn worker_name(index: impl std::fmt::Display) -> String {
-    format!("worker-{index}")
-}
-
-/// Reports a wrong value of a variable that a part of dev mode reads, such as `INTENTS`.
-fn wrong_flag(error: clap::Error) -> CommandOutcome {
-    CommandOutcome::wrong_setting(settings::one_line(&error.to_string()))
-}
-
-fn coordinator_failed(error: coordinator::CoordinatorError) -> CommandOutcome {
-    match error {
-        coordinator::CoordinatorError::Discord(_) => CommandOutcome::refused_token(error),
-        _ => CommandOutcome::wrong_setting(error),
-    }
-}
-
-fn worker_failed(error: gateway_worker::WorkerError) -> CommandOutcome {
-    match error {
-        gateway_worker::WorkerError::Token(_) => CommandOutcome::refused_token(error),
-        _ => CommandOutcome::wrong_setting(error),
-    }
-}
-
-async fn start_sim(args: &DevArgs) -> Result<(Sim, OwnThreads), CommandOutcome> {
-    let config = SimConfig {
-        guilds: args.guilds,
-        shards: args.shards,
-        max_concurrency: SIM_CONCURRENCY,
-        // A second with few guilds, so that latencies show at once.
-        heartbeat_interval: Duration::from_secs(
-            1 + u64::from((args.guilds / GUILDS_A_SECOND).min(MOST_SECONDS)),
-        ),
-        events_per_second: args.events_per_second.into(),
-        ..SimConfig::default()
-    };
-    let failed = |error| CommandOutcome::failed(format!("cannot start the simulated Discord: {error}"));
-    let threads = OwnThreads::start("discord-sim").map_err(failed)?;
-    let started = threads.handle().spawn(Sim::start(config)).await.map_err(|error| failed(error.into()))?;
-    Ok((started.map_err(CommandOutcome::wrong_setting)?, threads))
-}
-
-fn coordinator_config(
-    args: &DevArgs,
-    token: Secret,
-    api: Option<&str>,
-) -> Result<coordinator::CoordinatorConfig, CommandOutcome> {
-    let shards = match (args.shards, api) {
-        (Some(shards), _) => Some(shards),
-        (None, Some(_)) => Some(4.max(args.guilds.div_ceil(1_000))),
-        (None, None) => None,
-    };
-    let mut flags = vec!["coordinator".to_owned(), "--settle=300ms".to_owned()];
-    flags.push(format!("--coordinator-listen={}", args.coordinator_listen));
-    flags.push(format!("--manager-health-port={}", args.manager_health_port));
-    flags.extend(shards.map(|shards| format!("--shard-count={shards}")));
-    flags.extend(api.map(|api| format!("--discord-api-url={api}")));
-    let parsed = coordinator::CoordinatorArgs::try_parse_from(flags).map_err(wrong_flag)?;
-    parsed.into_config(Some(token)).map_err(CommandOutcome::wrong_setting)
-}
-
-fn worker_config(
-    args: &DevArgs,
-    index: u16,
-    token: Secret,
-    coordinator: SocketAddr,
-    api: Option<&str>,
-) -> Result<gateway_worker::WorkerConfig, CommandOutcome> {
-    let health_port = match (args.health_port, index) {
-        (0, _) => 0,
-        (first, 0) => first,
-        (first, index) => first.checked_add(index + 1).ok_or_else(|| {
-            CommandOutcome::wrong_setting("--health-port: too high: each worker needs a port above it")
-        })?,
-    };
-    let mut flags = vec!["gateway-worker".to_owned()];
-    flags.push(format!("--worker-name={}", worker_name(index)));
-    flags.push(format!("--coordinator-url=http://{coordinator}"));
-    flags.push("--worker-listen=127.0.0.1:0".to_owned());
-    flags.push(format!("--health-port={health_port}"));
-    let rest_listen = if index == 0 { args.rest_listen } else { SocketAddr::new(args.rest_listen.ip(), 0) };
-    flags.push(format!("--rest-listen={rest_listen}"));
-    if let Some(api) = api {
-        flags.push(format!("--discord-api-url={api}"));
-        flags.push(format!("--intents={SIM_INTENTS}"));
-        flags.push(format!("--cache={SIM_CACHE}"));
-    }
-    let parsed = gateway_worker::WorkerArgs::try_parse_from(flags).map_err(wrong_flag)?;
-    parsed.into_config(Some(token)).map_err(CommandOutcome::wrong_setting)
 }
 
 /// Stops each part before the parts that it needs: workers, coordinator, Discord.

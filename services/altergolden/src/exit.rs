@@ -3,7 +3,7 @@
 use std::{fmt, io::Write as _, process::ExitCode};
 
 use outside_text::{printable_json, printable_lines};
-use process::settings::Exit;
+use process::settings::{self, Exit};
 use shard_bridge::ClientError;
 
 use crate::screen::SafeText;
@@ -46,9 +46,20 @@ impl CommandOutcome {
         Self { code: Exit::Settings as u8, message: Some(message.to_string()) }
     }
 
+    /// A variable that the coordinator or a worker reads is wrong, such as `INTENTS`.
+    pub(crate) fn wrong_flag(error: clap::Error) -> Self {
+        let line = settings::one_line(&error.to_string());
+        Self::wrong_setting(line.strip_prefix("error: ").unwrap_or(&line))
+    }
+
     /// Discord refused the token.
     pub(crate) fn refused_token(message: impl fmt::Display) -> Self {
         Self { code: Exit::Token as u8, message: Some(message.to_string()) }
+    }
+
+    /// A second signal has killed what ran.
+    pub(crate) fn killed() -> Self {
+        Self { code: 130, message: None }
     }
 
     /// The process that was asked does not answer.

@@ -40,7 +40,8 @@ pub(crate) async fn probe(url: &ProbeUrl) -> CommandOutcome {
     match tokio::time::timeout(PROBE_TIMEOUT, get(uri)).await {
         Err(_) => CommandOutcome::unreachable(format!("{uri} does not answer")),
         Ok(Err(why)) => CommandOutcome::unreachable(format!("{uri}: {why}")),
-        Ok(Ok((status, body))) => {
+        Ok(Ok(answer)) => {
+            let (status, body) = (answer.status(), answer.body());
             if !body.trim_end().is_empty() {
                 print_line(body.trim_end());
             }
@@ -57,10 +58,18 @@ pub(crate) async fn probe(url: &ProbeUrl) -> CommandOutcome {
 pub(crate) async fn is_health_port(url: &str) -> bool {
     let Ok(uri) = format!("{}/live", url.trim_end_matches('/')).parse() else { return false };
     let answer = tokio::time::timeout(PROBE_TIMEOUT, get(&uri)).await;
-    matches!(answer, Ok(Ok((_, body))) if body.contains("\"status\":\"alive\""))
+    matches!(answer, Ok(Ok(answer)) if answer.body().contains("\"status\":\"alive\""))
 }
 
-async fn get(uri: &http::Uri) -> Result<(http::StatusCode, String), String> {
+/// Whether our REST proxy answers at this address. It refuses the request, as it has no token.
+pub(crate) async fn is_rest_proxy(url: &str) -> bool {
+    let Ok(uri) = format!("{}/api/v10/users/@me", url.trim_end_matches('/')).parse() else { return false };
+    let answer = tokio::time::timeout(PROBE_TIMEOUT, get(&uri)).await;
+    let name = |value: &http::HeaderValue| value == "altergolden";
+    matches!(answer, Ok(Ok(answer)) if answer.headers().get("x-answered-by").is_some_and(name))
+}
+
+async fn get(uri: &http::Uri) -> Result<http::Response<String>, String> {
     let authority = uri.authority().ok_or("no host")?;
     let (host, port) = (authority.host(), authority.port_u16().unwrap_or(80));
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -75,13 +84,10 @@ async fn get(uri: &http::Uri) -> Result<(http::StatusCode, String), String> {
         .map_err(|error| error.to_string())?;
     let asking = async {
         let answer = requests.send_request(request).await.map_err(|error| error.to_string())?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), LONGEST_BODY)
-            .collect()
-            .await
-            .map_err(|error| error.to_string())?
-            .to_bytes();
-        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+        let (head, body) = answer.into_parts();
+        let body =
+            Limited::new(body, LONGEST_BODY).collect().await.map_err(|error| error.to_string())?.to_bytes();
+        Ok(http::Response::from_parts(head, String::from_utf8_lossy(&body).into_owned()))
     };
     tokio::select! {
         answer = asking => answer,

@@ -40,12 +40,13 @@ pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse, problems: &[v1::Probl
     })
 }
 
-fn problem(problem: &v1::Problem) -> Value {
+pub(crate) fn problem(problem: &v1::Problem) -> Value {
     json!({
         "code": problem.code,
         "message": problem.message,
         "weight": problem_weight(problem.weight),
         "since_unix_ms": problem.since_unix_ms,
+        "shards": problem.shards.iter().map(|span| json!({ "first": span.first, "last": span.last })).collect::<Vec<_>>(),
     })
 }
 
@@ -193,6 +194,7 @@ pub(crate) fn shards(shards: &[v1::Shard]) -> Value {
                 "latency_ms": shard.latency_ms,
                 "sequence": shard.sequence,
                 "uptime_seconds": shard.uptime_seconds,
+                "since_unix_ms": shard.since_unix_ms,
                 "age_ms": shard.age_ms,
                 "outcome": shard.outcome.as_ref().map(outcome),
                 "detail": shard.detail,

@@ -2,18 +2,24 @@
 
 mod ask;
 mod dev;
+mod doctor;
 mod exit;
 mod health;
+mod init;
 mod json;
 mod plan;
+mod progress;
 mod screen;
 #[cfg(test)]
 mod settings_document;
+mod shell_files;
 mod status_line;
 mod table;
+mod up;
 mod value_text;
+mod watch;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode, sync::LazyLock};
 
 use clap::{
     ArgMatches, Command as ClapCommand, CommandFactory, FromArgMatches, Parser, Subcommand,
@@ -26,11 +32,19 @@ use crate::exit::CommandOutcome;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The text of `--version`.
+static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+    let protocols = altergolden_proto::PROTOCOL_MIN..=altergolden_proto::PROTOCOL_MAX;
+    let formats = checkpoint::FORMAT_MIN..=checkpoint::FORMAT_MAX;
+    process::settings::long_version(env!("CARGO_PKG_VERSION"), protocols, formats)
+});
+
 /// A sharding platform for large Discord bots: try it, and operate a running fleet
 #[derive(Debug, Parser)]
 #[command(
     name = "altergolden",
     version,
+    long_version = LONG_VERSION.as_str(),
     after_help = "Exit codes: 0 success; 1 no (not found, not healthy); 2 wrong setting; 3 unreachable; 4 incomplete or unknown \
                   answer; 78 Discord refused the token."
 )]
@@ -45,10 +59,18 @@ struct Cli {
 enum Command {
     /// Run everything in one process with a simulated Discord
     Dev(dev::DevArgs),
+    /// Run a fleet on this host: coordinator and workers as supervised processes
+    Up(up::UpArgs),
+    /// Write the settings of a new fleet: `.env`, or the files of a systemd unit
+    Init(Box<init::InitArgs>),
     #[command(flatten)]
     Ask(ask::AskCommand),
     #[command(flatten)]
     Plan(plan::PlanCommand),
+    /// Check what a fleet needs: token, intents, Redis, ports, clocks, limits
+    ///
+    /// Works before the first start and beside a running fleet; changes nothing.
+    Doctor(doctor::DoctorArgs),
     /// Ask a health endpoint
     ///
     /// Exit code 0 when it answers 200, 1 when it answers otherwise, 3 when it does not answer.
@@ -57,6 +79,20 @@ enum Command {
         #[arg(value_name = "URL")]
         endpoint: health::ProbeUrl,
     },
+    /// Print the completions of this program for a shell
+    ///
+    /// bash: `altergolden completions bash > ~/.local/share/bash-completion/completions/altergolden`.
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: shell_files::Shell,
+    },
+    /// Print the man page of this program, or write the pages of all programs
+    Man {
+        /// Folder for the pages of all programs and commands, such as ~/.local/share/man/man1
+        #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// The command line, after a check that each global flag in it has an effect.
@@ -64,12 +100,16 @@ enum Command {
 struct CheckedCli(Cli);
 
 impl CheckedCli {
-    /// Rejects global flags of `dev` and `health`, which ask no fleet. A variable in the environment is no mistake.
+    /// Rejects global flags of commands that ask no fleet. A variable in the environment is no mistake.
     fn check(cli: Cli, matches: &ArgMatches) -> Result<Self, clap::Error> {
         let (command, hint) = match cli.command {
             Command::Dev(_) => ("dev", "it starts a coordinator of its own (--coordinator-listen)"),
+            Command::Up(_) => (up::COMMAND, "it starts a coordinator of its own (--coordinator-listen)"),
+            Command::Init(_) => (init::COMMAND, "it asks no fleet"),
             Command::Health { .. } => ("health", "it takes one URL, such as http://127.0.0.1:3001/live"),
-            Command::Ask(_) | Command::Plan(_) => return Ok(Self(cli)),
+            Command::Completions { .. } => ("completions", "it asks no fleet"),
+            Command::Man { .. } => ("man", "it asks no fleet"),
+            Command::Ask(_) | Command::Plan(_) | Command::Doctor(_) => return Ok(Self(cli)),
         };
         let is_given = |flag: &str| matches.value_source(flag) == Some(ValueSource::CommandLine);
         match ask::GLOBAL_FLAGS.into_iter().find(|flag| is_given(flag)) {
@@ -118,15 +158,36 @@ impl FromArgMatches for CheckedCli {
     }
 }
 
+fn main() -> ExitCode {
+    if let Some(code) = up::programs::run_named() {
+        return code;
+    }
+    if supervisor::is_replacement()
+        && let Err(error) = supervisor::keep_signals()
+    {
+        return CommandOutcome::wrong_setting(format!("cannot handle signals: {error}")).finish();
+    }
+    // `doctor` checks what `up` will find.
+    if std::env::args_os().nth(1).is_some_and(|command| command == up::COMMAND || command == "doctor")
+        && let Err(error) = up::env_file::load()
+    {
+        return CommandOutcome::wrong_setting(error).finish();
+    }
+    run_command_line()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn run_command_line() -> ExitCode {
     process::run_main("altergolden", log_filter, async |CheckedCli(cli)| run(cli).await.finish()).await
 }
 
 /// What to log when `RUST_LOG` does not say.
 fn log_filter(CheckedCli(cli): &CheckedCli) -> &'static str {
-    match cli.command {
+    match &cli.command {
         Command::Dev(_) => "warn,twilight_http=error",
+        Command::Up(_) => process::telemetry::SERVICE_FILTER,
+        // A log line would be written across the screen.
+        Command::Ask(command) if command.is_live() => "off",
         _ => "error",
     }
 }
@@ -134,8 +195,14 @@ fn log_filter(CheckedCli(cli): &CheckedCli) -> &'static str {
 async fn run(cli: Cli) -> CommandOutcome {
     match cli.command {
         Command::Dev(args) => dev::run(args).await,
+        Command::Up(args) => up::run(args).await,
+        Command::Init(args) => init::run(*args),
+        Command::Ask(command) if command.is_live() => watch::run(&cli.server).await,
         Command::Ask(command) => ask::run(command, &cli.server).await,
         Command::Plan(command) => plan::run(command, &cli.server).await,
+        Command::Doctor(args) => doctor::run(args, &cli.server).await,
         Command::Health { endpoint } => health::probe(&endpoint).await,
+        Command::Completions { shell } => shell_files::print_completions(shell),
+        Command::Man { dir } => shell_files::write_man_pages(dir.as_deref()),
     }
 }

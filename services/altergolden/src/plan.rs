@@ -10,15 +10,12 @@ use crate::{
     ask::{ServerArgs, shard_number},
     exit::{CommandOutcome, print_line},
     json,
-    status_line::StatusLine,
+    progress::Progress,
     table,
 };
 
 /// The longest wait for a coordinator: after a failover the next one continues the plan.
 const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Width of the progress bar, in characters.
-const BAR: usize = 24;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlanCommand {
@@ -164,15 +161,16 @@ async fn follow(server: &ServerArgs, plan: v1::Plan, wait: bool) -> Result<Comma
 
 /// Follows a plan to its end, across failovers of the coordinator.
 async fn until_over(server: &ServerArgs, mut plan: v1::Plan) -> Result<v1::Plan, ClientError> {
-    let mut line = StatusLine::new(!server.is_json());
+    let expected = (plan.estimated_ms > 0).then(|| Duration::from_millis(plan.estimated_ms));
+    let mut progress = Progress::new("shards", expected, !server.is_json());
     let mut last_status = Instant::now();
     while !is_over(&plan) && last_status.elapsed() < COORDINATOR_TIMEOUT {
-        if watch(server, &mut plan, &mut line, &mut last_status).await.is_err() {
-            line.show("coordinator unreachable; the plan continues under the next one");
+        if watch(server, &mut plan, &mut progress, &mut last_status).await.is_err() {
+            progress.note("coordinator unreachable; the plan continues under the next one");
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
-    line.end();
+    progress.end();
     Ok(plan)
 }
 
@@ -180,7 +178,7 @@ async fn until_over(server: &ServerArgs, mut plan: v1::Plan) -> Result<v1::Plan,
 async fn watch(
     server: &ServerArgs,
     plan: &mut v1::Plan,
-    line: &mut StatusLine,
+    progress: &mut Progress,
     last_status: &mut Instant,
 ) -> Result<(), ClientError> {
     let mut client: BridgeClient = server.connect().await?;
@@ -196,7 +194,7 @@ async fn watch(
         };
         *last_status = Instant::now();
         *plan = now;
-        line.show(&progress(plan));
+        progress.show(plan.steps_done.into(), plan.steps.len() as u64, &note(plan));
         if is_over(plan) {
             return Ok(());
         }
@@ -231,18 +229,13 @@ fn announcement(plan: &v1::Plan) -> String {
     )
 }
 
-/// `[############------------] 6/12 shards, 0.8 s`.
-fn progress(plan: &v1::Plan) -> String {
-    let (done, all) = (plan.steps_done as usize, plan.steps.len());
-    let filled = (BAR * done).checked_div(all).unwrap_or(BAR);
-    let bar = format!("[{}{}]", "#".repeat(filled), "-".repeat(BAR - filled));
-    let state = match plan.state() {
-        PlanState::RollingBack => format!(", rolling back: {}", plan.reason),
-        PlanState::Paused => format!(", paused: {}", plan.reason),
-        _ if plan.reason.is_empty() => String::new(),
-        _ => format!(": {}", plan.reason),
-    };
-    format!("{bar} {done}/{all} shards{state}")
+/// Why the plan is in its state, when that is not plain progress.
+fn note(plan: &v1::Plan) -> String {
+    match plan.state() {
+        PlanState::RollingBack => format!("rolling back: {}", plan.reason),
+        PlanState::Paused => format!("paused: {}", plan.reason),
+        _ => plan.reason.clone(),
+    }
 }
 
 fn state_text(plan: &v1::Plan) -> String {

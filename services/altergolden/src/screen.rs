@@ -22,11 +22,16 @@ impl Screen {
         if !stdout().is_terminal() {
             return Self::default();
         }
-        let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = env::var_os("TERM").is_some_and(|value| value == "dumb");
         let width = terminal_size::terminal_size_of(stdout()).map_or(80, |(width, _)| usize::from(width.0));
-        Self { width: Some(width), colour: !no_colour && !dumb }
+        Self { width: Some(width), colour: is_colour_wanted() }
     }
+}
+
+/// Whether a terminal is to show colours: not with [`NO_COLOR`](https://no-color.org), and not with `TERM=dumb`.
+pub(crate) fn is_colour_wanted() -> bool {
+    let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = env::var_os("TERM").is_some_and(|value| value == "dumb");
+    !no_colour && !dumb
 }
 
 /// Text for people that is safe to print: control characters from outside are escaped, colours are ours.

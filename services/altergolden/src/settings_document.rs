@@ -58,12 +58,18 @@ fn tables() -> String {
     coordinator.retain(|row| !both.contains(row));
     worker.retain(|row| !both.contains(row));
     let cli = Cli::command();
-    let dev = cli.find_subcommand("dev").unwrap();
+    let of = |name: &str| rows(cli.find_subcommand(name).unwrap(), &format!("{name} "));
+    // The doctor's other settings are settings of the programs too.
+    let doctor: Vec<Row> = of("doctor").into_iter().filter(|row| row[1].is_empty()).collect();
+    let up = cli.find_subcommand("up").unwrap();
+    let init = cli.find_subcommand("init").unwrap();
     [
         table("coordinator and gateway-worker", &both),
         table("coordinator", &coordinator),
         table("gateway-worker", &worker),
-        table("altergolden", &[rows(&cli, ""), rows(dev, "dev ")].concat()),
+        table("altergolden", &[rows(&cli, ""), of("dev"), doctor].concat()),
+        table("altergolden up", &rows(up, "")),
+        table("altergolden init", &rows(init, "")),
         table("discord-sim", &rows(&discord_sim::SimArgs::command(), "")),
     ]
     .concat()
@@ -85,4 +91,24 @@ fn settings_document_matches_the_programs() {
         "docs/settings.md differs from the programs' settings: UPDATE_DOCUMENTS=1 writes its tables; first difference: \
          {different:?}"
     );
+}
+
+/// Settings that compose.yaml does not pass on: all workers would get the same address and name, and containers are stopped after
+/// `stop_grace_period`.
+const NOT_IN_COMPOSE: [&str; 3] = ["`DRAIN_TIMEOUT`", "`WORKER_ADVERTISE`", "`WORKER_NAME`"];
+
+#[test]
+fn compose_passes_every_other_setting_on() {
+    let compose = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../compose.yaml")).unwrap();
+    let passed: Vec<&str> = compose.lines().filter_map(|line| line.trim().split(':').next()).collect();
+    let commands = [coordinator::CoordinatorArgs::command(), gateway_worker::WorkerArgs::command()];
+    let settings = commands.iter().flat_map(|command| rows(command, "")).map(|[_, variable, ..]| variable);
+    let wrong: Vec<String> = settings
+        .filter(|variable| !variable.is_empty())
+        .filter(|variable| {
+            let expected = !NOT_IN_COMPOSE.contains(&variable.as_str());
+            passed.contains(&variable.trim_matches('`')) != expected
+        })
+        .collect();
+    assert!(wrong.is_empty(), "in compose.yaml {wrong:?} must be passed on, or must not be");
 }

@@ -53,11 +53,21 @@ pub(crate) fn ranges(ranges: &[v1::ShardRange]) -> String {
     let mut joined: Vec<v1::ShardRange> = Vec::new();
     for range in ranges {
         match joined.last_mut() {
-            Some(last) if last.last + 1 == range.first => last.last = range.last,
+            Some(last) if last.last.checked_add(1) == Some(range.first) => last.last = range.last,
             _ => joined.push(*range),
         }
     }
     or_unknown(&joined.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+/// Returns each shard as a range of its own, for [`ranges`] to join.
+fn single_ranges(shards: &[u32]) -> Vec<v1::ShardRange> {
+    let mut shards = shards.to_vec();
+    shards.sort_unstable();
+    shards
+        .iter()
+        .map(|&shard| v1::ShardRange { first: shard, last: shard, ..v1::ShardRange::default() })
+        .collect()
 }
 
 /// The colour of a shard's state.
@@ -173,7 +183,7 @@ pub(crate) fn plan(plan: &v1::Plan, screen: Screen) -> SafeText {
 /// A line for each problem; empty without problems.
 pub(crate) fn problems(problems: &[v1::Problem], now_unix_ms: u64) -> SafeText {
     let mut lines = String::new();
-    for v1::Problem { code, message, weight, since_unix_ms } in problems {
+    for v1::Problem { code, message, weight, since_unix_ms, .. } in problems {
         let since = since_unix_ms.map_or_else(String::new, |at| format!(", began {}", ago(at, now_unix_ms)));
         let message = printable_within(message, WIDEST_CELL);
         lines.extend([problem_weight(*weight), format!(": {message} ({}{since})\n", printable(code))]);
@@ -186,7 +196,7 @@ pub(crate) fn no_shards(workers: Option<usize>) -> SafeText {
     let text = match workers {
         Some(0) => format!("no shards are running: {NO_WORKERS}"),
         Some(workers) => format!(
-            "no shards are running: {workers} workers registered, none with shards so far\nhint: see `altergolden workers`, and the \
+            "no shards are running: workers registered: {workers}, none of them with shards so far\nhint: see `altergolden workers`, and the \
              problems that /health of the coordinator lists"
         ),
         None => "no shards are running\nhint: `altergolden status` at the coordinator says why".to_owned(),
@@ -227,11 +237,10 @@ fn stats_grid<'a>(shards: impl IntoIterator<Item = &'a v1::ShardStats>, screen: 
 
 /// Totals, then each shard; many shards on a terminal by worker.
 pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse, screen: Screen) -> SafeText {
-    let missing = if stats.missing_shards.is_empty() {
-        String::new()
-    } else {
-        let shards: Vec<String> = stats.missing_shards.iter().map(u32::to_string).collect();
-        format!(", no answer for shard {}", shards.join(", "))
+    let missing = match stats.missing_shards.as_slice() {
+        [] => String::new(),
+        [shard] => format!(", no answer for shard {shard}"),
+        shards => format!(", no answer for shards {}", ranges(&single_ranges(shards))),
     };
     let complete = if stats.complete { "complete" } else { "NOT COMPLETE" };
     let totals = format!(
@@ -242,7 +251,9 @@ pub(crate) fn stats(stats: &v1::GetAggregateStatsResponse, screen: Screen) -> Sa
         optional(stats.total_voice_connections),
         stats.shard_count,
     );
-    let shards = if by_worker::is_grouped(stats.shards.len(), screen) {
+    let shards = if stats.shards.is_empty() {
+        SafeText::from(String::new())
+    } else if by_worker::is_grouped(stats.shards.len(), screen) {
         by_worker::table(&stats.shards, screen)
     } else {
         stats_grid(&stats.shards, screen)

@@ -48,6 +48,9 @@ pub enum WaitReason {
 }
 
 impl WaitReason {
+    /// Every reason.
+    pub(crate) const ALL: [Self; 3] = [Self::Bucket, Self::Learning, Self::Global];
+
     /// Its name in metrics.
     pub const fn name(self) -> &'static str {
         match self {

@@ -38,6 +38,9 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 5] = [Self::User, Self::Global, Self::Shared, Self::Sub, Self::Address];
+
     /// The metric label.
     pub const fn name(self) -> &'static str {
         match self {

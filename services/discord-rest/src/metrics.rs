@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -12,6 +13,23 @@ use crate::{Scope, WaitReason};
 
 /// Seconds of waiting for a turn.
 const BUCKETS: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
+
+/// Why requests are answered here and not sent: the label values of `rest_refused_total`.
+const REFUSED: [&str; 13] = [
+    "late",
+    "breaker",
+    "token",
+    "full",
+    "away",
+    "unreachable",
+    "size",
+    "slow",
+    "broken",
+    "web_page",
+    "host",
+    "gateway",
+    "other_token",
+];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AnswerLabels {
@@ -27,6 +45,12 @@ struct ScopeLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     why: &'static str,
+}
+
+/// The status as a label: one that HTTP or Cloudflare (520 to 530) knows, 0 for none, or else the first of its hundred.
+fn known_status(status: u16) -> u16 {
+    let known = StatusCode::from_u16(status).is_ok_and(|status| status.canonical_reason().is_some());
+    if known || (520..=530).contains(&status) { status } else { status / 100 * 100 }
 }
 
 /// The metrics; clones count into the same.
@@ -74,8 +98,17 @@ impl Drop for WaitingGuard {
 }
 
 impl RestMetrics {
-    /// Registers them.
+    /// Registers them. Labels out of a small set are there from the start, at 0: a rate needs a first value.
     pub fn register(&self, registry: &mut Registry) {
+        for scope in Scope::ALL {
+            drop(self.limited.get_or_create(&ScopeLabels { scope: scope.name() }));
+        }
+        for why in REFUSED {
+            drop(self.refused.get_or_create(&ReasonLabels { why }));
+        }
+        for why in WaitReason::ALL {
+            drop(self.held_up.get_or_create(&ReasonLabels { why: why.name() }));
+        }
         registry.register(
             "rest_requests",
             "Answers of Discord's REST API, by the path's first step and status; status 0: none came",
@@ -118,7 +151,18 @@ impl RestMetrics {
         );
     }
 
+    /// Returns how many requests wait for their turn.
+    pub fn waiting_count(&self) -> u64 {
+        u64::try_from(self.waiting.get()).unwrap_or(0)
+    }
+
+    /// Returns how many answers with 401, 403 or 429 the fleet got in ten minutes, when last counted here.
+    pub fn invalid_count(&self) -> u64 {
+        u64::try_from(self.invalid.get()).unwrap_or(0)
+    }
+
     pub(crate) fn answered(&self, route: &'static str, status: u16) {
+        let status = known_status(status);
         self.answered.get_or_create(&AnswerLabels { route, status }).inc();
     }
 
@@ -160,5 +204,22 @@ impl RestMetrics {
         if is_alone {
             self.fallbacks.inc();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_from_outside_are_few_labels() {
+        for known in [200, 204, 401, 403, 429, 502, 520, 530] {
+            assert_eq!(known_status(known), known);
+        }
+        for (outside, label) in [(0, 0), (299, 200), (999, 900), (599, 500)] {
+            assert_eq!(known_status(outside), label);
+        }
+        let labels: std::collections::HashSet<_> = (0..=999).map(known_status).collect();
+        assert!(labels.len() < 100, "{}", labels.len());
     }
 }

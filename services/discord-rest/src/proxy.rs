@@ -9,13 +9,18 @@ mod exchange;
 mod guard;
 mod head;
 mod server;
+mod trace;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use backoff::{Backoff, Policy};
+use futures_util::future::BoxFuture;
 use http::{HeaderName, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
-use process::server::{Limits, Listener};
+use process::{
+    server::{Limits, Listener},
+    telemetry::SpanKind,
+};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, sleep},
@@ -31,6 +36,7 @@ use crate::{
 use body::CallerBody;
 use exchange::ExchangeError;
 use guard::RequestRejected;
+use trace::RequestTrace;
 
 /// A caller that can't wait out a 429 sets this to `503`: then it gets that status in its place. twilight-http without a rate limiter
 /// repeats a 429 at once and ignores its headers.
@@ -87,14 +93,16 @@ impl Rest {
     }
 
     /// Serves until `stop`; requests that are under way then may still end, for a few seconds.
-    pub async fn serve(
+    ///
+    /// Boxed so that the server is compiled here, not in each program that polls it.
+    pub fn serve(
         self,
         gate: Arc<Gate>,
         upstream: Upstream,
         metrics: RestMetrics,
         options: RestOptions,
         stop: CancellationToken,
-    ) {
+    ) -> BoxFuture<'static, ()> {
         let proxy = Proxy {
             gate,
             upstream,
@@ -106,7 +114,7 @@ impl Rest {
             kept: body::room(),
             tasks: TaskTracker::new(),
         };
-        server::serve(self.listener, Arc::new(proxy), stop).await;
+        Box::pin(server::serve(self.listener, Arc::new(proxy), stop))
     }
 }
 
@@ -147,12 +155,14 @@ impl Proxy {
             return self.not_taken(not_taken);
         }
         let answer_429_as_503 = head.headers.get(&ANSWER_429_AS).is_some_and(|value| value == "503");
+        let trace = RequestTrace::begin(&route, &head.headers);
         let answer = if let Some(_room) = self.room(&route) {
-            self.pass(&route, &caller, head, body).await
+            self.pass(&route, &caller, head, body, &trace).await
         } else {
             self.metrics.refused("full");
             answer::full()
         };
+        trace.answered(answer.status());
         if answer_429_as_503 && answer.status() == StatusCode::TOO_MANY_REQUESTS {
             return answer::as_503(answer.headers());
         }
@@ -175,6 +185,7 @@ impl Proxy {
         caller: &Caller,
         mut head: Parts,
         body: Incoming,
+        trace: &RequestTrace,
     ) -> Response<Body> {
         let wait = if route.kind == Kind::Callback { CALLBACK_WAIT } else { self.options.longest_wait };
         let until = Instant::now() + wait;
@@ -192,14 +203,18 @@ impl Proxy {
                 self.metrics.refused("unreachable");
                 return answer::unreachable(left);
             }
+            let waiting = trace.part("wait_for_turn", SpanKind::Internal);
             let permit = match self.gate.enter(route, caller, until).await {
                 Ok(permit) => permit,
                 Err(refused) => return self.refused(refused),
             };
+            drop(waiting);
             let Some(body) = sent.take() else {
                 return answer::error(StatusCode::BAD_GATEWAY, "the body was sent and not kept");
             };
-            let exchanged = self.exchange(route, permit, head::request(&head, &self.upstream), body).await;
+            let span = trace.part("discord_request", SpanKind::Client);
+            let exchanged =
+                self.exchange(route, permit, head::request(&head, &self.upstream), body, span).await;
             let (answer, limited) = match exchanged {
                 Ok(exchanged) => exchanged,
                 Err(failed) => {
@@ -220,6 +235,7 @@ impl Proxy {
                         return answer;
                     }
                     self.metrics.retried();
+                    let _waiting = trace.part("wait_after_429", SpanKind::Internal);
                     sleep(wait).await;
                 }
                 _ => return answer,

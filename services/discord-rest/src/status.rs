@@ -84,6 +84,11 @@ impl RestStatus {
         problems
     }
 
+    /// Whether all requests are stopped.
+    pub fn is_blocked(&self) -> bool {
+        self.breaker().is_some()
+    }
+
     /// How long the breaker stays open, and why.
     pub(crate) fn breaker(&self) -> Option<(Duration, StopReason)> {
         self.standing().open().map(|(left, why, _)| (left, why))

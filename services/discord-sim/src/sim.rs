@@ -157,8 +157,16 @@ async fn write_messages(hub: Arc<Hub>) {
         let mut last = Instant::now();
         let mut tick = interval(MESSAGE_TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !rate.has_changed().unwrap_or(true) {
-            tick.tick().await;
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                _ = rate.changed() => break,
+            }
+            // The borrow delays a change of the rate until the messages are written: none follows the change.
+            let current = rate.borrow();
+            if current.has_changed() {
+                break;
+            }
             let now = Instant::now();
             due += per_second * (now - last).min(CATCH_UP).as_secs_f64();
             last = now;

@@ -46,6 +46,12 @@ pub trait Handler<T>: Send + Sync + 'static {
     /// Handles one event. Others of the same lane wait until it ends; others of other lanes do not.
     async fn handle(&self, event: &Delivery<T>);
 
+    /// Returns the span in which an event is handled. `None`: it gets one at DEBUG.
+    fn span(&self, event: &Item<T>) -> Option<tracing::Span> {
+        let _ = event;
+        None
+    }
+
     /// Decides about an event before [`Handler::handle`]. May wait; until it returns, the event counts as not started if the
     /// dispatcher is shut.
     async fn admit(&self, event: &Delivery<T>) -> Admission {

@@ -7,10 +7,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+use delays::{DelayCounts, Delays};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, histogram::Histogram},
@@ -49,6 +53,8 @@ pub struct DispatchMetrics {
     set_aside: Family<Labels, Counter>,
     set_aside_forgotten: Counter,
     overflows: Counter,
+    delays: Delays,
+    shed_count: Arc<AtomicU64>,
     kinds: Arc<RwLock<HashMap<Arc<str>, KindMetrics>>>,
     other: KindMetrics,
 }
@@ -61,7 +67,20 @@ impl Default for DispatchMetrics {
         let other = of_kind(OTHER, &seconds, [&handled, &panics, &shed, &set_aside]);
         let (set_aside_forgotten, overflows) = (Counter::default(), Counter::default());
         let kinds = Arc::default();
-        Self { seconds, handled, panics, shed, set_aside, set_aside_forgotten, overflows, kinds, other }
+        let (delays, shed_count) = (Delays::default(), Arc::default());
+        Self {
+            seconds,
+            handled,
+            panics,
+            shed,
+            set_aside,
+            set_aside_forgotten,
+            overflows,
+            delays,
+            shed_count,
+            kinds,
+            other,
+        }
     }
 }
 
@@ -96,6 +115,7 @@ impl DispatchMetrics {
     /// Counts an event that was left out; the caller of [`ShedOrder::sheds`](crate::ShedOrder::sheds) counts.
     pub fn count_shed(&self, kind: &str) {
         self.of(kind, |of_kind| of_kind.shed.inc());
+        self.shed_count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts an event that was set aside, and the earlier ones that were forgotten to make room.
@@ -107,6 +127,20 @@ impl DispatchMetrics {
     /// Counts a full queue; the caller of [`Pressure::overflowed`](crate::Pressure::overflowed) counts.
     pub fn count_overflow(&self) {
         self.overflows.inc();
+    }
+
+    /// Returns how many events were left out.
+    pub fn shed_count(&self) -> u64 {
+        self.shed_count.load(Ordering::Relaxed)
+    }
+
+    /// Returns how long events waited for their handlers.
+    pub fn delay_counts(&self) -> DelayCounts {
+        self.delays.counts()
+    }
+
+    pub(crate) fn count_delay(&self, delay: Duration) {
+        self.delays.count(delay);
     }
 
     pub(crate) fn count_handled(&self, kind: &str, took: Duration, panicked: bool) {

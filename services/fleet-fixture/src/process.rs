@@ -68,6 +68,8 @@ pub fn command(name: &str) -> Command {
             "CHECKPOINT",
             "LEDGER_",
             "FAILPOINTS",
+            "PROBLEMS_",
+            "TRACE_",
         ];
         if ours.iter().any(|prefix| key.starts_with(prefix)) {
             command.env_remove(key);

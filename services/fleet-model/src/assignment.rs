@@ -43,6 +43,8 @@ pub struct Assignment {
     pub killed: BTreeSet<(ShardKey, Epoch)>,
     /// The format to write checkpoints in: the newest that every worker reads. 0: as before, and 1 at first.
     pub checkpoint_format: u16,
+    /// W3C `traceparent` of each shard that this worker gives away, copies or starts, where that is traced. No decision depends on it.
+    pub traces: BTreeMap<ShardKey, String>,
 }
 
 /// A shard that another worker runs and is to hand over.

@@ -78,6 +78,8 @@ pub struct ShardEvent {
     pub mark: Mark,
     /// When a worker first received it, in milliseconds since the Unix epoch.
     pub received_at_unix_ms: u64,
+    /// W3C `traceparent` of its trace; `None` when it is not sampled.
+    pub traceparent: Option<Arc<str>>,
     /// The payload as Discord sent it.
     pub text: ByteString,
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 /// How a shard came to be connected: by which greeting, how long it took, what may have been lost.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StartOutcome {
@@ -29,7 +31,7 @@ pub enum StartKind {
 }
 
 /// Events that were or may have been lost: everything after `last_sequence` of the session before, until `until_unix_ms`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Gap {
     /// When the last event before the gap came, in milliseconds since the Unix epoch; 0 when unknown.
     pub since_unix_ms: u64,

@@ -156,7 +156,7 @@ impl ProblemCode {
 
     /// The code by which the beginning is remembered: a shard that changes between states that are not ready has had one
     /// problem since the first of them.
-    const fn lasting(self) -> Self {
+    pub const fn lasting(self) -> Self {
         match self {
             Self::ShardFailed | Self::ShardSilent | Self::ShardQueued | Self::WrongSession => {
                 Self::ShardNotReady
@@ -241,8 +241,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A message without its numbers, so that one that counts seconds down stays the same. Numbers in names stay (`worker-1`).
-fn without_numbers(message: &str) -> String {
+/// Returns a message without its numbers, so that one that counts seconds down stays the same. Numbers in names stay (`worker-1`).
+pub fn without_numbers(message: &str) -> String {
     message.split(' ').filter(|word| !word.starts_with(|c: char| c.is_ascii_digit())).collect()
 }
 

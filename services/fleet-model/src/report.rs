@@ -148,4 +148,31 @@ pub struct WorkerReport {
     pub leaving: bool,
     /// The worker cannot reach the store.
     pub store_away: bool,
+    /// The worker's figures that are not about one shard; `None` from older workers.
+    pub figures: Option<WorkerFigures>,
+}
+
+/// A worker's figures that are not about one shard. Counters start at 0 with the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerFigures {
+    /// Times that events were or may have been lost on the way from Discord.
+    pub gaps: u64,
+    /// Events that were dropped because a queue was full for long.
+    pub dropped: u64,
+    /// Events that bot code was given a second time, marked as replayed.
+    pub replayed: u64,
+    /// The 99th percentile of the time from receipt to handler or stream, in microseconds, over the last minute; `None` without events.
+    pub delay_p99_us: Option<u64>,
+    /// REST requests that wait for their turn.
+    pub rest_waiting: u64,
+    /// Answers 401, 403 and 429 of the whole fleet in ten minutes, when last counted by this worker.
+    pub rest_invalid: u64,
+    /// Whether the REST breaker is open: no requests are sent to Discord's REST API.
+    pub rest_blocked: bool,
+    /// Whether the worker relays events.
+    pub relays: bool,
+    /// Events that the relay's streams have not taken yet.
+    pub relay_waiting: u64,
+    /// Times that the streams did not take events.
+    pub relay_failures: u64,
 }

@@ -1,5 +1,5 @@
 //! What the fleet must not forget: the acting coordinator's term, the workers' leases, each shard's owner and epoch, the
-//! identify budget.
+//! identify budget. Beside it the fleet's history, which may lose entries.
 //!
 //! Owns the records and the compare-and-write rules that fence them. Decides nothing: the crate `fleet` decides, this
 //! refuses what is stale. Two stores keep the same contract: [`FleetMemoryStore`] for one process, [`FleetRedisStore`] for many.
@@ -13,9 +13,13 @@ use async_trait::async_trait;
 use fleet_model::{Epoch, Incarnation, ShardKey, Term, WorkerId};
 use redis_link::RecordError;
 
+mod history;
 mod memory;
 mod redis;
 
+pub use history::{
+    HISTORY_BYTES, HISTORY_ENTRIES, HistoryId, HistoryStore, HistoryText, InvalidHistoryId, StoredHistory,
+};
 pub use memory::FleetMemoryStore;
 pub use redis::FleetRedisStore;
 
@@ -30,7 +34,7 @@ const STANDBY_REMEMBERED: Duration = Duration::from_hours(24);
 /// Every command has a deadline of its own (2 s), and a method fails with [`FleetStoreError`] when one of its commands is late.
 /// Methods about all shards take as long as their commands need. Times to live are counted by the store's clock.
 #[async_trait]
-pub trait FleetStore: Send + Sync + 'static {
+pub trait FleetStore: HistoryStore {
     /// Which store this is. A changed answer means that it restarted, or that another took over, and may have lost its
     /// last writes.
     async fn identity(&self) -> Result<FleetStoreIdentity, FleetStoreError>;
@@ -117,6 +121,12 @@ pub trait FleetStore: Send + Sync + 'static {
 
     /// Writes down what operators want. The text is the coordinator's own.
     async fn save_intent(&self, term: Term, intent: &str) -> Result<TermWrite, FleetStoreError>;
+
+    /// Writes down which problems were sent to the webhook. The text is the coordinator's own.
+    async fn save_notices(&self, term: Term, notices: &str) -> Result<TermWrite, FleetStoreError>;
+
+    /// Returns what [`FleetStore::save_notices`] wrote.
+    async fn load_notices(&self) -> Result<Option<String>, FleetStoreError>;
 
     /// Writes the identify budget down.
     async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<TermWrite, FleetStoreError>;

@@ -16,8 +16,10 @@ use crate::{
     LeaseRenewal, OwnerRecord, OwnerWrite, Revocation, TermClaim, TermRenewal, TermWrite, WorkerRecord,
 };
 
+mod history;
 mod records;
 
+use history::History;
 use records::Records;
 
 /// A store in this process's memory. Clones share the records, which end with the last of them. Its clock is tokio's, so a
@@ -26,6 +28,7 @@ use records::Records;
 pub struct FleetMemoryStore {
     identity: FleetStoreIdentity,
     records: Arc<Mutex<Records>>,
+    history: Arc<Mutex<History>>,
 }
 
 impl FleetMemoryStore {
@@ -33,7 +36,7 @@ impl FleetMemoryStore {
     pub fn new() -> Self {
         let identity =
             FleetStoreIdentity(format!("memory-{:016x}", RandomState::new().hash_one(Instant::now())));
-        Self { identity, records: Arc::default() }
+        Self { identity, records: Arc::default(), history: Arc::default() }
     }
 
     fn records(&self) -> MutexGuard<'_, Records> {
@@ -150,6 +153,14 @@ impl FleetStore for FleetMemoryStore {
 
     async fn save_intent(&self, term: Term, intent: &str) -> Result<TermWrite, FleetStoreError> {
         Ok(self.records().save_intent(term, intent))
+    }
+
+    async fn save_notices(&self, term: Term, notices: &str) -> Result<TermWrite, FleetStoreError> {
+        Ok(self.records().save_notices(term, notices))
+    }
+
+    async fn load_notices(&self) -> Result<Option<String>, FleetStoreError> {
+        Ok(self.records().notices())
     }
 
     async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<TermWrite, FleetStoreError> {

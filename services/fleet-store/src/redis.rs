@@ -21,6 +21,7 @@ use crate::{
     TermRenewal, TermWrite, WorkerRecord,
 };
 
+mod history;
 mod keys;
 mod load;
 mod scripts;
@@ -329,6 +330,15 @@ impl FleetStore for FleetRedisStore {
 
     async fn save_intent(&self, term: Term, intent: &str) -> Result<TermWrite, FleetStoreError> {
         self.write_fleet(term, &[("intent", intent.to_owned())]).await
+    }
+
+    async fn save_notices(&self, term: Term, notices: &str) -> Result<TermWrite, FleetStoreError> {
+        self.write_fleet(term, &[("notices", notices.to_owned())]).await
+    }
+
+    async fn load_notices(&self) -> Result<Option<String>, FleetStoreError> {
+        let [notices]: [Option<String>; 1] = self.fields(&self.keys.fleet(), &["notices"]).await?;
+        Ok(notices)
     }
 
     async fn save_budget(&self, term: Term, budget: BudgetRecord) -> Result<TermWrite, FleetStoreError> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint, Error};
@@ -39,7 +40,12 @@ pub fn grpc_endpoint(
 /// # Errors
 /// The server cannot be reached.
 pub async fn connect(endpoint: &Endpoint) -> Result<Channel, Error> {
-    endpoint.connect_with_connector(connector(endpoint)).await
+    connect_boxed(endpoint).await
+}
+
+/// Boxed so that the client is compiled here, not in each program that polls it.
+fn connect_boxed(endpoint: &Endpoint) -> BoxFuture<'_, Result<Channel, Error>> {
+    Box::pin(endpoint.connect_with_connector(connector(endpoint)))
 }
 
 /// Returns a channel that connects with its first call.

@@ -4,6 +4,7 @@
 //! - [`telemetry`]: logs, traces, metrics, and the HTTP endpoints for probes and scrapes;
 //! - [`server`]: listening ports with bounds and deadlines, and the gRPC server;
 //! - [`client`]: outgoing gRPC connections;
+//! - [`supervised`]: the connection to a supervisor, if one has started the program;
 //! - [`OwnThreads`]: threads for work that must not delay the rest;
 //! - [`block_on`], [`run_service`] and [`run_main`]: the frame of a `main` function.
 //!
@@ -16,6 +17,7 @@ mod run_main;
 pub mod server;
 pub mod settings;
 mod signal;
+pub mod supervised;
 pub mod telemetry;
 mod threads;
 

@@ -24,7 +24,8 @@ impl ExitError {
         Self { exit, message: error.to_string() }
     }
 
-    fn report(&self, name: &str) -> ExitCode {
+    /// Writes the line and returns the code. `name` is the program's.
+    pub fn report(&self, name: &str) -> ExitCode {
         // Fails only when the reader has closed the pipe; the exit code tells the reason too.
         let _ = writeln!(std::io::stderr(), "{name}: {}", printable_lines(&self.message));
         ExitCode::from(self.exit as u8)
@@ -55,12 +56,14 @@ pub fn block_on<F: Future>(main: F) -> F::Output {
 }
 
 /// Runs a service: [`run_main`] with [`telemetry::SERVICE_FILTER`], and the error of `run` as one line on standard error.
+/// `instance` names this process in its spans; without a name it gets a random one.
 pub async fn run_service<A: clap::Parser>(
     name: &'static str,
+    instance: impl FnOnce(&mut A) -> Option<String>,
     run: impl AsyncFnOnce(A) -> Result<(), ExitError>,
 ) -> ExitCode {
     let run = async |args| run(args).await.map_or_else(|error| error.report(name), |()| ExitCode::SUCCESS);
-    run_main(name, |_| telemetry::SERVICE_FILTER, run).await
+    run_named(name, |_| telemetry::SERVICE_FILTER, instance, run).await
 }
 
 /// Runs a program: parses its command line, installs the TLS provider, sets up telemetry, calls `run`, writes and exports
@@ -70,13 +73,23 @@ pub async fn run_main<A: clap::Parser>(
     filter: impl FnOnce(&A) -> &'static str,
     run: impl AsyncFnOnce(A) -> ExitCode,
 ) -> ExitCode {
-    let args = match settings::parse::<A>() {
+    run_named(name, filter, |_| None, run).await
+}
+
+async fn run_named<A: clap::Parser>(
+    name: &'static str,
+    filter: impl FnOnce(&A) -> &'static str,
+    instance: impl FnOnce(&mut A) -> Option<String>,
+    run: impl AsyncFnOnce(A) -> ExitCode,
+) -> ExitCode {
+    let mut args = match settings::parse::<A>() {
         Ok(args) => args,
         Err(code) => return code,
     };
     // Fails if the program has installed one already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let telemetry = match telemetry::init(name, filter(&args)) {
+    let instance = instance(&mut args).unwrap_or_else(|| settings::random_incarnation().to_string());
+    let telemetry = match telemetry::init(&telemetry::Service { name, instance }, filter(&args)) {
         Ok(telemetry) => telemetry,
         Err(error) => return ExitError::from(error).report(name),
     };

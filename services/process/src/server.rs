@@ -9,11 +9,13 @@ mod descriptors;
 mod grpc;
 mod http1;
 mod listener;
+mod local_host;
 #[cfg(test)]
 mod tests;
 
 pub use connection::Connection;
-pub use descriptors::descriptors_exhausted;
+pub use descriptors::{descriptors_exhausted, raised_descriptor_limit};
 pub use grpc::serve_grpc;
 pub use http1::{Http1, serve_http1};
 pub use listener::{Limits, Listener};
+pub use local_host::is_for_localhost;

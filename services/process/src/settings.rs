@@ -10,10 +10,12 @@ mod exit;
 mod secret;
 mod store;
 mod value;
+mod version;
 
 pub use command_line::{one_line, parse};
 pub use discord::{ApiOrigin, DiscordArgs, GatewayUrl};
 pub use exit::{Exit, SettingsError};
-pub use secret::{Secret, discord_token, read_secret, required_token};
+pub use secret::{Secret, discord_token, discord_token_source, read_secret, required_token};
 pub use store::StoreArgs;
 pub use value::{default_worker_name, duration, metrics_prefix, random_incarnation};
+pub use version::long_version;

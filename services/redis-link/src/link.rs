@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, ToRedisArgs, aio::PubSub};
+use futures_util::future::BoxFuture;
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, ToRedisArgs, Value, aio::PubSub};
 use rustls::crypto::CryptoProvider;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -85,7 +86,7 @@ impl RedisLink {
     /// # Errors
     /// [`LinkError::Away`] at the deadline at the latest; the others when Redis answers, but not with a `T`.
     pub async fn command<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, LinkError> {
-        self.with_connection(async |connection| connection.send(cmd).await).await
+        self.send(cmd).await.and_then(parsed)
     }
 
     /// Runs a script. On a cluster all its keys have to be in one slot. Arguments are texts or bytes.
@@ -98,13 +99,22 @@ impl RedisLink {
         keys: &[&str],
         args: &[A],
     ) -> Result<T, LinkError> {
-        self.with_connection(async |connection| match connection.send(&script.by_hash(keys, args)).await {
+        self.run(script, script.by_hash(keys, args)).await.and_then(parsed)
+    }
+
+    /// Boxed, as [`run`](Self::run) is, so that sending is compiled once, and not for each type of an answer in each crate.
+    fn send<'a>(&'a self, cmd: &'a Cmd) -> BoxFuture<'a, Result<Value, LinkError>> {
+        Box::pin(self.with_connection(async move |connection| connection.send(cmd).await))
+    }
+
+    /// Sends a script by its hash, and by its text if the server does not know it.
+    fn run<'a>(&'a self, script: &'a Script, by_hash: Cmd) -> BoxFuture<'a, Result<Value, LinkError>> {
+        Box::pin(self.with_connection(async move |connection| match connection.send(&by_hash).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                connection.send(&script.by_text(keys, args)).await
+                connection.send(&script.by_text(&by_hash)).await
             }
             answer => answer,
-        })
-        .await
+        }))
     }
 
     /// A new connection for subscriptions alone: to the server, to the Sentinels' master, or to any node of a cluster. It
@@ -141,6 +151,11 @@ impl RedisLink {
             }
         }
     }
+}
+
+/// Reads the answer as a `T`.
+fn parsed<T: FromRedisValue>(answer: Value) -> Result<T, LinkError> {
+    redis::from_redis_value(answer).map_err(|error| RedisError::from(error).into())
 }
 
 impl Shared {

@@ -1,6 +1,6 @@
 //! Lua scripts, sent by their hash.
 
-use redis::{Cmd, ToRedisArgs};
+use redis::{Arg, Cmd, ToRedisArgs};
 
 /// The error of a script whose answer is too large.
 pub(crate) const TOO_LARGE: &str = "TOOLARGE";
@@ -39,16 +39,20 @@ impl Script {
     }
 
     pub(crate) fn by_hash<A: ToRedisArgs>(&self, keys: &[&str], args: &[A]) -> Cmd {
-        call("EVALSHA", &self.hash, keys, args)
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(&self.hash).arg(keys.len()).arg(keys).arg(args);
+        cmd
     }
 
-    pub(crate) fn by_text<A: ToRedisArgs>(&self, keys: &[&str], args: &[A]) -> Cmd {
-        call("EVAL", &self.code, keys, args)
+    /// The same call with the script's text in place of its hash.
+    pub(crate) fn by_text(&self, by_hash: &Cmd) -> Cmd {
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(&self.code);
+        for arg in by_hash.args_iter().skip(2) {
+            if let Arg::Simple(bytes) = arg {
+                cmd.arg(bytes);
+            }
+        }
+        cmd
     }
-}
-
-fn call<A: ToRedisArgs>(name: &str, script: &str, keys: &[&str], args: &[A]) -> Cmd {
-    let mut cmd = redis::cmd(name);
-    cmd.arg(script).arg(keys.len()).arg(keys).arg(args);
-    cmd
 }

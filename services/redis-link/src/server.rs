@@ -1,10 +1,13 @@
 //! What we ask Redis about itself: which life of it this is, and whether it is set up not to lose our keys.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use redis::{
     FromRedisValue, Value,
-    cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo},
+    cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo},
     from_redis_value,
 };
 
@@ -44,13 +47,69 @@ impl RedisLink {
         }
     }
 
+    /// Sends one `PING`; of a cluster, to any node.
+    ///
+    /// # Errors
+    /// [`LinkError`] when Redis does not answer.
+    pub async fn ping(&self) -> Result<(), LinkError> {
+        let answer: String = self.ask_any_node(redis::cmd("PING")).await?;
+        if answer == "PONG" { Ok(()) } else { Err(LinkError::Unexpected("PING without PONG".to_owned())) }
+    }
+
+    /// Returns the server's clock, as the time since the Unix epoch; of a cluster, any node's.
+    ///
+    /// # Errors
+    /// [`LinkError`] when Redis does not answer.
+    pub async fn time(&self) -> Result<Duration, LinkError> {
+        let (seconds, micros): (u64, u32) = self.ask_any_node(redis::cmd("TIME")).await?;
+        Ok(Duration::from_secs(seconds) + Duration::from_micros(micros.into()))
+    }
+
+    /// Returns all fields of `INFO`, from each master.
+    ///
+    /// # Errors
+    /// [`LinkError`] when a server does not answer.
+    pub async fn info_of_masters(&self) -> Result<Vec<BTreeMap<String, String>>, LinkError> {
+        let fields = |text: &String| {
+            let pairs = text.lines().filter_map(|line| line.split_once(':'));
+            pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
+        };
+        Ok(self.info_texts(None).await?.iter().map(fields).collect())
+    }
+
+    async fn ask_any_node<T: FromRedisValue>(&self, cmd: redis::Cmd) -> Result<T, LinkError> {
+        let answer: Value = self
+            .with_connection(async |connection| match connection {
+                Connection::Server(_) => connection.send(&cmd).await,
+                Connection::Cluster(cluster) => {
+                    let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+                    cluster.route_command(cmd, any).await
+                }
+            })
+            .await?;
+        from_redis_value(answer).map_err(|error| LinkError::Unexpected(error.to_string()))
+    }
+
     /// One field of `INFO`, from each master.
     async fn info(&self, section: &str, field: &str) -> Result<Vec<String>, LinkError> {
+        let texts = self.info_texts(Some(section)).await?;
+        texts
+            .iter()
+            .map(|text| {
+                let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+                value.map(|value| value.trim().to_owned())
+            })
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| LinkError::Unexpected(format!("INFO without {field}")))
+    }
+
+    /// The text of `INFO`, or of one section, from each master.
+    async fn info_texts(&self, section: Option<&str>) -> Result<Vec<String>, LinkError> {
         let mut cmd = redis::cmd("INFO");
         cmd.arg(section);
         let answer = self
             .with_connection(async |connection| match connection {
-                Connection::Server(_) => connection.send::<Value>(&cmd).await,
+                Connection::Server(_) => connection.send(&cmd).await,
                 Connection::Cluster(cluster) => {
                     let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
                     cluster.route_command(cmd, masters).await
@@ -62,14 +121,6 @@ impl RedisLink {
                 .map(|by_node| by_node.into_values().collect()),
             answer => String::from_redis_value(answer).map(|text| vec![text]),
         };
-        let texts: Vec<String> = texts.map_err(|error| LinkError::Unexpected(error.to_string()))?;
-        texts
-            .iter()
-            .map(|text| {
-                let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-                value.map(|value| value.trim().to_owned())
-            })
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| LinkError::Unexpected(format!("INFO without {field}")))
+        texts.map_err(|error| LinkError::Unexpected(error.to_string()))
     }
 }

@@ -36,6 +36,7 @@ fn event(sequence: u64) -> ShardEvent {
         name: "MESSAGE_CREATE".into(),
         guild: Some(1_012_345_678_901_234_571),
         received_at_unix_ms: 1_764_180_000_000,
+        traceparent: None,
         mark: Mark::Fresh,
         text: format!(r#"{{"t":"MESSAGE_CREATE","s":{sequence},{MESSAGE}"#).into(),
     }

@@ -26,7 +26,7 @@ mod lanes;
 use lanes::{CommandLanes, Key, PutOutcome, QueuedCommand};
 
 /// The stream.
-const STREAM: &str = "gateway_send";
+pub(crate) const STREAM: &str = "gateway_send";
 
 /// The workers' group.
 const GROUP: &str = "altergolden";

@@ -237,6 +237,7 @@ pub fn gap_event(gap: &Gap, position: Position) -> ShardEvent {
         guild: None,
         mark: Mark::Fresh,
         received_at_unix_ms: gap.until_unix_ms,
+        traceparent: None,
         // Only text and numbers.
         text: serde_json::to_string(&payload).unwrap_or_default().into(),
     }

@@ -1,6 +1,6 @@
 //! Cuts what is too old, and measures how far bots are behind: one worker of the fleet does it for all.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -10,14 +10,17 @@ use crate::{RedisRelay, RelayError, RelayMetrics, metrics::Group, redis::groups:
 /// How often.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Groups that are measured.
+/// Groups that are measured, and groups that have a counter of their own.
 const GROUPS: usize = 1_024;
+
+/// Stream and group under which further ones are counted: counters stay, and bots choose the names of groups.
+const OTHER: &str = "OTHER";
 
 /// Keeps the streams until `stop`, whenever `acts` says that it is this process's turn. What others measured is not shown.
 pub async fn run(relay: RedisRelay, metrics: RelayMetrics, acts: impl Fn() -> bool, stop: CancellationToken) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let keeper = Keeper { relay, metrics };
+    let mut keeper = Keeper { relay, metrics, counted: HashSet::new() };
     while stop.run_until_cancelled(tick.tick()).await.is_some() {
         if !acts() {
             keeper.rest();
@@ -30,6 +33,17 @@ pub async fn run(relay: RedisRelay, metrics: RelayMetrics, acts: impl Fn() -> bo
 struct Keeper {
     relay: RedisRelay,
     metrics: RelayMetrics,
+    /// Groups with a counter.
+    counted: HashSet<Group>,
+}
+
+/// Returns under which name a group is counted.
+fn counted_as(group: &Group, counted: &mut HashSet<Group>) -> Group {
+    if counted.contains(group) || (counted.len() < GROUPS && counted.insert(group.clone())) {
+        group.clone()
+    } else {
+        Group { stream: OTHER.to_owned(), group: OTHER.to_owned() }
+    }
 }
 
 impl Keeper {
@@ -44,7 +58,8 @@ impl Keeper {
     }
 
     /// Checks all streams while it is this process's turn.
-    async fn keep(&self, acts: &impl Fn() -> bool) -> Result<(), RelayError> {
+    async fn keep(&mut self, acts: &impl Fn() -> bool) -> Result<(), RelayError> {
+        self.relay.end_claims().await?;
         let mut groups = Vec::new();
         for name in self.relay.names().await? {
             if !acts() {
@@ -70,7 +85,8 @@ impl Keeper {
             if let Some(lag) = state.lag {
                 self.metrics.lag.get_or_create(&group).set(lag as i64);
             }
-            self.metrics.cut_unread.get_or_create(&group).inc_by(state.cut);
+            let counted = counted_as(&group, &mut self.counted);
+            self.metrics.cut_unread.get_or_create(&counted).inc_by(state.cut);
             if state.cut > 0 {
                 tracing::warn!(
                     stream = group.stream,
@@ -81,5 +97,22 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_do_not_grow_the_metrics_without_bound() {
+        let mut counted = HashSet::new();
+        let group = |n: usize| Group { stream: "MESSAGE_CREATE".to_owned(), group: format!("bot-{n}") };
+        for n in 0..GROUPS {
+            assert_eq!(counted_as(&group(n), &mut counted), group(n));
+        }
+        assert_eq!(counted_as(&group(GROUPS), &mut counted).group, OTHER);
+        assert_eq!(counted_as(&group(0), &mut counted), group(0), "the first ones are still known");
+        assert_eq!(counted.len(), GROUPS);
     }
 }

@@ -39,6 +39,6 @@ pub use memory::MemoryRelay;
 pub use metrics::RelayMetrics;
 pub use names::{EventNames, InvalidNames, UNKNOWN};
 pub use outbox::{Bounds, Outbox, OutboxParts};
-pub use redis::{InvalidStreamPrefix, RedisRelay, StreamPrefix};
+pub use redis::{InvalidStreamPrefix, RedisRelay, RunClaim, StreamPrefix};
 pub use status::RelayStatus;
 pub use store::{Appended, Caps, Page, RelayError, RelayStore};

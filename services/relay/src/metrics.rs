@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use delays::{DelayCounts, Delays};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -10,6 +11,9 @@ use prometheus_client::{
 
 /// Seconds.
 const BUCKETS: [f64; 9] = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
+
+/// What becomes of bots' commands: the label values of `relay_commands_total`.
+const OUTCOMES: [&str; 5] = ["sent", "refused", "replaced", "waits", "given_up"];
 
 /// A consumer group of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,6 +43,7 @@ pub struct RelayMetrics {
     cut: Counter,
     waiting: Gauge,
     seconds: Histogram,
+    delays: Delays,
     commands: Family<OutcomeLabels, Counter>,
     pub(crate) lag: Family<Group, Gauge>,
     pub(crate) unacknowledged: Family<Group, Gauge>,
@@ -60,6 +65,7 @@ impl Default for RelayMetrics {
             cut: Counter::default(),
             waiting: Gauge::default(),
             seconds: Histogram::new(BUCKETS),
+            delays: Delays::default(),
             commands: Family::default(),
             lag: Family::default(),
             unacknowledged: Family::default(),
@@ -69,8 +75,11 @@ impl Default for RelayMetrics {
 }
 
 impl RelayMetrics {
-    /// Registers them.
+    /// Registers them. The outcomes of commands are there from the start, at 0: a rate needs a first value.
     pub fn register(&self, registry: &mut Registry) {
+        for outcome in OUTCOMES {
+            drop(self.commands.get_or_create(&OutcomeLabels { outcome }));
+        }
         let counters = [
             ("relay_events", "Events that were put into the relay's streams", &self.appended),
             ("relay_repeated", "Events that were there already", &self.repeated),
@@ -116,6 +125,25 @@ impl RelayMetrics {
             "Entries that were cut off before a consumer group had read them",
             self.cut_unread.clone(),
         );
+    }
+
+    /// Returns how many events the streams have not taken yet.
+    pub fn waiting_count(&self) -> u64 {
+        u64::try_from(self.waiting.get()).unwrap_or(0)
+    }
+
+    /// Returns how many times the streams did not take events.
+    pub fn failure_count(&self) -> u64 {
+        self.failures.get()
+    }
+
+    /// Returns how long events took from their receipt until the streams had them.
+    pub fn delay_counts(&self) -> DelayCounts {
+        self.delays.counts()
+    }
+
+    pub(crate) fn count_delay(&self, delay: Duration) {
+        self.delays.count(delay);
     }
 
     pub(crate) fn count_appended(

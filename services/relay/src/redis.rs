@@ -24,10 +24,12 @@ use crate::{
 
 mod average;
 pub(crate) mod groups;
+mod one_run;
 mod reading;
 pub(crate) mod scripts;
 
 use average::Averages;
+pub use one_run::RunClaim;
 
 /// Entries of one page, for each stream.
 const PAGE: usize = 128;
@@ -92,6 +94,8 @@ pub struct RedisRelay {
     page: Arc<AtomicUsize>,
     /// When a foreign key was last reported.
     foreign_key_logged: Arc<Mutex<Option<Instant>>>,
+    /// The streams are claimed for one run.
+    one_run: bool,
 }
 
 impl fmt::Debug for RedisRelay {
@@ -104,7 +108,8 @@ impl RedisRelay {
     /// Streams over this link.
     pub fn new(link: RedisLink, prefix: StreamPrefix, caps: Caps) -> Self {
         let (averages, foreign_key_logged) = (Arc::default(), Arc::default());
-        Self { link, prefix, caps, averages, page: Arc::new(AtomicUsize::new(PAGE)), foreign_key_logged }
+        let page = Arc::new(AtomicUsize::new(PAGE));
+        Self { link, prefix, caps, averages, page, foreign_key_logged, one_run: false }
     }
 
     /// The same streams over a connection of its own: a read that waits holds up what else goes over its connection.

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use altergolden_proto::{
     convert::refusal,
-    v1::{self, fleet_client::FleetClient, shard_bridge_client::ShardBridgeClient},
+    v1::{
+        self, coordinator_client::CoordinatorClient, fleet_client::FleetClient,
+        shard_bridge_client::ShardBridgeClient,
+    },
 };
 use fleet_model::ErrorClass;
 use process::{
@@ -17,6 +20,10 @@ use crate::content::Data;
 use crate::object::{FoundObject, ObjectKind};
 use crate::replies::LARGEST_ANSWER;
 
+mod supervision;
+
+pub use supervision::{ConnectedWorker, FleetGlance, FleetGlances};
+
 /// How much longer than the server's own deadline a call is waited for.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -28,6 +35,7 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 pub struct BridgeClient {
     bridge: ShardBridgeClient<InterceptedService<Channel, SendTrace>>,
     fleet: FleetClient<InterceptedService<Channel, SendTrace>>,
+    coordinator: CoordinatorClient<InterceptedService<Channel, SendTrace>>,
     deadline: Duration,
 }
 
@@ -51,6 +59,14 @@ pub enum ClientError {
     /// The answer is an error.
     #[error("{}: {}", .0.code(), .0.message())]
     Refused(#[from] Box<Status>),
+}
+
+impl ClientError {
+    /// Whether a server sent this error; otherwise the connection broke, or the server speaks no gRPC.
+    pub fn is_from_server(&self) -> bool {
+        // What a server answers has no source.
+        matches!(self, Self::Refused(status) if std::error::Error::source(&**status).is_none())
+    }
 }
 
 impl From<Status> for ClientError {
@@ -82,7 +98,9 @@ impl BridgeClient {
         Ok(Self {
             bridge: ShardBridgeClient::with_interceptor(channel.clone(), SendTrace)
                 .max_decoding_message_size(2 * LARGEST_ANSWER),
-            fleet: FleetClient::with_interceptor(channel, SendTrace),
+            fleet: FleetClient::with_interceptor(channel.clone(), SendTrace)
+                .max_decoding_message_size(2 * LARGEST_ANSWER),
+            coordinator: CoordinatorClient::with_interceptor(channel, SendTrace),
             deadline,
         })
     }
@@ -334,6 +352,16 @@ impl BridgeClient {
         Ok(self.fleet.list_workers(request).await?.into_inner().workers)
     }
 
+    /// A sample of the fleet's events from now on. The call itself must be answered within the deadline, the stream has none.
+    ///
+    /// # Errors
+    /// The call failed; only a coordinator serves it.
+    pub async fn tap(&mut self, request: v1::TapRequest) -> Result<Streaming<v1::TapItem>, ClientError> {
+        let opened = tokio::time::timeout(self.deadline + GRACE, self.fleet.tap(request)).await;
+        let late = |_| Err(refusal(ErrorClass::TooLate, "the coordinator does not answer"));
+        Ok(opened.unwrap_or_else(late)?.into_inner())
+    }
+
     /// Events that were set aside, without their payloads.
     ///
     /// # Errors
@@ -391,6 +419,28 @@ impl BridgeClient {
     pub async fn abort_plan(&mut self) -> Result<v1::Plan, ClientError> {
         let request = self.request(v1::AbortPlanRequest {});
         Ok(self.fleet.abort_plan(request).await?.into_inner())
+    }
+
+    /// One page of the fleet's history, newest entries first. The deadline of the request is set here.
+    ///
+    /// # Errors
+    /// The call failed; only a coordinator serves it.
+    pub async fn history(
+        &mut self,
+        question: v1::ListHistoryRequest,
+    ) -> Result<v1::ListHistoryResponse, ClientError> {
+        let deadline_ms = self.deadline_ms();
+        let request = self.request(v1::ListHistoryRequest { deadline_ms, ..question });
+        Ok(self.fleet.list_history(request).await?.into_inner())
+    }
+
+    /// Returns the fleet as it is now.
+    ///
+    /// # Errors
+    /// The call failed; only a coordinator serves it.
+    pub async fn fleet_status(&mut self) -> Result<v1::FleetStatus, ClientError> {
+        let request = self.request(v1::WatchRequest {});
+        Ok(self.fleet.watch(request).await?.into_inner().message().await?.unwrap_or_default())
     }
 
     /// Returns the fleet's current problems. A worker knows none.

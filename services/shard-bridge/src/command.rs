@@ -47,6 +47,9 @@ pub enum CommandKind {
 }
 
 impl CommandKind {
+    /// Every name.
+    pub const NAMES: [&str; 3] = ["presence", "voice_state", "members"];
+
     /// Its name in metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -106,6 +109,10 @@ pub enum CommandRefused {
 }
 
 impl CommandRefused {
+    /// Every name.
+    pub const NAMES: [&str; 6] =
+        ["not_mine", "not_connected", "lost", "too_many", "replaced", "missing_intent"];
+
     /// Its name in metrics.
     pub fn name(&self) -> &'static str {
         match self {

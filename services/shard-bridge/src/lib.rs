@@ -29,6 +29,7 @@ mod object;
 mod peers;
 mod replies;
 mod service;
+pub mod why;
 mod wire;
 mod worker_client;
 
@@ -37,7 +38,7 @@ pub use answer::{
     ReplyFailureKind, ReplyValue, ShardReplies, ShardReply, TimedReport, UserAnswer,
 };
 pub use bridge::{Bridge, BridgeParts};
-pub use client::{BridgeClient, ClientError};
+pub use client::{BridgeClient, ClientError, ConnectedWorker, FleetGlance, FleetGlances};
 pub use command::{CommandKind, CommandRefused, GatewayCommand, InvalidCommand};
 pub use content::{Data, InvalidContent, LARGEST, MOST_SHARDS, exact_value, nests_too_deep, one_line};
 pub use deadline::{Deadlines, hop_until};

@@ -20,6 +20,18 @@ pub(crate) enum AskOutcome {
     TooLate,
 }
 
+impl AskOutcome {
+    const ALL: [Self; 3] = [Self::Answered, Self::Failed, Self::TooLate];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::TooLate => "too_late",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AskedLabels {
     outcome: &'static str,
@@ -49,8 +61,11 @@ impl Default for BridgeMetrics {
 }
 
 impl BridgeMetrics {
-    /// Registers them.
+    /// Registers them. The outcomes are there from the start, at 0: a rate needs a first value.
     pub fn register(&self, registry: &mut Registry) {
+        for outcome in AskOutcome::ALL {
+            drop(self.asked.get_or_create(&AskedLabels { outcome: outcome.as_str() }));
+        }
         registry.register("bridge_asked", "Workers asked, by how it ended", self.asked.clone());
         registry.register(
             "bridge_answer_seconds",
@@ -65,12 +80,7 @@ impl BridgeMetrics {
     }
 
     pub(crate) fn count_asked(&self, outcome: AskOutcome) {
-        let outcome = match outcome {
-            AskOutcome::Answered => "answered",
-            AskOutcome::Failed => "failed",
-            AskOutcome::TooLate => "too_late",
-        };
-        self.asked.get_or_create(&AskedLabels { outcome }).inc();
+        self.asked.get_or_create(&AskedLabels { outcome: outcome.as_str() }).inc();
     }
 
     pub(crate) fn observe(&self, method: &'static str, since: tokio::time::Instant) {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use altergolden_proto::{v1, v1::shard_bridge_server::ShardBridge};
 use tokio::{sync::Semaphore, time::Instant};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, service::Routes};
 
 use crate::{answer::BridgeError, bridge::Bridge, deadline::Deadlines};
 
@@ -18,7 +18,7 @@ const MOST_IDS: usize = 1_000;
 
 /// Serves a [`Bridge`].
 #[derive(Clone)]
-pub struct BridgeService {
+pub(crate) struct BridgeService {
     bridge: Bridge,
     deadlines: Deadlines,
     /// One for each stream of events.
@@ -26,16 +26,15 @@ pub struct BridgeService {
 }
 
 impl Bridge {
-    /// The gRPC service over this bridge.
-    pub fn into_service(
-        self,
-        deadlines: Deadlines,
-    ) -> v1::shard_bridge_server::ShardBridgeServer<BridgeService> {
-        v1::shard_bridge_server::ShardBridgeServer::new(BridgeService {
+    /// Adds the gRPC service over this bridge to `routes`.
+    ///
+    /// It is added here so that the server of all its calls is compiled once, not in each program that serves it.
+    pub fn add_to(self, routes: Routes, deadlines: Deadlines) -> Routes {
+        routes.add_service(v1::shard_bridge_server::ShardBridgeServer::new(BridgeService {
             bridge: self,
             deadlines,
             event_streams: Arc::new(Semaphore::new(events::STREAMS)),
-        })
+        }))
     }
 }
 

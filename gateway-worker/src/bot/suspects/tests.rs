@@ -164,6 +164,7 @@ fn event(sequence: u64, mark: Mark, text: &str) -> ShardEvent {
         guild: Some(sequence),
         mark,
         received_at_unix_ms: 1,
+        traceparent: None,
         text: text.into(),
     }
 }

@@ -6,6 +6,7 @@ use fleet_model::Position;
 use std::{collections::VecDeque, sync::Arc};
 
 use checkpoint::{Head, Session};
+use process::telemetry::{SpanKind, TimedSpan};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{DispatchOutcome, Intake, held::HeldEvents};
@@ -56,7 +57,15 @@ impl Intake {
         }));
         self.mark = if head.exact { Mark::Fresh } else { Mark::Replayed };
         let (exact, read) = (head.exact, (head.read, head.read_at_unix_ms));
-        let load = async move { checkpoints.restore(what, &head, shard.cache()).await };
+        let span = self.shard.brought_by().and_then(|trace| {
+            let span = TimedSpan::continuing(&trace, "restore_checkpoint", SpanKind::Internal)?;
+            span.set("shard.id", i64::from(self.shard.key().slot().0));
+            Some(span)
+        });
+        let load = async move {
+            let _span = span;
+            checkpoints.restore(what, &head, shard.cache()).await
+        };
         self.restoring = Some(Restoring {
             load: AbortOnDropHandle::new(tokio::spawn(load)),
             held: HeldEvents::default(),

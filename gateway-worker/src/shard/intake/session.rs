@@ -58,9 +58,11 @@ impl Intake {
             before = event.position.sequence;
             self.complete(&mut early, received_at);
             self.apply(&early);
+            self.show(&early, received_at);
             queued &= self.queue(early.event);
         }
         self.complete(&mut ready, received_at);
+        self.show(&ready, received_at);
         queued &= self.queue(ready.event);
         if !queued {
             // A shut queue: the shard ends, and no checkpoint may hold a session whose READY was not queued.

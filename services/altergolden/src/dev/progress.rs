@@ -7,12 +7,16 @@ use std::{
 };
 
 use altergolden_proto::v1;
+use fleet_model::ProblemCode;
 use shard_bridge::BridgeClient;
 
 use crate::{status_line::StatusLine, value_text};
 
 /// The longest wait for the first latencies once all shards are ready.
 const LATENCIES: Duration = Duration::from_secs(2);
+
+/// Time between two IDENTIFYs of a bucket, with the coordinator's margin.
+const IDENTIFY_EVERY: Duration = Duration::from_millis(5_500);
 
 /// Prints progress until every shard is ready or failed, and returns the shards.
 ///
@@ -31,7 +35,10 @@ pub(super) async fn until_ready(coordinator: SocketAddr, started: Instant) -> Re
     let (mut line, mut shown) = (StatusLine::new(true), String::new());
     let mut ready_since: Option<Instant> = None;
     while let Some(status) = fleet.message().await.map_err(|error| error.to_string())? {
-        let counts = counts(&status.shards);
+        let counts = match waits_for(&status) {
+            Some(why) => why,
+            None => counts(&status.shards) + &queue(status.identify_budget.as_ref()),
+        };
         if counts != shown {
             line.show(&format!("{:5.1} s  {counts}", started.elapsed().as_secs_f64()));
             shown = counts;
@@ -52,6 +59,27 @@ pub(super) async fn until_ready(coordinator: SocketAddr, started: Instant) -> Re
     Err("the coordinator has stopped".to_owned())
 }
 
+/// Why no shard is assigned yet, if Discord does not answer.
+fn waits_for(status: &v1::FleetStatus) -> Option<String> {
+    let unreachable = ProblemCode::DiscordUnreachable.as_str();
+    let problem = status.problem_details.iter().find(|problem| problem.code == unreachable)?;
+    // The count of requests and the wait for the next one change all the time.
+    let why = problem.message.split(';').next().unwrap_or_default();
+    status.shards.is_empty().then(|| format!("waiting for Discord: {why}"))
+}
+
+/// `; 48 wait to identify, the last in about 14 s`: 16 at once, each bucket every 5.5 s.
+fn queue(budget: Option<&v1::IdentifyBudget>) -> String {
+    match budget {
+        Some(budget) if budget.waiting > 0 => {
+            let rounds = budget.waiting.div_ceil(budget.max_concurrency.max(1));
+            let seconds = (f64::from(rounds) * IDENTIFY_EVERY.as_secs_f64()).ceil();
+            format!("; {} wait to identify, the last in about {seconds:.0} s", budget.waiting)
+        }
+        _ => String::new(),
+    }
+}
+
 /// `3 of 4 shards ready, 1 identifying`.
 fn counts(shards: &[v1::Shard]) -> String {
     if shards.is_empty() {
@@ -67,4 +95,30 @@ fn counts(shards: &[v1::Shard]) -> String {
         .map(|(status, count)| format!(", {count} {}", value_text::status(status)))
         .collect();
     format!("{ready} of {} shards ready{}", shards.len(), others.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queued_shards_have_an_estimate() {
+        let budget =
+            |waiting| v1::IdentifyBudget { waiting, max_concurrency: 16, ..v1::IdentifyBudget::default() };
+        assert_eq!(queue(Some(&budget(48))), "; 48 wait to identify, the last in about 17 s");
+        assert_eq!(queue(Some(&budget(0))) + &queue(None), "");
+    }
+
+    #[test]
+    fn silent_discord_is_named_until_shards_are_assigned() {
+        let problem = v1::Problem {
+            message: "GET /gateway/bot failed: timed out; asked 2 times".to_owned(),
+            code: ProblemCode::DiscordUnreachable.as_str().to_owned(),
+            ..v1::Problem::default()
+        };
+        let mut status = v1::FleetStatus { problem_details: vec![problem], ..v1::FleetStatus::default() };
+        assert_eq!(waits_for(&status).unwrap(), "waiting for Discord: GET /gateway/bot failed: timed out");
+        status.shards.push(v1::Shard::default());
+        assert_eq!(waits_for(&status), None);
+    }
 }

@@ -22,6 +22,7 @@ fn outside_names_cannot_forge_rows() {
     let shown = shards(&[shard], Screen::default()).to_string();
     assert!(!shown.contains(['\u{1b}', '\r']) && shown.contains(r"x\u{1b}[2K\r\nshard 9 ready"), "{shown}");
     let problem = v1::Problem {
+        shards: Vec::new(),
         message: "a\nb".to_owned(),
         code: "store_away".to_owned(),
         weight: 1,
@@ -204,4 +205,17 @@ fn empty_fleets_give_a_reason_and_a_hint() {
         let shown = shown.to_string();
         assert!(shown.contains("no worker is registered") && shown.contains("COORDINATOR_URL"), "{shown}");
     }
+}
+
+#[test]
+fn unanswered_shards_are_named_even_if_no_shard_answered() {
+    let stats = |missing_shards: &[u32]| {
+        let missing_shards = missing_shards.to_vec();
+        let stats = v1::GetAggregateStatsResponse { shard_count: 8, missing_shards, ..Default::default() };
+        self::stats(&stats, Screen::default()).to_string()
+    };
+    let none = stats(&[7, 0, 1, 2, 3, 4, 5, 6]);
+    assert!(none.ends_with("on 8 shards (NOT COMPLETE, no answer for shards 0-7)\n"), "{none}");
+    assert!(stats(&[4]).contains("no answer for shard 4)"));
+    assert!(stats(&[4, 5, 7]).contains("no answer for shards 4-5, 7)"));
 }

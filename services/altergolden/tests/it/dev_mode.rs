@@ -1,6 +1,6 @@
 //! `altergolden dev`: one command, no token, no Redis.
 
-use fleet_fixture::{Process, Signal, binary, command};
+use fleet_fixture::{Deployment, Process, Signal, binary, command, sim_config};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -18,6 +18,8 @@ async fn dev_mode_starts_prints_commands_that_work_and_stops() {
         "--coordinator-listen=127.0.0.1:0",
         "--manager-health-port=0",
         "--health-port=0",
+        "--rest-listen=127.0.0.1:0",
+        "--sim-listen=127.0.0.1:0",
     ]);
     let mut dev = Process::start("dev", &mut command);
     dev.line("what to try", |line| line.contains("Ctrl-C stops everything").then_some(())).await;
@@ -55,6 +57,8 @@ async fn dev_mode_drains_workers() {
         "--coordinator-listen=127.0.0.1:0",
         "--manager-health-port=0",
         "--health-port=0",
+        "--rest-listen=127.0.0.1:0",
+        "--sim-listen=127.0.0.1:0",
     ]);
     let mut dev = Process::start("dev", &mut command);
     let address = |line: &str| {
@@ -113,4 +117,84 @@ async fn assert_messages_and_requests_reach_shards(dev: &mut Process, url: &str)
     assert_eq!((&item["type"], &item["data"]), (&json!("m"), &json!(7)), "{item}");
     subscribed.signal(Signal::INT);
     assert_eq!(subscribed.ended().await.code(), Some(0));
+}
+
+/// Dev mode on free ports.
+fn dev(flags: &[&str]) -> std::process::Command {
+    let mut command = command("altergolden");
+    command.args([
+        "dev",
+        "--guilds=4",
+        "--shards=1",
+        "--workers=1",
+        "--manager-health-port=0",
+        "--health-port=0",
+    ]);
+    for listen in ["--coordinator-listen", "--rest-listen", "--sim-listen"] {
+        if !flags.iter().any(|flag| flag.starts_with(listen)) {
+            command.arg(format!("{listen}=127.0.0.1:0"));
+        }
+    }
+    command.args(flags);
+    command
+}
+
+/// Runs dev mode to its end. Returns its exit code and all that it printed.
+async fn run_dev(mut command: std::process::Command) -> (i32, String) {
+    let mut process = Process::start("dev", &mut command);
+    let code = process.ended().await.code().unwrap();
+    (code, process.output())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_token_ends_dev_mode_after_it_has_named_the_token() {
+    let mut config = sim_config(1);
+    config.token = Some("the-right-one".to_owned());
+    let deployment = Deployment::start(config).await;
+    let mut command = dev(&[]);
+    command.env("DISCORD_TOKEN", "hunter2").env("DISCORD_API_URL", deployment.sim.http_origin());
+    let (code, said) = run_dev(command).await;
+    assert_eq!(code, 78, "{said}");
+    let first = said.lines().find(|line| line.starts_with("Discord: ")).unwrap();
+    assert!(first.contains("not simulated") && first.contains("the token in DISCORD_TOKEN"), "{said}");
+    assert!(said.contains("altergolden: Discord refused the token"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    assert!(deployment.sim.control().identifies().items.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn simulate_ignores_a_token_and_names_each_unused_variable() {
+    let mut command = dev(&["--simulate"]);
+    command.envs([
+        ("DISCORD_TOKEN", "hunter2"),
+        ("DISCORD_GATEWAY_URL", "ws://127.0.0.1:1"),
+        ("WORKER_NAME", "mine"),
+    ]);
+    let mut process = Process::start("dev", command.env("INTENTS", "GUILDS"));
+    process.line("what to try", |line| line.contains("Ctrl-C stops everything").then_some(())).await;
+    let said = process.output();
+    assert!(said.contains("Discord: simulated, 4 guilds; relay of events: in memory"), "{said}");
+    for name in ["DISCORD_TOKEN", "DISCORD_GATEWAY_URL", "WORKER_NAME"] {
+        assert!(said.contains(&format!("{name} is set but not used: ")), "{said}");
+    }
+    assert!(!said.contains("INTENTS is set") && !said.contains("hunter2"), "{said}");
+    process.signal(Signal::INT);
+    assert_eq!(process.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_mode_names_the_setting_that_it_cannot_use() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap();
+    for flag in ["--rest-listen", "--sim-listen", "--coordinator-listen"] {
+        let (code, said) = run_dev(dev(&[&format!("{flag}={taken}")])).await;
+        assert!(code == 2 && said.contains(&format!("cannot bind {taken} ({flag})")), "{code} {said}");
+    }
+    let mut command = dev(&[]);
+    command.env("RELAY", "redis");
+    let (code, said) = run_dev(command).await;
+    assert!(code == 2 && said.contains("--relay (RELAY): `redis` needs a Redis"), "{code} {said}");
+    let (code, said) = run_dev(dev(&["--redis-url=redis://:hunter2@127.0.0.1:1"])).await;
+    assert!(code == 3 && said.contains("--redis-url (REDIS_URL): redis://***@127.0.0.1:1"), "{code} {said}");
+    assert!(!said.contains("hunter2"), "{said}");
 }

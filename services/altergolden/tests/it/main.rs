@@ -2,15 +2,27 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
 
+mod alerts;
+mod boards;
 mod cli;
 mod command_line;
 mod dev_mode;
+mod doctor;
+mod doctor_probe;
 mod exits;
 mod faults;
 mod formats;
+mod history;
+mod init;
+mod live_screen;
 mod numbers;
 mod plans;
 mod ports;
 mod settings;
+mod shell_files;
+mod tap;
+mod tmux;
 mod tour;
 mod traces;
+mod up;
+mod webhook;

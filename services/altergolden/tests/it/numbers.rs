@@ -57,6 +57,8 @@ async fn numbers_arrive_exactly_or_are_refused() {
         "--coordinator-listen=127.0.0.1:0",
         "--manager-health-port=0",
         "--health-port=0",
+        "--rest-listen=127.0.0.1:0",
+        "--sim-listen=127.0.0.1:0",
     ]);
     let mut dev = Process::start("dev", &mut command);
     let address = |line: &str| {

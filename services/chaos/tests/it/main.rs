@@ -11,6 +11,7 @@ mod poison;
 mod random;
 mod redis;
 mod relay;
+mod up;
 mod workers;
 
 use std::time::Duration;

@@ -8,12 +8,13 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
+use process::telemetry::TimedSpan;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     Proxy,
     body::{self, BodyRefused, Outgoing},
-    head,
+    head, trace,
 };
 use crate::{
     AnswerClass, RateLimit, classify,
@@ -68,6 +69,7 @@ impl Proxy {
         permit: Permit,
         request: Result<Request<()>, http::Error>,
         body: Outgoing,
+        span: Option<TimedSpan>,
     ) -> Exchanged {
         let (done, answer) = oneshot::channel();
         let (proxy, group) = (self.clone(), route.group);
@@ -76,6 +78,12 @@ impl Proxy {
                 Ok(request) => proxy.send(request, body).await,
                 Err(_) => Err(ExchangeError::Broken),
             };
+            if let Some(span) = span {
+                trace::exchanged(
+                    &span,
+                    answered.as_ref().map(Response::status).map_err(|error| error.text()),
+                );
+            }
             proxy.metrics.answered(group, answered.as_ref().map_or(0, |response| response.status().as_u16()));
             let (answered, outcome) = match answered {
                 Ok(response) => {

@@ -3,6 +3,8 @@
 
 use http::{HeaderMap, HeaderName, Request, Version, header, request::Parts};
 
+use process::telemetry::trace_context::TRACEPARENT;
+
 use super::ANSWER_429_AS;
 use crate::Upstream;
 
@@ -18,13 +20,17 @@ const OF_ONE_CONNECTION: [HeaderName; 8] = [
 ];
 
 /// What is about the way to this proxy, and not for Discord.
-const OF_THE_WAY: [HeaderName; 6] = [
+const OF_THE_WAY: [HeaderName; 9] = [
     header::HOST,
     header::EXPECT,
     header::FORWARDED,
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-host"),
     HeaderName::from_static("x-forwarded-proto"),
+    // Traces of the bot's own systems.
+    HeaderName::from_static(TRACEPARENT),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("baggage"),
 ];
 
 fn strip(headers: &mut HeaderMap) {

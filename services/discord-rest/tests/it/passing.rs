@@ -41,9 +41,13 @@ async fn a_request_and_its_answer_pass_as_they_are() {
     .await;
     let bench = Bench::to(discord.address).await;
     let mut request = bench.request(&Method::PATCH, "/channels/7?a=b%20c", r#"{"name":"x"}"#);
-    for (name, value) in
-        [("x-audit-log-reason", "why"), ("x-forwarded-for", "1.2.3.4"), ("accept-encoding", "br")]
-    {
+    for (name, value) in [
+        ("x-audit-log-reason", "why"),
+        ("x-forwarded-for", "1.2.3.4"),
+        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        ("tracestate", "a=b"),
+        ("accept-encoding", "br"),
+    ] {
         request.headers_mut().insert(name, value.parse().unwrap());
     }
     let got = bench.send(request).await;
@@ -60,7 +64,9 @@ async fn a_request_and_its_answer_pass_as_they_are() {
         assert_eq!(came.headers[name], value);
     }
     assert_eq!(came.headers["host"], discord.address.to_string());
-    assert!(!came.headers.contains_key("x-forwarded-for"));
+    for not_for_discord in ["x-forwarded-for", "traceparent", "tracestate"] {
+        assert!(!came.headers.contains_key(not_for_discord), "{not_for_discord}");
+    }
     assert_eq!((got.status.as_u16(), got.body.as_str()), (302, "moved"), "redirects are the caller's");
     assert_eq!((got.header("x-mine"), got.header("location"), got.header("x-hop")), ("2", "/elsewhere", ""));
     bench.finish().await;

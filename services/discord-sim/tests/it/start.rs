@@ -2,7 +2,7 @@
 
 use crate::client::{Client, USUAL, first_guild, quick, start};
 use discord_sim::{Fault, Shard, Sim, SimConfig, StartError};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 use tokio_tungstenite::tungstenite::Message;
 
 fn ids(guilds: &[serde_json::Value]) -> BTreeSet<String> {
@@ -137,6 +137,21 @@ async fn messages_at_a_rate_are_in_the_ledger() {
     assert_eq!(session.shard, Shard { number: 0, total: 1 });
     assert_eq!((session.deliveries.len(), session.deliveries[0].from), (1, 1), "one run");
     assert!(session.deliveries[0].to >= last && ledger.messages >= 100);
+    sim.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_message_is_written_after_the_rate_is_0() {
+    let sim = start(quick()).await;
+    for _ in 0..10 {
+        sim.control().inject(Fault::EventRate { per_second: 500.0 }).unwrap();
+        tokio::time::sleep(Duration::from_millis(105)).await;
+        sim.control().inject(Fault::EventRate { per_second: 0.0 }).unwrap();
+        let written = sim.control().ledger().messages;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(written > 0);
+        assert_eq!(sim.control().ledger().messages, written);
+    }
     sim.shutdown().await;
 }
 

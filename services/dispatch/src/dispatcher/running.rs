@@ -167,14 +167,16 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
 
     async fn run(shared: Arc<Self>, started: Started<T>) -> Outcome {
         let Started { ticket, item, alone } = started;
-        // At DEBUG, because the span costs as much as all other work for an event before its handler.
-        let span = tracing::debug_span!(
-            "handle_event",
-            kind = &*item.kind,
-            sequence = item.sequence,
-            shard = shared.shard,
-            epoch = shared.epoch
-        );
+        // At DEBUG for all others, because the span costs as much as all other work for an event before its handler.
+        let span = shared.setup.handler.span(&item).unwrap_or_else(|| {
+            tracing::debug_span!(
+                "handle_event",
+                kind = &*item.kind,
+                sequence = item.sequence,
+                shard = shared.shard,
+                epoch = shared.epoch
+            )
+        });
         let from = (shared.setup.clock)();
         let delivery = Delivery { queued_for: from.saturating_sub(item.received_at), item, alone };
         match Self::handled(&shared, ticket, &delivery).instrument(span).await {
@@ -212,6 +214,7 @@ impl<T: Send + Sync + 'static, H: Handler<T> + ?Sized> Shared<T, H> {
             return Admission::PutBack;
         }
         let from = (shared.setup.clock)();
+        shared.setup.metrics.count_delay(from.saturating_sub(delivery.item.received_at));
         // The call is inside: what makes the future can panic as well.
         let handling = panics::caught(async { handler.handle(delivery).await });
         let outcome = if delivery.alone {

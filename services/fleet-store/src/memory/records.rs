@@ -28,6 +28,7 @@ pub(super) struct Records {
     budget: Option<BudgetRecord>,
     last_ran_unix_ms: Option<u64>,
     intent: Option<String>,
+    notices: Option<String>,
     /// The highest term that wrote one of these.
     fleet_term: Term,
     leases: HashMap<WorkerId, Lease>,
@@ -150,6 +151,14 @@ impl Records {
 
     pub(super) fn save_intent(&mut self, term: Term, intent: &str) -> TermWrite {
         self.fenced(term, |records| records.intent = Some(intent.to_owned()))
+    }
+
+    pub(super) fn save_notices(&mut self, term: Term, notices: &str) -> TermWrite {
+        self.fenced(term, |records| records.notices = Some(notices.to_owned()))
+    }
+
+    pub(super) fn notices(&self) -> Option<String> {
+        self.notices.clone()
     }
 
     pub(super) fn save_budget(&mut self, term: Term, budget: BudgetRecord) -> TermWrite {

@@ -24,6 +24,11 @@ impl Keys {
         format!("{{{}}}:fleet", self.prefix)
     }
 
+    /// Stream: the history.
+    pub(super) fn history(&self) -> String {
+        format!("{{{}}}:history", self.prefix)
+    }
+
     /// Set: the names of the workers.
     pub(super) fn workers(&self) -> String {
         format!("{{{}}}:workers", self.prefix)

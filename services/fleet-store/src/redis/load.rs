@@ -62,7 +62,11 @@ impl FleetRedisStore {
         Ok(FleetRecord { term, shard_total, workers, owners, budget, last_ran_unix_ms, intent, invalid })
     }
 
-    async fn fields<T: FromRedisValue>(&self, key: &str, fields: &[&str]) -> Result<T, FleetStoreError> {
+    pub(super) async fn fields<T: FromRedisValue>(
+        &self,
+        key: &str,
+        fields: &[&str],
+    ) -> Result<T, FleetStoreError> {
         let clock = unix_ms();
         let args = [fields, &[clock.as_str()]].concat();
         let answer = self.link.script(&scripts::FIELDS, &[key], &args).await;

@@ -28,3 +28,5 @@ script!(REVOKE_LEASE, "revoke_lease.lua");
 script!(FORGET_WORKER, "forget_worker.lua");
 script!(FENCE_SHARD, "fence_shard.lua");
 script!(ASSIGN, "assign.lua");
+script!(APPEND_HISTORY, "append_history.lua");
+script!(READ_HISTORY, "read_history.lua");

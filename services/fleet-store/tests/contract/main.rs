@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
 
 mod assignments;
+mod history;
 mod leases;
 mod redis_faults;
 mod rules;

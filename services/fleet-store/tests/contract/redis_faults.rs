@@ -4,8 +4,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fleet_model::{Epoch, Term};
 use fleet_store::{
-    FleetRedisStore, FleetStore, FleetStoreError, LeaseRenewal, OwnerWrite, Revocation, TermClaim,
-    TermRenewal,
+    FleetRedisStore, FleetStore, FleetStoreError, HistoryStore, HistoryText, LeaseRenewal, OwnerWrite,
+    Revocation, TermClaim, TermRenewal,
 };
 use redis_fixture::{RedisSentinel, RedisServer};
 
@@ -73,6 +73,25 @@ async fn a_redis_that_is_gone_fails_fast() {
         assert!(matches!(error, FleetStoreError::Away(_)), "{error:?}");
         assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
     }
+}
+
+#[tokio::test]
+async fn history_of_another_program_is_named_or_left_to_the_reader() {
+    const KEY: &str = "{test}:history";
+    let server = RedisServer::start().await;
+    let store = redis_store(&server.url(), "test");
+    let entry = [HistoryText { number: 1, text: "ours".to_owned() }];
+    server.command::<()>(&["SET", KEY, "x"]).await;
+    let appended = store.append_history(&incarnation("c"), false, &entry).await;
+    assert!(matches!(&appended, Err(FleetStoreError::InvalidRecord(key)) if key == KEY), "{appended:?}");
+    let read = store.read_history(None, 10).await;
+    assert!(matches!(&read, Err(FleetStoreError::InvalidRecord(key)) if key == KEY), "{read:?}");
+    server.command::<()>(&["DEL", KEY]).await;
+    server.command::<String>(&["XADD", KEY, "*", "bytes", "-7", "entry", "theirs"]).await;
+    store.append_history(&incarnation("c"), true, &entry).await.unwrap();
+    let stored = store.read_history(None, 10).await.unwrap();
+    let texts: Vec<&str> = stored.iter().map(|stored| stored.entry.text.as_str()).collect();
+    assert_eq!(texts, ["ours", "theirs"]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fleet_store::FleetMemoryStore;
 
-use crate::{assignments, leases, redis_store, terms, whole};
+use crate::{assignments, history, leases, redis_store, terms, whole};
 
 redis_fixture::contract! {
     memory(start_paused = true) => Arc::new(FleetMemoryStore::new()),
@@ -41,6 +41,11 @@ redis_fixture::contract! {
     assignments::epochs_are_exact,
     assignments::writes_in_flight_of_an_old_term_are_refused_after_a_fence,
     assignments::highest_epoch_wins_in_any_order,
+    history::entries_are_read_newest_first_and_in_pages,
+    history::repeated_write_skips_what_was_written,
+    history::two_writers_append_side_by_side,
+    history::number_of_entries_is_bounded,
+    history::bytes_of_entries_are_bounded,
     whole::empty_store_is_reported_as_empty,
     whole::written_state_is_loaded,
     whole::an_old_term_writes_nothing_of_the_fleet,

@@ -18,6 +18,8 @@ pub(crate) async fn written_state_is_loaded(store: Store) {
     assert_eq!(store.save_budget(Term(1), BUDGET).await.unwrap(), TermWrite::Written);
     assert_eq!(store.save_last_ran(Term(1), 1_790_000_000_456).await.unwrap(), TermWrite::Written);
     assert_eq!(store.save_intent(Term(1), r#"{"pins":{}}"#).await.unwrap(), TermWrite::Written);
+    assert_eq!(store.load_notices().await.unwrap(), None);
+    assert_eq!(store.save_notices(Term(1), r#"{"told":[]}"#).await.unwrap(), TermWrite::Written);
     store.grant_lease(Term(1), &worker("a", "1"), LONG).await.unwrap();
     store.grant_lease(Term(1), &worker("b", "1"), LONG).await.unwrap();
     store.assign(Term(1), &[owner(1, "b", "1", 7)]).await.unwrap();
@@ -25,6 +27,7 @@ pub(crate) async fn written_state_is_loaded(store: Store) {
     assert_eq!((record.term, record.shard_total, record.budget), (Term(1), Some(2), Some(BUDGET)));
     assert_eq!(record.last_ran_unix_ms, Some(1_790_000_000_456));
     assert_eq!(record.intent.as_deref(), Some(r#"{"pins":{}}"#));
+    assert_eq!(store.load_notices().await.unwrap().as_deref(), Some(r#"{"told":[]}"#));
     assert_eq!(store.leases().await.unwrap().len(), 2);
     assert_eq!(record.workers.keys().map(WorkerId::as_str).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(record.owners.into_iter().collect::<Vec<_>>(), [(ShardKey::new(1, 2), owner(1, "b", "1", 7))]);
@@ -34,6 +37,7 @@ pub(crate) async fn an_old_term_writes_nothing_of_the_fleet(store: Store) {
     store.set_shard_total(Term(2), 4).await.unwrap();
     assert_eq!(store.save_budget(Term(1), BUDGET).await.unwrap(), TermWrite::StaleTerm);
     assert_eq!(store.save_intent(Term(1), "{}").await.unwrap(), TermWrite::StaleTerm);
+    assert_eq!(store.save_notices(Term(1), "{}").await.unwrap(), TermWrite::StaleTerm);
     assert_eq!(store.save_last_ran(Term(1), 5).await.unwrap(), TermWrite::StaleTerm);
     assert_eq!(store.set_shard_total(Term(1), 8).await.unwrap(), TermWrite::StaleTerm);
     assert_eq!(store.save_budget(Term(3), BUDGET).await.unwrap(), TermWrite::Written);

@@ -81,26 +81,42 @@ impl RevocationCause {
     }
 }
 
-/// What happened, for logs and metrics.
+/// What happened, for logs, metrics and the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// A worker registered.
     Joined {
         /// The worker.
         worker: WorkerId,
+        /// Its incarnation.
+        incarnation: Incarnation,
         /// How many shards it runs already.
         running: usize,
     },
+    /// A worker began to hand off its shards.
+    Draining {
+        /// The worker.
+        worker: WorkerId,
+        /// Its incarnation.
+        incarnation: Incarnation,
+    },
     /// A worker handed off its shards and left.
-    Left(WorkerId),
+    Left {
+        /// The worker.
+        worker: WorkerId,
+        /// Its incarnation.
+        incarnation: Incarnation,
+    },
     /// A worker whose token Discord refused may get shards again.
     Readmitted(WorkerId),
     /// A worker's lease was revoked; its shards have no owner now.
     Lost {
         /// The worker.
         worker: WorkerId,
-        /// How many shards it had.
-        shards: usize,
+        /// Its incarnation.
+        incarnation: Incarnation,
+        /// The shards that it had, with their epochs.
+        shards: Vec<(ShardKey, Epoch)>,
         /// Why.
         cause: RevocationCause,
         /// How long ago its stream broke; `None` when it has another by now, or this coordinator never saw one.
@@ -119,6 +135,8 @@ pub enum Note {
         shard: ShardKey,
         /// Its owner.
         worker: WorkerId,
+        /// The epoch that it runs under.
+        epoch: Epoch,
         /// How.
         outcome: StartOutcome,
     },
@@ -142,6 +160,8 @@ pub enum Note {
     },
     /// A plan began, or changed its state.
     Plan {
+        /// Its number.
+        id: u64,
         /// What it does.
         description: String,
         /// Its state.
@@ -152,7 +172,12 @@ pub enum Note {
     /// Another generation became active, as the active one has no workers left.
     Adopted(Generation),
     /// A shard was assigned.
-    Assigned(Ownership),
+    Assigned {
+        /// Its owner.
+        owner: Ownership,
+        /// The worker that handed it over, if one did.
+        from: Option<WorkerId>,
+    },
     /// The shard total was settled.
     TotalSettled(u32),
     /// A worker claims shards of live owners; the store decides.

@@ -58,9 +58,13 @@ impl Fleet {
     /// Tells a worker to hand off its shards and exit. Returns its name and incarnation.
     pub(super) fn order_drain(&mut self, worker: &WorkerId, why: String) -> Option<(WorkerId, Incarnation)> {
         let known = self.workers.get_mut(worker)?;
-        known.draining = true;
+        let begins = !std::mem::replace(&mut known.draining, true);
         known.drain_reason = Some(why);
         let outgoing = (worker.clone(), known.incarnation.clone());
+        if begins {
+            let (worker, incarnation) = outgoing.clone();
+            self.effects.push(Effect::Note(Note::Draining { worker, incarnation }));
+        }
         self.effects.push(Effect::Drain(worker.clone()));
         Some(outgoing)
     }

@@ -157,12 +157,14 @@ impl Fleet {
             token: same.map(|before| before.token).unwrap_or_default(),
             store_away: before.is_some_and(|before| before.store_away),
             rss_bytes: before.map_or(0, |before| before.rss_bytes),
+            figures: same.and_then(|before| before.figures),
             assignment: before.map(|before| before.assignment.clone()).unwrap_or_default(),
             calm_until,
         };
         self.workers.insert(name.clone(), worker);
         self.set_first_generation(&generation.unwrap_or_default());
-        self.note(Note::Joined { worker: name.clone(), running: running.len() });
+        let (worker, incarnation_of) = (name.clone(), incarnation.clone());
+        self.note(Note::Joined { worker, incarnation: incarnation_of, running: running.len() });
         if self.total.settled() == Some(running_total) {
             self.adopt_running(&name, &incarnation, &running, now.mono);
         }

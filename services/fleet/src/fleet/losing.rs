@@ -135,9 +135,9 @@ impl Fleet {
             }
             slot.lose_owner();
         }
-        let shards = had.len();
-        self.deaths.note_loss(name, &lost.incarnation, had, now.mono);
         let since_broken = lost.liveness.broken.map(|broken| now.mono.saturating_sub(broken.at));
-        self.note(Note::Lost { worker: name.clone(), shards, cause, since_broken });
+        let (worker, incarnation) = (name.clone(), lost.incarnation.clone());
+        self.note(Note::Lost { worker, incarnation, shards: had.clone(), cause, since_broken });
+        self.deaths.note_loss(name, &lost.incarnation, had, now.mono);
     }
 }

@@ -4,7 +4,7 @@ use fleet_model::{Epoch, WorkerId};
 
 use super::{
     ASK_AGAIN, Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, Slot,
-    slot::{ShardOwner, StartConditions},
+    slot::{PreviousOwner, ShardOwner, StartConditions},
 };
 use crate::placement::{self, Placement, PlacementProblem};
 
@@ -38,7 +38,10 @@ impl Fleet {
                 slot.confirmed = true;
                 slot.ran = true;
                 slot.handoff = None;
-                self.note(Note::Assigned(ownership.clone()));
+                let released = |previous: &&PreviousOwner| owner.start.handed_over == Some(previous.epoch);
+                let from = slot.previous_owner.as_ref().filter(released);
+                let from = from.map(|previous| previous.worker.clone());
+                self.note(Note::Assigned { owner: ownership.clone(), from });
             }
             Ok(()) => {}
             Err(outranked_by) => {

@@ -69,6 +69,10 @@ pub enum PlanState {
 }
 
 impl PlanState {
+    /// Every state.
+    pub const ALL: [Self; 6] =
+        [Self::Proposed, Self::Running, Self::RollingBack, Self::Done, Self::RolledBack, Self::Aborted];
+
     /// Returns whether the plan is not over.
     pub const fn is_under_way(self) -> bool {
         matches!(self, Self::Running | Self::RollingBack)
@@ -374,7 +378,7 @@ impl Fleet {
 
     fn note_plan(&mut self, plan: &Plan) {
         let (description, reason) = (plan.kind.to_string(), plan.reason.clone());
-        self.note(Note::Plan { description, state: plan.state, reason });
+        self.note(Note::Plan { id: plan.id, description, state: plan.state, reason });
     }
 
     fn view_plan(&self, plan: &Plan, now: Now) -> PlanView {

@@ -47,8 +47,13 @@ impl Fleet {
         let lapsed = self.has_lapsed(known.ok_or_else(unknown)?, now);
         let known = self.workers.get_mut(worker).ok_or_else(unknown)?;
         let mut changed = report.draining && !known.draining;
+        if changed {
+            let (worker, incarnation) = (worker.clone(), incarnation.clone());
+            self.effects.push(Effect::Note(Note::Draining { worker, incarnation }));
+        }
         changed |= known.liveness.note_report(lapsed, now.mono);
         known.rss_bytes = report.rss_bytes;
+        known.figures = report.figures;
         known.draining |= report.draining;
         known.store_away = report.store_away;
         if report.leaving {
@@ -87,8 +92,8 @@ impl Fleet {
             let Some(owner) = slot.owner.as_ref() else { continue };
             if owner.worker == *worker && owner.epoch == shard_report.epoch {
                 if let Some(outcome) = slot.new_outcome(&shard_report) {
-                    let (shard, worker) = (slot.key, worker.clone());
-                    self.effects.push(Effect::Note(Note::Started { shard, worker, outcome }));
+                    let (shard, worker, epoch) = (slot.key, worker.clone(), shard_report.epoch);
+                    self.effects.push(Effect::Note(Note::Started { shard, worker, epoch, outcome }));
                 }
                 let status = slot.report.as_ref().map(|last| last.report.status);
                 changed |= !slot.confirmed || status != Some(shard_report.status);
@@ -121,7 +126,7 @@ impl Fleet {
             }
         }
         self.effects.push(Effect::Forget(worker.clone(), incarnation.clone()));
-        self.note(Note::Left(worker.clone()));
+        self.note(Note::Left { worker: worker.clone(), incarnation: incarnation.clone() });
         self.advance(now);
     }
 }

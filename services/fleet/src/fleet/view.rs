@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use fleet_model::{
     Epoch, Generation, Incarnation, Problem, ProblemCode, Route, Routes, ShardKey, ShardReport, ShardStatus,
-    Term, WorkerId,
+    Term, WorkerFigures, WorkerId,
 };
 
 use super::{Fleet, HoldBack, Now, Phase, PlanView, ShardTotal, Slot, WantedTotal};
@@ -50,6 +50,9 @@ pub struct ShardView {
     pub report: ShardReport,
     /// When it was reported, on the coordinator's clock; `None` before the first report.
     pub reported_at: Option<Duration>,
+    /// Since when it is in this state on this owner, in milliseconds since the Unix epoch; `None` when unknown, and before the
+    /// snapshot is published.
+    pub since_unix_ms: Option<u64>,
 }
 
 /// One worker.
@@ -72,6 +75,8 @@ pub struct WorkerView {
     pub shards: BTreeMap<ShardKey, Epoch>,
     /// Its resident memory.
     pub rss_bytes: u64,
+    /// The worker's figures that are not about one shard; `None` before its first report, and from older workers.
+    pub figures: Option<WorkerFigures>,
     /// Its heartbeat stream is open.
     pub connected: bool,
     /// It is handing off its shards.
@@ -111,6 +116,7 @@ impl Fleet {
                     generation: worker.profile.generation.clone(),
                     shards: BTreeMap::new(),
                     rss_bytes: worker.rss_bytes,
+                    figures: worker.figures,
                     connected: worker.liveness.connected,
                     draining: worker.draining,
                     last_heard: worker.liveness.last_heard,
@@ -130,7 +136,7 @@ impl Fleet {
                 if let Some(held) = self.deaths.breaker.shard(shard, now.mono) {
                     report.detail = format!("{held}: {} of its owners died", held.deaths);
                 }
-                return ShardView { key: shard, owner: None, report, reported_at: None };
+                return ShardView { key: shard, owner: None, report, reported_at: None, since_unix_ms: None };
             };
             let answers = owner.phase != Phase::Writing && self.answering_previous_owner(slot, now).is_none();
             if answers && let Some(worker) = workers.get_mut(&owner.worker) {
@@ -151,6 +157,7 @@ impl Fleet {
                 owner: Some((owner.worker.clone(), owner.epoch)),
                 report,
                 reported_at: slot.report.as_ref().map(|observed| observed.at),
+                since_unix_ms: None,
             }
         });
         let shards: Vec<ShardView> = shards.collect();
@@ -217,8 +224,8 @@ impl Fleet {
         }
         problems.extend(self.idle_generations());
         problems.extend(self.held_shards(now).map(|(shard, held)| {
-            let why = format!("shard {shard} is {held}: {} of its owners died", held.deaths);
-            Problem::new(ProblemCode::ShardHeldBack, why)
+            let why = format!("{held}: {} owners died", held.deaths);
+            Problem::of_shard(ProblemCode::ShardHeldBack, shard.slot(), why)
         }));
         problems.extend(self.held_workers(now).map(|(name, held)| {
             let why = format!("worker {name} is {held}: it died {} times and gets no shards", held.deaths);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{Assignment, Incarnation, WorkerProfile};
+use fleet_model::{Assignment, Incarnation, WorkerFigures, WorkerProfile};
 
 use super::{
     evidence::{BrokenStream, WorkerAddresses},
@@ -22,6 +22,7 @@ pub(super) struct KnownWorker {
     /// The worker cannot reach the store; it gets no more shards while another worker can take them.
     pub(super) store_away: bool,
     pub(super) rss_bytes: u64,
+    pub(super) figures: Option<WorkerFigures>,
     /// The last assignment that was sent.
     pub(super) assignment: Assignment,
     /// No shard moves to it before this moment: it died recently and must stay alive for a while first.
@@ -86,6 +87,7 @@ impl KnownWorker {
             token: TokenRecord::default(),
             store_away: false,
             rss_bytes: 0,
+            figures: None,
             assignment: Assignment::default(),
             calm_until: Duration::ZERO,
         }

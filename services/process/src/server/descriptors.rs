@@ -19,7 +19,7 @@ static EXHAUSTED_AT: Mutex<Option<Instant>> = Mutex::new(None);
 
 /// Raises the soft limit of open files to the hard limit, and returns it
 /// ([setrlimit(2)](https://man7.org/linux/man-pages/man2/setrlimit.2.html)).
-pub(crate) fn raised_descriptor_limit() -> usize {
+pub fn raised_descriptor_limit() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

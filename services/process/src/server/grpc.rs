@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     server::NamedService,
     service::Routes,
     transport::{Error, Server},
 };
+use tonic_health::ServingStatus;
 
 use super::Listener;
 use crate::telemetry::grpc::TraceLayer;
@@ -39,14 +41,35 @@ pub(super) fn grpc_server() -> Server {
 ///
 /// # Errors
 /// The server failed.
-pub async fn serve_grpc<S: NamedService>(
+pub fn serve_grpc<S: NamedService>(
+    listener: Listener,
+    services: Routes,
+    descriptors: &'static [u8],
+    stop: CancellationToken,
+) -> BoxFuture<'static, Result<(), Error>> {
+    serve_named(S::NAME, listener, services, descriptors, stop)
+}
+
+/// Boxed so that the server is compiled here, not in each program that polls it.
+fn serve_named(
+    name: &'static str,
+    listener: Listener,
+    services: Routes,
+    descriptors: &'static [u8],
+    stop: CancellationToken,
+) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(serve(name, listener, services, descriptors, stop))
+}
+
+async fn serve(
+    name: &'static str,
     listener: Listener,
     services: Routes,
     descriptors: &'static [u8],
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<S>().await;
+    reporter.set_service_status(name, ServingStatus::Serving).await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(descriptors)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

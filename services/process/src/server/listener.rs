@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use backoff::{Backoff, Policy};
 use futures_util::{Stream, stream};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
     time::{Instant, sleep},
 };
@@ -14,7 +14,7 @@ use super::{
     connection::{Connection, Deadlines},
     descriptors::{note_exhaustion, raised_descriptor_limit},
 };
-use crate::coalesced::Coalesced;
+use crate::{coalesced::Coalesced, supervised::is_supervised};
 
 /// One port may use at most this fraction (1/4) of the process's file descriptors, which leaves enough for other ports, Redis and
 /// Discord.
@@ -55,6 +55,23 @@ impl Limits {
     pub const HTTP1: Self = Self { connections: 2_048, greeting: 0, ..Self::GRPC };
 }
 
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: u32 = 1024;
+
+/// Binds a port. In a supervised program the replacement can bind it too.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    #[cfg(unix)]
+    {
+        socket.set_reuseaddr(true)?;
+        if address.port() != 0 && is_supervised() {
+            socket.set_reuseport(true)?;
+        }
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// A bound port with its limits.
 #[derive(Debug)]
 pub struct Listener {
@@ -70,12 +87,13 @@ impl Listener {
     ///
     /// # Errors
     /// The port is in use or not permitted.
+    #[allow(clippy::unused_async, reason = "binding registers with the runtime that its callers are in")]
     pub async fn bind(address: SocketAddr, name: &'static str, limits: Limits) -> io::Result<Self> {
         let most = (raised_descriptor_limit() / SHARE_OF_DESCRIPTORS).max(1);
         let limits = Limits { connections: limits.connections.min(most), ..limits };
         Ok(Self {
             name,
-            tcp: TcpListener::bind(address).await?,
+            tcp: listen(address)?,
             limits,
             places: Arc::new(Semaphore::new(limits.connections)),
             backoff: Backoff::new(ACCEPT_AGAIN),

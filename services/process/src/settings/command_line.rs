@@ -39,8 +39,10 @@ fn program() -> String {
 /// The version as clap has it; a bot built on a library of ours is named first: `my-bot (gateway-worker 0.1.0)`.
 fn version(ours: &str, program: &str) -> String {
     let ours = ours.trim_end();
-    match ours.split_whitespace().next() {
-        Some(name) if name != program && !program.is_empty() => format!("{program} ({ours})"),
+    let (first, rest) =
+        ours.split_once('\n').map_or((ours, String::new()), |(first, rest)| (first, format!("\n{rest}")));
+    match first.split_whitespace().next() {
+        Some(name) if name != program && !program.is_empty() => format!("{program} ({first}){rest}"),
         _ => ours.to_owned(),
     }
 }
@@ -81,5 +83,7 @@ mod tests {
         assert_eq!(version("gateway-worker 0.1.0\n", "my-bot"), "my-bot (gateway-worker 0.1.0)");
         assert_eq!(version("gateway-worker 0.1.0\n", "gateway-worker"), "gateway-worker 0.1.0");
         assert_eq!(version("gateway-worker 0.1.0\n", ""), "gateway-worker 0.1.0");
+        let long = version("gateway-worker 0.1.0\nprotocol versions   1\n", "my-bot");
+        assert_eq!(long, "my-bot (gateway-worker 0.1.0)\nprotocol versions   1");
     }
 }

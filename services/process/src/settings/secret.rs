@@ -49,6 +49,11 @@ pub fn discord_token() -> Result<Option<Secret>, SettingsError> {
     }
 }
 
+/// Returns the name of the variable that [`discord_token`] takes the token from.
+pub fn discord_token_source() -> Option<&'static str> {
+    ["DISCORD_TOKEN", "DISCORD_TOKEN_FILE", "BOT_TOKEN"].into_iter().find(|name| variable(name).is_some())
+}
+
 /// Returns the bot's token, which logs and errors hide from now on.
 ///
 /// # Errors

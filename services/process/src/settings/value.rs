@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use fleet_model::Incarnation;
 
+/// The longest duration of a setting. Sums of such durations and the present time are always valid.
+const LONGEST: Duration = Duration::from_hours(366 * 24);
+
 /// Parses a duration with its unit: `500ms`, `2s`, `1m 30s`.
 ///
 /// # Errors
-/// The text is not a duration, or the duration is zero.
+/// The text is not a duration, or the duration is zero or above 366 days.
 pub fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("it takes a duration above zero".to_owned()),
+        Ok(duration) if duration > LONGEST => Err("it takes at most 366days".to_owned()),
         Ok(duration) => Ok(duration),
         Err(_) => Err("it takes a duration with a unit: 500ms, 2s, 1m 30s".to_owned()),
     }
@@ -59,6 +63,10 @@ mod tests {
         assert!(duration("5").is_err());
         assert!(duration("0s").is_err());
         assert!(duration("-1s").is_err());
+        assert!(duration("366days").is_ok());
+        for too_long in ["366days 1ns", "500000000y", "18446744073709551615s"] {
+            assert!(duration(too_long).is_err(), "{too_long} passed");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use axum::{
     routing::get,
 };
 use fleet_model::Problem;
+use futures_util::future::BoxFuture;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -82,6 +83,7 @@ pub fn problems_json(problems: &[Problem]) -> Value {
 pub struct HealthServer {
     listener: Listener,
     address: SocketAddr,
+    more: Router,
 }
 
 /// The port can't be had.
@@ -102,7 +104,7 @@ impl HealthServer {
         let fail = |source| BindError { address, setting, source };
         let listener = Listener::bind(address, "health", Limits::HTTP1).await.map_err(fail)?;
         let address = listener.address().map_err(fail)?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, more: Router::new() })
     }
 
     /// Where it listens.
@@ -110,14 +112,31 @@ impl HealthServer {
         self.address
     }
 
-    /// Serves until `stop`.
-    pub async fn serve(self, source: Arc<dyn HealthSource>, metrics: Metrics, stop: CancellationToken) {
+    /// Adds routes to the port.
+    #[must_use]
+    pub fn with_routes(mut self, more: Router) -> Self {
+        self.more = more;
+        self
+    }
+
+    /// Serves until `stop`. Boxed so that the server is compiled here, not in each program that polls it.
+    pub fn serve(
+        self,
+        source: Arc<dyn HealthSource>,
+        metrics: Metrics,
+        stop: CancellationToken,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(self.serve_until(source, metrics, stop))
+    }
+
+    async fn serve_until(self, source: Arc<dyn HealthSource>, metrics: Metrics, stop: CancellationToken) {
         let router = Router::new()
             .route("/health", get(health))
             .route("/ready", get(ready))
             .route("/live", get(live))
             .route("/metrics", get(scrape))
-            .with_state(Served { source, metrics });
+            .with_state(Served { source, metrics })
+            .merge(self.more);
         tracing::info!(address = %self.address, "health endpoints listening");
         serve_http1(self.listener, LIMITS, TowerToHyperService::new(router), stop).await;
     }

@@ -1,30 +1,41 @@
 //! The process-wide subscriber: logs to standard error, spans to an OTLP collector when one is named.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::{
+    io::{self, IsTerminal as _, Write},
+    time::Duration,
+};
 
-use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::SpanExporter;
-use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use opentelemetry::{KeyValue, trace::TracerProvider as _};
+use opentelemetry_sdk::{
+    Resource,
+    propagation::TraceContextPropagator,
+    resource::{EnvResourceDetector, TelemetryResourceDetector},
+    trace::{Sampler, SdkTracerProvider},
+};
 use outside_text::{printable_within, without_secrets};
-use tracing::Subscriber;
+use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::{
     EnvFilter, Layer,
     field::MakeExt as _,
     fmt::{MakeWriter, format::debug_fn, time::ChronoLocal},
-    layer::SubscriberExt as _,
+    layer::{Context, Filter, SubscriberExt as _},
     registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
 
 use super::{
     LONGEST_VALUE, batch,
+    exporter::{self, ExporterError, Sending},
     fold::{self, Folding},
     json_log::JsonLines,
+    otel::{self, Export},
+    timed,
 };
 
-/// The standard variable that names the collector
-/// ([OpenTelemetry](https://opentelemetry.io/docs/specs/otel/protocol/exporter/)); without it no span leaves.
-const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// How long the end of the process waits for the last spans to be exported.
+const LAST_EXPORT: Duration = Duration::from_secs(2);
+/// As [`LAST_EXPORT`], when the export before failed.
+const LAST_EXPORT_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// The time of a line on a terminal, in the local time zone. JSON has UTC in RFC 3339.
 const LOCAL_TIME: &str = "%H:%M:%S%.3f";
@@ -37,7 +48,17 @@ pub const SERVICE_FILTER: &str = "info,h2=warn,hyper=warn,tower=warn,opentelemet
 #[must_use = "buffered spans are lost unless it is shut down"]
 pub struct Telemetry {
     provider: Option<SdkTracerProvider>,
+    sending: Sending,
     folding: Folding,
+}
+
+/// What a program is called in its spans.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// The program (`service.name`).
+    pub name: &'static str,
+    /// This process of it (`service.instance.id`).
+    pub instance: String,
 }
 
 /// Telemetry could not be set up.
@@ -47,8 +68,8 @@ pub enum TelemetryError {
     #[error("RUST_LOG: {0}")]
     Filter(String),
     /// The exporter could not be made.
-    #[error("{OTLP_ENDPOINT}: {0}")]
-    Exporter(String),
+    #[error(transparent)]
+    Exporter(#[from] ExporterError),
     /// A subscriber is set already.
     #[error("telemetry was set up twice")]
     Twice,
@@ -61,41 +82,89 @@ pub enum TelemetryError {
 /// `default_filter` says what to log when `RUST_LOG` does not.
 ///
 /// # Errors
-/// A wrong `RUST_LOG`, an endpoint that is no URL, or a second call.
-pub fn init(service: &'static str, default_filter: &str) -> Result<Telemetry, TelemetryError> {
+/// An invalid `RUST_LOG` or variable of OpenTelemetry, or a second call.
+pub fn init(service: &Service, default_filter: &str) -> Result<Telemetry, TelemetryError> {
     let filter = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty());
-    let filter = filter_of(filter.as_deref().unwrap_or(default_filter))?;
-    let provider = match std::env::var(OTLP_ENDPOINT) {
-        Ok(endpoint) if !endpoint.is_empty() => Some(exporting_provider(service)?),
-        _ => None,
+    let filter = || filter_of(filter.as_deref().unwrap_or(default_filter));
+    let export = otel::read(&|name| std::env::var(name).ok()).map_err(ExporterError::from)?;
+    let sending = Sending::default();
+    let provider = match &export {
+        Some(export) => Some(exporting_provider(service, export, sending.clone())?),
+        None => None,
     };
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
 
     // Without a collector spans still get ids, so that logs of one query can be found together.
-    let tracer = provider.clone().unwrap_or_default().tracer(service);
+    if let Some(provider) = &provider {
+        timed::export_with(provider.tracer(service.name));
+    }
+    let tracer = provider.clone().unwrap_or_else(without_export).tracer(service.name);
     // All of these cost time in each call or each poll of a call, and do not help to understand a call.
     let spans = tracing_opentelemetry::layer()
         .with_location(false)
         .with_threads(false)
         .with_tracked_inactivity(false)
         .with_context_activation(false)
-        .with_tracer(tracer);
-    let terminal = io::stderr().is_terminal();
-    let people = terminal.then(|| people(|| WithoutSecrets(io::stderr())));
+        .with_tracer(tracer)
+        .with_filter(span_filter(export.is_some(), filter()?));
+    let for_people = io::stderr().is_terminal() || crate::supervised::logs_for_people();
+    let lines = if for_people {
+        people(|| WithoutSecrets(io::stderr())).boxed()
+    } else {
+        let lines = tracing_subscriber::fmt::layer().event_format(JsonLines).with_ansi(false);
+        lines.with_writer(|| WithoutSecrets(io::stderr())).boxed()
+    };
     let folding = Folding::default();
     folding.write_in_background()?;
-    let machines = (!terminal)
-        .then(|| tracing_subscriber::fmt::layer().event_format(JsonLines).with_ansi(false))
-        .map(|lines| lines.with_writer(|| WithoutSecrets(io::stderr())));
     tracing_subscriber::registry()
-        .with(filter)
-        .with(folding.clone())
+        .with(lines.with_filter(filter()?))
+        .with(folding.clone().with_filter(filter()?))
         .with(spans)
-        .with(people)
-        .with(machines)
         .try_init()
         .map_err(|_| TelemetryError::Twice)?;
-    Ok(Telemetry { provider, folding })
+    if let Some(Export { endpoint, .. }) = &export {
+        tracing::info!(collector = %endpoint, service.instance.id = %service.instance, "spans are exported");
+    }
+    Ok(Telemetry { provider, sending, folding })
+}
+
+/// What is exported, independent of `RUST_LOG`: spans down to INFO, and the log lines in them. Whether an event has a span is
+/// decided elsewhere, so spans at DEBUG are not needed.
+///
+/// Lets pass every line that [`Folding`] may leave out: a line that one layer alone rejects would leave that layer's filter in a
+/// wrong state for the next span.
+struct Traced;
+
+/// Libraries whose spans are not exported. twilight's is a trace of its own for each request, and has tokens in it.
+const UNTRACED: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "twilight_http"];
+
+/// Without a collector spans are for log lines alone, and follow their filter.
+fn span_filter<S>(exported: bool, lines: EnvFilter) -> Box<dyn Filter<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    if exported { Box::new(Traced) } else { Box::new(lines) }
+}
+
+impl Traced {
+    fn has(metadata: &Metadata<'_>) -> bool {
+        let library = metadata.target().split("::").next().unwrap_or_default();
+        *metadata.level() <= Level::INFO && (metadata.is_event() || !UNTRACED.contains(&library))
+    }
+}
+
+impl<S> Filter<S> for Traced {
+    fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        Self::has(metadata)
+    }
+
+    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if Self::has(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::INFO)
+    }
 }
 
 /// Parses a filter. Lines that [`Folding`] writes always pass, because the lines that they replace have passed the filter.
@@ -142,22 +211,55 @@ impl<W: Write> Write for WithoutSecrets<W> {
     }
 }
 
-fn exporting_provider(service: &'static str) -> Result<SdkTracerProvider, TelemetryError> {
-    let exporter = SpanExporter::builder()
-        .with_tonic()
-        .build()
-        .map_err(|error| TelemetryError::Exporter(error.to_string()))?;
-    let resource = Resource::builder().with_service_name(service).build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+/// Ignores the sampler that the environment names: it is only checked when spans are exported.
+fn without_export() -> SdkTracerProvider {
+    SdkTracerProvider::builder().with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn))).build()
+}
+
+fn exporting_provider(
+    service: &Service,
+    export: &Export,
+    sending: Sending,
+) -> Result<SdkTracerProvider, TelemetryError> {
+    for secret in &export.secrets {
+        outside_text::hide_secret(secret);
+    }
+    let exporter = exporter::connect(export, sending)?;
+    let provider = SdkTracerProvider::builder().with_batch_exporter(exporter);
+    Ok(provider.with_resource(resource(service, export.service_name.clone())).build())
+}
+
+/// Describes this process. What the operator says (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`) wins.
+fn resource(service: &Service, name: Option<String>) -> Resource {
+    let own = [
+        KeyValue::new("service.name", service.name),
+        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        KeyValue::new("service.instance.id", service.instance.clone()),
+        KeyValue::new("host.name", rustix::system::uname().nodename().to_string_lossy().into_owned()),
+        KeyValue::new("process.pid", i64::from(std::process::id())),
+    ];
+    let resource = Resource::builder_empty()
+        .with_attributes(own)
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_detector(Box::new(EnvResourceDetector::new()));
+    match name {
+        Some(name) => resource.with_service_name(name).build(),
+        None => resource.build(),
+    }
 }
 
 impl Telemetry {
-    /// Sends buffered spans. Blocks for at most five seconds, off the runtime's threads.
+    /// Sends buffered spans. Waits two seconds at most, off the runtime's threads.
     pub async fn shutdown(mut self) {
         let Some(provider) = self.provider.take() else { return };
-        let flushed = tokio::task::spawn_blocking(move || provider.shutdown()).await;
-        if let Ok(Err(error)) = flushed {
-            tracing::warn!(%error, "the last spans could not be exported");
+        let failed = self.sending.fails();
+        let within = if failed { LAST_EXPORT_AFTER_FAILURE } else { LAST_EXPORT };
+        let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(within)).await;
+        if let Ok(Err(error)) = ended
+            && !failed
+            && !self.sending.fails()
+        {
+            tracing::warn!(%error, "last spans not exported at shutdown");
         }
     }
 }

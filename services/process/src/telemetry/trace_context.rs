@@ -9,7 +9,8 @@ use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-const TRACEPARENT: &str = "traceparent";
+/// The name of the header and of the metadata.
+pub const TRACEPARENT: &str = "traceparent";
 
 /// Writes the current span into a request's metadata.
 pub fn inject(metadata: &mut MetadataMap) {
@@ -26,30 +27,39 @@ pub fn current_traceparent() -> Option<String> {
 
 /// A span as a `traceparent`, when it is traced.
 pub fn traceparent_of(span: &Span) -> Option<String> {
-    let context = span.context();
+    written(&span.context())
+}
+
+/// Returns a context's span as a `traceparent`.
+pub(super) fn written(context: &Context) -> Option<String> {
     let mut carrier = std::collections::HashMap::new();
     opentelemetry::global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(&context, &mut carrier);
+        propagator.inject_context(context, &mut carrier);
     });
     carrier.remove(TRACEPARENT)
 }
 
 /// Makes the sender's span the parent of `span`, when the headers name one.
 pub fn continue_from_headers(span: &Span, headers: &http::HeaderMap) {
-    adopt(span, &HeaderExtractor(headers));
+    let parent = opentelemetry::global::get_text_map_propagator(|propagator| {
+        propagator.extract(&HeaderExtractor(headers))
+    });
+    // Fails only where no OpenTelemetry layer is set: then there is no trace to continue.
+    let _ = span.set_parent(parent);
 }
 
 /// Makes the sender's span the parent of `span`.
 pub fn continue_from_traceparent(span: &Span, traceparent: &str) {
-    let carrier = std::collections::HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
-    adopt(span, &carrier);
+    // Fails only where no OpenTelemetry layer is set: then there is no trace to continue.
+    let _ = span.set_parent(context_of(traceparent));
 }
 
-fn adopt(span: &Span, carrier: &dyn Extractor) {
-    let parent: Context =
-        opentelemetry::global::get_text_map_propagator(|propagator| propagator.extract(carrier));
-    // Fails only where no OpenTelemetry layer is set: then there is no trace to continue.
-    let _ = span.set_parent(parent);
+/// Reads a sender's `traceparent`. An invalid one is an empty context.
+pub(super) fn context_of(traceparent: &str) -> Context {
+    let carrier = std::collections::HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
+    opentelemetry::global::get_text_map_propagator(|propagator| {
+        propagator.extract_with_context(&Context::new(), &carrier)
+    })
 }
 
 struct MetadataInjector<'a>(&'a mut MetadataMap);

@@ -1,11 +1,14 @@
 //! The task that sends: one batch after the other, each again until the store has answered for it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use fleet_model::{Epoch, Gap, ShardEvent, ShardKey};
 use outside_text::printable_within;
+use process::telemetry::{SpanKind, TimedSpan};
 use tokio::time::Instant;
-use tracing::Instrument as _;
 
 use super::{OutboxParts, Shared, tail::Tail};
 use crate::{
@@ -93,17 +96,27 @@ impl Sender {
         loop {
             let batch = self.shared.next_batch(self.sent_at.map_or(Duration::MAX, |at| at.elapsed())).await;
             self.sent_at = Some(Instant::now());
-            let span = tracing::info_span!("relay_events", shard.id = %self.shard, events = batch.len(), otel.kind = "producer");
-            self.send(&batch).instrument(span).await?;
+            let spans = self.trace(&batch);
+            self.send(&batch).await?;
+            drop(spans);
             self.shared.took(batch.iter().map(|event| event.position));
         }
     }
 
+    /// Begins a span in the trace of each event that has one.
+    fn trace(&self, batch: &[Arc<ShardEvent>]) -> Vec<TimedSpan> {
+        let traceparents = batch.iter().filter_map(|event| event.traceparent.as_deref());
+        let spans = traceparents.filter_map(|traceparent| {
+            let span = TimedSpan::continuing(traceparent, "relay_event", SpanKind::Producer)?;
+            span.set("shard.id", i64::from(self.shard.slot().0));
+            span.set("batch.events", batch.len() as i64);
+            Some(span)
+        });
+        spans.collect()
+    }
+
     async fn send(&mut self, batch: &[Arc<ShardEvent>]) -> Result<(), Outranked> {
-        let traceparent: Option<Arc<str>> =
-            process::telemetry::trace_context::current_traceparent().map(Into::into);
-        let mut entries: Vec<NewEntry> =
-            batch.iter().map(|event| self.entry(event, traceparent.clone())).collect();
+        let mut entries: Vec<NewEntry> = batch.iter().map(|event| self.entry(event)).collect();
         loop {
             match self.append(&mut entries).await? {
                 StoreAnswer::Taken => return Ok(()),
@@ -114,7 +127,7 @@ impl Sender {
     }
 
     /// Encodes an event; one that can't be encoded, or whose name can't be a stream's, becomes a gap in its place.
-    fn entry(&self, event: &ShardEvent, traceparent: Option<Arc<str>>) -> NewEntry {
+    fn entry(&self, event: &ShardEvent) -> NewEntry {
         let encoded =
             if is_name(&event.name) { encode(self.shard, &event.text) } else { Err(DataError::Name) };
         let new = |event: &ShardEvent, mark, data| NewEntry {
@@ -123,7 +136,7 @@ impl Sender {
             guild: event.guild,
             received_at_unix_ms: event.received_at_unix_ms,
             mark,
-            traceparent,
+            traceparent: event.traceparent.clone(),
             data,
         };
         let error = match encoded {
@@ -147,6 +160,16 @@ impl Sender {
         new(&gap, event.mark, encode(self.shard, &gap.text).unwrap_or_default())
     }
 
+    /// Counts how long fresh events took. Others were received long before they came here.
+    fn count_delays(&self, entries: &[NewEntry]) {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let fresh = entries.iter().filter(|entry| entry.mark == Mark::Fresh && entry.received_at_unix_ms > 0);
+        for entry in fresh {
+            let received = Duration::from_millis(entry.received_at_unix_ms);
+            self.metrics.count_delay(since_epoch.saturating_sub(received));
+        }
+    }
+
     /// Appends entries to the stream. Moves the entries that the store has taken to `tail`.
     async fn append(&mut self, entries: &mut Vec<NewEntry>) -> Result<StoreAnswer, Outranked> {
         let began = Instant::now();
@@ -161,6 +184,7 @@ impl Sender {
                 let bytes = entries.iter().map(|entry| entry.data.len()).sum();
                 let repeated = (entries.len() as u64).saturating_sub(appended);
                 self.metrics.count_appended(appended, repeated, bytes, cut, began.elapsed());
+                self.count_delays(entries);
                 if self.believed.is_none() && appended == 0 {
                     self.tail.begin_at(reached);
                 }
@@ -263,7 +287,7 @@ impl Sender {
                     .map_or(0, |at| at.sequence),
                 reason: "the relay's Redis lost events that it had taken".to_owned(),
             };
-            again.entries.insert(0, self.entry(&gap_event(&gap, position), None));
+            again.entries.insert(0, self.entry(&gap_event(&gap, position)));
         }
         // If it loses writes once more meanwhile, the caller comes again.
         self.append(&mut again.entries).await.map(drop)

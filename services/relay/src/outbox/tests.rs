@@ -20,6 +20,7 @@ fn event(session: u64, sequence: u64) -> ShardEvent {
         name: "MESSAGE_CREATE".into(),
         guild: Some(9),
         received_at_unix_ms: 1,
+        traceparent: None,
         mark: Mark::Fresh,
         text: format!(r#"{{"t":"MESSAGE_CREATE","s":{sequence},"op":0,"d":{{}}}}"#).into(),
     }

@@ -12,7 +12,9 @@ macro_rules! script {
 }
 
 script!(APPEND, "append.lua");
+script!(CLAIM, "claim.lua");
 script!(CUT, "cut.lua");
+script!(EMPTY, "empty.lua");
 script!(GROUPS, "groups.lua");
 script!(TIME, "time.lua");
 script!(REWIND, "rewind.lua");

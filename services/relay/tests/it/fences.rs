@@ -106,6 +106,7 @@ fn event(position: Position) -> ShardEvent {
         name: name.into(),
         guild: None,
         received_at_unix_ms: 1,
+        traceparent: None,
         mark: Mark::Fresh,
         text: format!(r#"{{"t":"A","s":{},"op":0,"d":{{}}}}"#, position.sequence).into(),
     }

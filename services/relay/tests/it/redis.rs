@@ -5,7 +5,7 @@ use std::time::Duration;
 use fleet_model::Epoch;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use redis_fixture::RedisServer;
-use relay::{Appended, Caps, RelayMetrics, RelayStore, UNKNOWN, keeper};
+use relay::{Appended, Caps, EntryId, RelayMetrics, RelayStore, RunClaim, UNKNOWN, keeper};
 use tokio_util::sync::CancellationToken;
 
 use super::{PATIENCE, SHARD, at, entries, entry, read_all, read_from, redis_relay};
@@ -117,7 +117,7 @@ async fn a_page_of_somebody_elses_entries_is_passed_over() {
         let _: String = redis.command(&["XADD", "A", "*", "foreign", "1"]).await;
     }
     relay.append(SHARD, EPOCH, None, &entries("A", 1, 2..=2)).await.unwrap();
-    let mut after = relay::EntryId::default();
+    let mut after = EntryId::default();
     let mut seen = Vec::new();
     while seen.len() < 2 {
         let page = read_from(&relay, "all", after).await;
@@ -133,7 +133,7 @@ async fn reader_of_all_entries_misses_nothing_when_old_ones_are_trimmed() {
     let redis = RedisServer::start().await;
     let relay = redis_relay(&redis.url(), "", Caps { age: Duration::ZERO, ..Caps::default() });
     relay.append(SHARD, EPOCH, None, &entries("A", 1, 1..=10)).await.unwrap();
-    let all = read_from(&relay, "all", relay::EntryId::default()).await.entries;
+    let all = read_from(&relay, "all", EntryId::default()).await.entries;
     let stop = CancellationToken::new();
     let keeping = tokio::spawn(keeper::run(relay.clone(), RelayMetrics::default(), || true, stop.clone()));
     let gone = async {
@@ -206,7 +206,7 @@ async fn trimmer_measures_groups_and_removes_old_entries() {
 
     // Then everything is too old.
     let old = redis_relay(&redis.url(), "", Caps { age: Duration::ZERO, ..Caps::default() });
-    let after = read_from(&relay, "all", relay::EntryId { ms: 1, number: 0 }).await.entries[0].id;
+    let after = read_from(&relay, "all", EntryId { ms: 1, number: 0 }).await.entries[0].id;
     let (metrics, stop) = (RelayMetrics::default(), CancellationToken::new());
     let mut registry = Registry::default();
     metrics.register(&mut registry);
@@ -220,4 +220,61 @@ async fn trimmer_measures_groups_and_removes_old_entries() {
     stop.cancel();
     keeping.await.unwrap();
     assert!(read_from(&relay, "all", after).await.cut);
+}
+
+#[tokio::test]
+async fn a_run_begins_with_empty_streams_and_groups_that_have_read_all() {
+    let redis = RedisServer::start().await;
+    let mut first = redis_relay(&redis.url(), "", Caps::default());
+    assert_eq!(first.claim_for_one_run().await.unwrap(), RunClaim::Empty { removed: 0 });
+    first.append(SHARD, EPOCH, None, &entries("A", 1, 1..=5)).await.unwrap();
+    let _: String = redis.command(&["XGROUP", "CREATE", "A", "bots", "0"]).await;
+    let _: String = redis.command(&["XADD", "gateway_send", "*", "data", "x"]).await;
+    let cursor = first.newest().await.unwrap();
+
+    let mut second = redis_relay(&redis.url(), "", Caps::default());
+    assert_eq!(second.claim_for_one_run().await.unwrap(), RunClaim::Empty { removed: 6 });
+    assert_eq!(redis.command::<u64>(&["XLEN", "A"]).await, 0);
+    assert_eq!(redis.command::<u64>(&["XLEN", "gateway_send"]).await, 0);
+    second.append(SHARD, Epoch(EPOCH.0 + 1), None, &entries("A", 2, 1..=1)).await.unwrap();
+    // A reader with a cursor of before learns that entries are gone only if it had not read them.
+    let page = read_from(&second, "all", cursor).await;
+    assert_eq!((page.entries.len(), page.cut), (1, false));
+    assert!(read_from(&second, "all", EntryId::default()).await.cut);
+
+    // The keeper reports no entry as cut off unread, and keeps the run's claim.
+    let (metrics, stop) = (RelayMetrics::default(), CancellationToken::new());
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    let keeping = tokio::spawn(keeper::run(second, metrics, || true, stop.clone()));
+    until_shown(&registry, r#"relay_group_lag{stream="A",group="bots"}"#, 1).await;
+    until_shown(&registry, r#"relay_group_cut_total{stream="A",group="bots"}"#, 0).await;
+    stop.cancel();
+    keeping.await.unwrap();
+    let mut third = redis_relay(&redis.url(), "", Caps::default());
+    assert_eq!(third.claim_for_one_run().await.unwrap(), RunClaim::Empty { removed: 1 });
+}
+
+#[tokio::test]
+async fn streams_of_a_fleet_that_keeps_its_state_are_not_emptied() {
+    let redis = RedisServer::start().await;
+    let mut run = redis_relay(&redis.url(), "", Caps::default());
+    run.claim_for_one_run().await.unwrap();
+    // A fleet that keeps its state goes on with the streams of the run.
+    let fleet = redis_relay(&redis.url(), "", Caps::default());
+    fleet.append(SHARD, EPOCH, None, &entries("A", 1, 1..=5)).await.unwrap();
+    let (metrics, stop) = (RelayMetrics::default(), CancellationToken::new());
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    let _: String = redis.command(&["XGROUP", "CREATE", "A", "bots", "0"]).await;
+    let keeping = tokio::spawn(keeper::run(fleet, metrics, || true, stop.clone()));
+    until_shown(&registry, r#"relay_group_lag{stream="A",group="bots"}"#, 5).await;
+    stop.cancel();
+    keeping.await.unwrap();
+
+    let mut run = redis_relay(&redis.url(), "", Caps::default());
+    assert_eq!(run.claim_for_one_run().await.unwrap(), RunClaim::Kept);
+    assert_eq!(redis.command::<u64>(&["XLEN", "A"]).await, 5);
+    let mut other = redis_relay(&redis.url(), "dev:", Caps::default());
+    assert_eq!(other.claim_for_one_run().await.unwrap(), RunClaim::Empty { removed: 0 });
 }

@@ -166,6 +166,7 @@ impl Bench {
             guild: Some(5),
             mark: Mark::Fresh,
             received_at_unix_ms: 1,
+            traceparent: None,
             text: text.into(),
         };
         assert!(self.event_queue.push(event));

@@ -131,7 +131,7 @@ fn shard_whose_owners_die_waits_and_gives_the_reason() {
     assert_eq!(shards(&fleet, "c"), (6..12).collect::<Vec<_>>(), "these lost one owner only");
     let view = fleet.view(at(2_300));
     assert_eq!(view.shards[0].report.detail, "held back for 5 s: 2 of its owners died");
-    assert!(problems(&view).contains(&"shard 0 is held back for 5 s: 2 of its owners died".to_owned()));
+    assert!(problems(&view).contains(&"shards 0-5 held back for 5 s: 2 owners died".to_owned()));
     assert_eq!(view.held_back, HeldBackCounts { workers: 0, shards: 6 });
     for ms in [4_000, 6_000] {
         report_as(&mut fleet, "c", "1", ms);

@@ -20,7 +20,7 @@ fn tell(fleet: &mut Fleet, outcome: &StartOutcome, ms: u64) -> Vec<StartOutcome>
     report.shards[0].outcome = Some(outcome.clone());
     fleet.report(&id("a"), &life("1"), report, at(ms)).unwrap();
     let started = settle_writes(fleet, at(ms)).into_iter().filter_map(|note| match note {
-        Note::Started { shard, worker, outcome } if shard.slot() == ShardSlot(0) && worker == id("a") => {
+        Note::Started { shard, worker, outcome, .. } if shard.slot() == ShardSlot(0) && worker == id("a") => {
             Some(outcome)
         }
         _ => None,

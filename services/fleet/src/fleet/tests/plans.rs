@@ -118,7 +118,10 @@ fn promotion_moves_all_shards_and_old_workers_exit() {
     assert_eq!(state(&fleet), PlanState::Done);
     assert_eq!(shards(&fleet, "g").len(), 12);
     for worker in ["a", "b"] {
-        assert!(notes.contains(&Note::Left(id(worker))), "{worker} is still there");
+        assert!(
+            notes.contains(&Note::Left { worker: id(worker), incarnation: life("1") }),
+            "{worker} is still there"
+        );
     }
 }
 

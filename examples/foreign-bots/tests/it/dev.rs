@@ -1,0 +1,159 @@
+//! Bots in other languages beside one `altergolden dev`, with the settings that it prints.
+
+use std::{collections::BTreeSet, process::Command};
+
+use fleet_fixture::{Process, Signal, command, http, until};
+use redis_fixture::RedisServer;
+use serde_json::{Value, json};
+
+use crate::{
+    node::{example, installed, node},
+    relay::Relay,
+};
+
+const GUILDS: u32 = 40;
+const SHARDS: u32 = 3;
+const PING_ANSWER: &str = "Serving 40 servers across 3 shards";
+
+/// A running `altergolden dev`, and what it printed.
+struct Dev {
+    process: Process,
+    /// The settings of a bot beside it.
+    settings: Vec<(String, String)>,
+    /// The simulated Discord.
+    sim: String,
+}
+
+impl Dev {
+    async fn start(redis: Option<&RedisServer>) -> Self {
+        let mut command = command("altergolden");
+        command.args(["dev", "--events-per-second=0"]);
+        command.args([format!("--guilds={GUILDS}"), format!("--shards={SHARDS}")]);
+        command.args(["--manager-health-port=0", "--health-port=0"]);
+        for listen in ["--coordinator-listen", "--rest-listen", "--sim-listen"] {
+            command.arg(format!("{listen}=127.0.0.1:0"));
+        }
+        if let Some(redis) = redis {
+            command.env("REDIS_URL", redis.url());
+        }
+        let mut process = Process::start("dev", &mut command);
+        process.line("what to try", |line| line.contains("Ctrl-C stops everything").then_some(())).await;
+        let output = process.output();
+        let settings = output.lines().find_map(|line| line.trim().strip_prefix("export ")).unwrap();
+        let setting =
+            |pair: &str| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings = settings.split(' ').map(|pair| setting(pair).unwrap()).collect();
+        let sim =
+            output.lines().find_map(|line| line.split_once("simulated, at ")?.1.split(' ').next()).unwrap();
+        Self { settings, sim: sim.to_owned(), process }
+    }
+
+    fn bot(&self, command: &mut Command, words: &str) -> Process {
+        Process::start(words, command.envs(self.settings.iter().map(|(name, value)| (name, value))))
+    }
+
+    /// Runs the bot in discord.js until it listens.
+    async fn discordjs(&self) -> Process {
+        let mut command = node("discordjs-bot/dist/main.js");
+        command.env("CONSUMER", "bot-a").env("LOG_LEVEL", "debug");
+        let mut bot = self.bot(&mut command, "the bot in discord.js");
+        bot.line("commands registered", |line| line.contains("commands registered").then_some(())).await;
+        bot
+    }
+
+    fn python(&self, script: &str, folder: &tempfile::TempDir) -> Process {
+        installed("python-events/requirements.txt", "python-events/.venv/.installed");
+        let mut command = Command::new(example("python-events/.venv/bin/python"));
+        command.arg("-u").arg(example("python-events").join(script)).current_dir(folder.path());
+        self.bot(&mut command, script)
+    }
+
+    async fn sim(&self, path: &str, body: Option<Value>) -> Value {
+        let url = format!("{}/sim/{path}", self.sim);
+        let (status, text) = http::request(&url, body.map(|body| body.to_string())).await.unwrap();
+        assert_eq!(status, 200, "{url}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// A user types `/ping`. Returns the answer.
+    async fn ping(&self) -> String {
+        let asked = self.sim("faults", Some(json!({ "kind": "interaction", "command": "ping" }))).await;
+        let id = &asked["interaction_id"];
+        until("an answer", async || {
+            let interactions = self.sim("interactions", None).await;
+            let one = interactions.as_array().unwrap().iter().find(|one| one["id"] == *id)?.clone();
+            (one["state"] != "pending").then(|| one["content"].as_str().unwrap_or_default().to_owned())
+        })
+        .await
+    }
+
+    async fn stop(mut self) {
+        let violations = self.sim("violations", None).await;
+        assert_eq!(violations, json!({ "items": [], "dropped": 0 }));
+        self.process.signal(Signal::INT);
+        assert_eq!(self.process.ended().await.code(), Some(0), "{}", self.process.output());
+    }
+}
+
+/// Returns the sequences of the interactions that a bot in discord.js handled.
+fn handled(bot: &Process) -> BTreeSet<u64> {
+    let line = |line: &str| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        (line["message"] == "handled" && line["event"] == "INTERACTION_CREATE")
+            .then(|| line["sequence"].as_u64())?
+    };
+    bot.output().lines().filter_map(line).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn discordjs_and_typescript_run_beside_dev_with_redis() {
+    let redis = RedisServer::start().await;
+    let first = Dev::start(Some(&redis)).await;
+    assert!(first.process.output().starts_with("Discord: simulated, 40 guilds; relay of events: redis://"));
+    let mut bot = first.discordjs().await;
+    assert_eq!(first.ping().await, PING_ANSWER);
+    let mut asked = first.bot(&mut node("typescript-client/smallest.mjs"), "the TypeScript client");
+    asked.line("the servers", |line| (line == PING_ANSWER).then_some(())).await;
+    assert_eq!(asked.ended().await.code(), Some(0), "{}", asked.output());
+    assert_eq!(bot.stop().await, 0);
+    // Nothing reads this one.
+    first.sim("faults", Some(json!({ "kind": "interaction", "command": "ping" }))).await;
+    let relay = Relay::connect(&redis).await;
+    until("the event in Redis", async || (relay.data("INTERACTION_CREATE").await.len() == 2).then_some(()))
+        .await;
+    first.stop().await;
+
+    // The next run's bot gets no event of the first run.
+    let second = Dev::start(Some(&redis)).await;
+    assert_eq!(relay.data("INTERACTION_CREATE").await.len(), 0);
+    let bot = second.discordjs().await;
+    assert_eq!(second.ping().await, PING_ANSWER);
+    // The bot acknowledges an event after it has logged that it was handled.
+    until("the event to be acknowledged", async || {
+        let unread = relay.unread("INTERACTION_CREATE").await;
+        let pending = relay.pending("INTERACTION_CREATE").await;
+        ((unread, pending) == (Some(0), 0)).then_some(())
+    })
+    .await;
+    assert_eq!(handled(&bot).len(), 1);
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_runs_beside_dev_without_redis() {
+    let dev = Dev::start(None).await;
+    assert!(dev.process.output().starts_with("Discord: simulated, 40 guilds; relay of events: in memory\n"));
+    let folder = tempfile::tempdir().unwrap();
+    let mut ping = dev.python("ping.py", &folder);
+    ping.line("listening", |line| line.contains("listening").then_some(())).await;
+    assert_eq!(dev.ping().await, PING_ANSWER);
+    let mut smallest = dev.python("smallest.py", &folder);
+    smallest.line("listening", |line| line.contains("listening").then_some(())).await;
+    dev.sim("faults", Some(json!({ "kind": "event_rate", "per_second": 20.0 }))).await;
+    let payload = smallest
+        .line("a message", |line| line.split_once(" MESSAGE_CREATE ").map(|it| it.1.to_owned()))
+        .await;
+    let payload: Value = serde_json::from_str(&payload).unwrap();
+    assert!(!payload["d"]["content"].as_str().unwrap().is_empty(), "{payload}");
+    dev.stop().await;
+}

@@ -1,0 +1,87 @@
+//! Settings of dev mode's coordinator and workers: those in the environment, with what dev mode sets.
+
+use std::net::SocketAddr;
+
+use clap::Parser as _;
+use discord_sim::Sim;
+use process::settings::Secret;
+
+use super::DevArgs;
+use crate::exit::CommandOutcome;
+
+/// Intents and cache of simulated shards unless the environment has others: enough for most bots, and to look users up.
+const SIM_INTENTS: &str =
+    "GUILDS,GUILD_MEMBERS,GUILD_PRESENCES,GUILD_MESSAGES,GUILD_VOICE_STATES,MESSAGE_CONTENT";
+const SIM_CACHE: &str = "guilds,channels,roles,members,users,voice_states,own_user";
+
+/// Adds a flag unless its variable is set.
+fn by_default(flags: &mut Vec<String>, variable: &str, flag: &str) {
+    if super::variable(variable).is_none() {
+        flags.push(flag.to_owned());
+    }
+}
+
+pub(super) fn coordinator_config(
+    args: &DevArgs,
+    token: Secret,
+    sim: Option<&Sim>,
+) -> Result<coordinator::CoordinatorConfig, CommandOutcome> {
+    let shards = match (args.fixed_shards(), sim) {
+        (Some(shards), _) => shards.to_string(),
+        (None, Some(_)) => 4.max(args.guilds.div_ceil(1_000)).to_string(),
+        (None, None) => "auto".to_owned(),
+    };
+    let mut flags = vec!["coordinator".to_owned(), "--relay=off".to_owned()];
+    by_default(&mut flags, "SETTLE", "--settle=300ms");
+    flags.push(format!("--coordinator-listen={}", args.coordinator_listen));
+    flags.push(format!("--manager-health-port={}", args.manager_health_port));
+    flags.push(format!("--shard-count={shards}"));
+    flags.extend(sim.into_iter().flat_map(addresses));
+    let parsed = coordinator::CoordinatorArgs::try_parse_from(flags).map_err(CommandOutcome::wrong_flag)?;
+    parsed.into_config(Some(token)).map_err(CommandOutcome::wrong_setting)
+}
+
+pub(super) fn worker_config(
+    args: &DevArgs,
+    index: u16,
+    token: Secret,
+    coordinator: SocketAddr,
+    sim: Option<&Sim>,
+) -> Result<gateway_worker::WorkerConfig, CommandOutcome> {
+    let health_port = match (args.health_port, index) {
+        (0, _) => 0,
+        (first, 0) => first,
+        (first, index) => first.checked_add(index + 1).ok_or_else(|| {
+            CommandOutcome::wrong_setting("--health-port: too high: each worker needs a port above it")
+        })?,
+    };
+    let mut flags = vec!["gateway-worker".to_owned(), "--relay=off".to_owned()];
+    flags.push(format!("--worker-name={}", worker_name(index)));
+    flags.push(format!("--coordinator-url=http://{coordinator}"));
+    flags.push("--worker-listen=127.0.0.1:0".to_owned());
+    flags.push(format!("--health-port={health_port}"));
+    let rest_listen = if index == 0 { args.rest_listen } else { SocketAddr::new(args.rest_listen.ip(), 0) };
+    flags.push(format!("--rest-listen={rest_listen}"));
+    if let Some(sim) = sim {
+        flags.extend(addresses(sim));
+        by_default(&mut flags, "INTENTS", &format!("--intents={SIM_INTENTS}"));
+        by_default(&mut flags, "CACHE", &format!("--cache={SIM_CACHE}"));
+        // A bot's token means nothing to the simulated Discord: each will do.
+        by_default(&mut flags, "REST_ALLOW_ANY_TOKEN", "--rest-allow-any-token=true");
+    }
+    let mut parsed = gateway_worker::WorkerArgs::try_parse_from(flags).map_err(CommandOutcome::wrong_flag)?;
+    parsed.worker_advertise = None;
+    parsed.into_config(Some(token)).map_err(CommandOutcome::wrong_setting)
+}
+
+/// The addresses of the simulated Discord, in place of those in the environment.
+fn addresses(sim: &Sim) -> [String; 2] {
+    [
+        format!("--discord-api-url={}", sim.http_origin()),
+        format!("--discord-gateway-url={}", sim.gateway_url()),
+    ]
+}
+
+pub(super) fn worker_name(index: impl std::fmt::Display) -> String {
+    format!("worker-{index}")
+}
