@@ -93,7 +93,7 @@ impl Setup {
             guilds: self.guilds,
             shards: Some(self.shards),
             max_concurrency: self.shards as u16,
-            identify_interval: fleet_fixture::IDENTIFY_INTERVAL,
+            identify_interval: fleet_fixture::DEMANDED_INTERVAL,
             heartbeat_interval: self.heartbeat_interval,
             daily_identifies: 100_000,
             advertise,

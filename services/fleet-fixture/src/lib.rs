@@ -13,8 +13,8 @@ mod process;
 mod proxy;
 
 pub use deployment::{
-    Coordinator, DEADLINE, Deployment, IDENTIFY_INTERVAL, LEASE_TTL, Worker, all_ready, humantime, is_ready,
-    shares, sim_config,
+    Coordinator, DEADLINE, DEMANDED_INTERVAL, Deployment, IDENTIFY_INTERVAL, LEASE_TTL, Worker, all_ready,
+    humantime, is_ready, shares, sim_config,
 };
 pub use process::{Memory, Process, binary, command};
 pub use proxy::{Proxy, Traffic};

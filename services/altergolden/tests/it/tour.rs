@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use altergolden_proto::{convert, v1};
 use discord_sim::{GuildReport, IdentifyRecord, Listed, SessionsReport, StatsReport, UserReport, Violation};
 use fleet_fixture::{
-    Coordinator, DEADLINE, IDENTIFY_INTERVAL, LEASE_TTL, Process, Worker, command, http, humantime, shares,
-    until,
+    Coordinator, DEADLINE, DEMANDED_INTERVAL, IDENTIFY_INTERVAL, LEASE_TTL, Process, Worker, command, http,
+    humantime, shares, until,
 };
 use redis_fixture::RedisServer;
 use serde_json::json;
@@ -27,7 +27,7 @@ impl SimProcess {
             .env("SIM_LISTEN", "127.0.0.1:0")
             .env("SIM_GUILDS", GUILDS.to_string())
             .env("SIM_MAX_CONCURRENCY", "4")
-            .env("SIM_IDENTIFY_INTERVAL", humantime(IDENTIFY_INTERVAL))
+            .env("SIM_IDENTIFY_INTERVAL", humantime(DEMANDED_INTERVAL))
             .env("SIM_EVENTS_PER_SECOND", "100")
             .env("SIM_HEARTBEAT_INTERVAL", "6s");
         let mut process = Process::start("discord-sim", &mut command);

@@ -210,7 +210,7 @@ async fn fleet_runs_under_its_names_and_resumes_after_a_stop() {
 async fn simulated_fleet_needs_no_settings() {
     let place = Place::new();
     let mut command = place.bare_command();
-    command.arg("--simulate").env("SIM_LISTEN", "127.0.0.1:0").env("SIM_IDENTIFY_INTERVAL", "500ms");
+    command.arg("--simulate").env("SIM_LISTEN", "127.0.0.1:0").env("SIM_IDENTIFY_INTERVAL", "200ms");
     let mut up = Up::start(&place, &mut command).await;
     up.ready_on(&["worker-0", "worker-1"]).await;
     up.says("program serves", "discord-sim").await;

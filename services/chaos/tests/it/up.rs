@@ -8,7 +8,8 @@ use chaos::{
 };
 use discord_sim::{Control, Fault, SimConfig};
 use fleet_fixture::{
-    Coordinator, Deployment, IDENTIFY_INTERVAL, LEASE_TTL, Process, binary, command, humantime,
+    Coordinator, DEMANDED_INTERVAL, Deployment, IDENTIFY_INTERVAL, LEASE_TTL, Process, binary, command,
+    humantime,
 };
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -47,7 +48,7 @@ async fn replaced_fleet_loses_and_repeats_nothing() {
         guilds: 96,
         shards: Some(SHARDS),
         max_concurrency: SHARDS as u16,
-        identify_interval: IDENTIFY_INTERVAL,
+        identify_interval: DEMANDED_INTERVAL,
         heartbeat_interval: Duration::from_secs(5),
         daily_identifies: 100_000,
         ..SimConfig::default()
