@@ -45,6 +45,16 @@ pub(crate) struct ShardMetrics {
     shard_panics: Counter,
 }
 
+/// A run of the singleton that has not ended. Held by its own task: code that blocks its thread goes on after an abort.
+#[derive(Debug)]
+pub(crate) struct SingletonGuard(Gauge);
+
+impl Drop for SingletonGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl ShardMetrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         for (name, help, counter) in [
@@ -82,7 +92,11 @@ impl ShardMetrics {
             self.unreadable.clone(),
         );
         let running = self.singleton_running.clone();
-        registry.register("singleton_running", "1 while the bot's singleton runs here", running);
+        registry.register(
+            "singleton_running",
+            "Runs of the bot's singleton here that have not ended",
+            running,
+        );
     }
 
     pub(crate) fn count_event(&self) {
@@ -142,8 +156,15 @@ impl ShardMetrics {
         self.replayed.get()
     }
 
-    pub(crate) fn singleton_runs(&self, runs: bool) {
-        self.singleton_running.set(runs.into());
+    /// Counts a singleton as running until the guard is dropped.
+    pub(crate) fn singleton_runs(&self) -> SingletonGuard {
+        self.singleton_running.inc();
+        SingletonGuard(self.singleton_running.clone())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn running_singletons(&self) -> i64 {
+        self.singleton_running.get()
     }
 
     pub(crate) fn count_singleton_panic(&self) {

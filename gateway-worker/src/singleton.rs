@@ -199,18 +199,20 @@ impl Keeper {
     async fn run(&self) -> RunEnd {
         let cancelled = CancellationToken::new();
         let (handler, context, token) = (self.handler.clone(), self.context.clone(), cancelled.clone());
+        let running = self.metrics.singleton_runs();
         // The call is inside: what makes the future can panic as well.
-        let work = panics::caught(async move { handler.singleton(&context, token).await });
+        let work = panics::caught(async move {
+            let _running = running;
+            handler.singleton(&context, token).await;
+        });
         let mut task = AbortOnDropHandle::new(self.running.spawn_on(work, &self.runtime));
         tracing::debug!(shard.id = %self.shard.key(), epoch = %self.shard.epoch(), "singleton begins");
-        self.metrics.singleton_runs(true);
         let ended = tokio::select! {
             biased;
             ended = &mut task => Self::ended(ended),
             () = self.given_up() => self.end(&cancelled, task).await,
             () = self.lease_closed() => self.end(&cancelled, task).await,
         };
-        self.metrics.singleton_runs(false);
         tracing::debug!(shard.id = %self.shard.key(), epoch = %self.shard.epoch(), "singleton ended");
         ended
     }

@@ -1,6 +1,6 @@
 use std::sync::{
     Mutex,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use async_trait::async_trait;
@@ -21,6 +21,8 @@ enum Does {
     Obeys(Duration),
     /// Never ends by itself.
     Ignores,
+    /// Blocks its thread until [`Work::may_return`].
+    Blocks,
     Panics,
     Returns,
 }
@@ -31,6 +33,7 @@ struct Work {
     began: watch::Sender<usize>,
     under_way: AtomicUsize,
     told: Notify,
+    may_return: AtomicBool,
 }
 
 struct UnderWay<'a>(&'a AtomicUsize);
@@ -58,6 +61,11 @@ impl EventHandler for Work {
                 tokio::time::sleep(later).await;
             }
             Does::Ignores => std::future::pending().await,
+            Does::Blocks => {
+                while !self.may_return.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
             Does::Panics => panic!("as the test has it"),
             Does::Returns => {}
         }
@@ -75,6 +83,7 @@ fn singletons(work: Arc<Work>) -> Singletons {
 
 struct Bench {
     work: Arc<Work>,
+    metrics: ShardMetrics,
     shard: Arc<ShardState>,
     lease: Lease,
     asked: CancellationToken,
@@ -90,13 +99,15 @@ impl Bench {
             began: watch::Sender::new(0),
             under_way: AtomicUsize::new(0),
             told: Notify::new(),
+            may_return: AtomicBool::new(false),
         });
         let shard = testing::shard_at(EPOCH, "none");
         let lease = Lease::default();
         lease.renewed(BootTime::now(), Duration::from_hours(1));
         let asked = CancellationToken::new();
-        let (singleton, stop) = singletons(work.clone()).start(&shard, lease.window(), &asked);
-        Self { work, shard, lease, asked, stop, singleton }
+        let singletons = singletons(work.clone());
+        let (singleton, stop) = singletons.start(&shard, lease.window(), &asked);
+        Self { work, metrics: singletons.metrics, shard, lease, asked, stop, singleton }
     }
 
     fn ready(&self) {
@@ -141,6 +152,21 @@ async fn singleton_that_ignores_cancellation_is_aborted() {
     bench.stop.cancelled().await;
     assert_eq!(bench.runs(), (1, 0));
     assert!(asked.elapsed() >= bench.singleton.grace && asked.elapsed() < bench.singleton.patience());
+}
+
+/// The alert about two singletons depends on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn singleton_that_blocks_its_thread_counts_as_running_until_it_returns() {
+    let bench = Bench::new(Does::Blocks);
+    bench.ready();
+    bench.until_began(1).await;
+    bench.shard.outranked(fleet_model::Epoch(EPOCH.0 + 1));
+    bench.singleton.ended().await;
+    assert_eq!(bench.metrics.running_singletons(), 1, "given up, and still running");
+    bench.work.may_return.store(true, Ordering::SeqCst);
+    while bench.metrics.running_singletons() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

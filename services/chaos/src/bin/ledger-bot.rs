@@ -9,6 +9,7 @@
 //! | `LEDGER_SLOW_EVERY` | `N:MS`: each Nth event takes so much longer |
 //! | `LEDGER_PANIC_ON` | a message with this text makes the handler panic |
 //! | `LEDGER_ABORT_ON` | a message with this text makes the process abort |
+//! | `LEDGER_SINGLETON_BLOCKS_MS` | there is a singleton, which blocks its thread for so long once it is cancelled |
 //! | `LEDGER_DIE_AT` | `NAME:TIMES`: the process kills itself when it comes to this failpoint for the TIMES-th time |
 //! | `FAILPOINTS` | where the worker fails, for the crate `fail` |
 
@@ -25,7 +26,7 @@ use std::{
 };
 
 use chaos::line::{Death, End, Gap, Line, Place, Start};
-use gateway_worker::{Context, Event, EventHandler, Position};
+use gateway_worker::{CancellationToken, Context, Event, EventHandler, Position};
 use serde::Deserialize;
 
 #[global_allocator]
@@ -39,6 +40,7 @@ struct LedgerBot {
     slow: Option<(u64, Duration)>,
     panic_on: Option<String>,
     abort_on: Option<String>,
+    singleton_blocks: Option<Duration>,
     events: AtomicU64,
 }
 
@@ -79,13 +81,16 @@ impl LedgerBot {
             }
         };
         let (panic_on, abort_on) = (set("LEDGER_PANIC_ON"), set("LEDGER_ABORT_ON"));
+        let singleton_blocks = set("LEDGER_SINGLETON_BLOCKS_MS");
+        let singleton_blocks =
+            singleton_blocks.map(|text| millis("LEDGER_SINGLETON_BLOCKS_MS", &text)).transpose()?;
         let file = Arc::new(file);
         if let Some(text) = set("LEDGER_DIE_AT") {
             let (point, times) = text.split_once(':').ok_or("LEDGER_DIE_AT: it takes NAME:TIMES")?;
             let times = times.parse().map_err(|_| format!("LEDGER_DIE_AT: {times} is no number"))?;
             die_at(point, times, file.clone())?;
         }
-        Ok(Self { file, takes, slow, panic_on, abort_on, events: AtomicU64::new(0) })
+        Ok(Self { file, takes, slow, panic_on, abort_on, singleton_blocks, events: AtomicU64::new(0) })
     }
 
     /// One line, one `write`: a written line stays in the file even if the process dies.
@@ -156,6 +161,12 @@ impl EventHandler for LedgerBot {
             tokio::time::sleep(takes).await;
         }
         assert!(self.panic_on.is_none() || self.panic_on != content, "told to panic");
+    }
+
+    async fn singleton(&self, _: &Context, cancelled: CancellationToken) {
+        let Some(blocks) = self.singleton_blocks else { return };
+        cancelled.cancelled().await;
+        std::thread::sleep(blocks);
     }
 
     async fn gap(&self, context: &Context, gap: &fleet_model::Gap) {
