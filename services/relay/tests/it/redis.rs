@@ -172,7 +172,9 @@ async fn trimmer_measures_groups_and_removes_old_entries() {
     let redis = RedisServer::start().await;
     let relay = redis_relay(&redis.url(), "", Caps { length: 10, ..Caps::default() });
     relay.append(SHARD, EPOCH, None, &entries("A", 1, 1..=4)).await.unwrap();
-    let _: String = redis.command(&["XGROUP", "CREATE", "A", "bots", "0"]).await;
+    for group in ["bots", "idle"] {
+        let _: String = redis.command(&["XGROUP", "CREATE", "A", group, "0"]).await;
+    }
     let _: redis::Value =
         redis.command(&["XREADGROUP", "GROUP", "bots", "one", "COUNT", "3", "STREAMS", "A", ">"]).await;
 
@@ -183,6 +185,8 @@ async fn trimmer_measures_groups_and_removes_old_entries() {
     until_shown(&registry, r#"relay_group_lag{stream="A",group="bots"}"#, 1).await;
     until_shown(&registry, r#"relay_group_unacknowledged{stream="A",group="bots"}"#, 3).await;
     until_shown(&registry, r#"relay_group_cut_total{stream="A",group="bots"}"#, 0).await;
+    // Redis has no count for a group that has never read.
+    until_shown(&registry, r#"relay_group_lag{stream="A",group="idle"}"#, 4).await;
     stop.cancel();
     keeping.await.unwrap();
 
@@ -195,6 +199,8 @@ async fn trimmer_measures_groups_and_removes_old_entries() {
     let keeping = tokio::spawn(keeper::run(relay.clone(), metrics, || true, stop.clone()));
     until_shown(&registry, r#"relay_group_cut_total{stream="A",group="bots"}"#, 1_000 - left - 3).await;
     until_shown(&registry, r#"relay_group_lag{stream="A",group="bots"}"#, left).await;
+    until_shown(&registry, r#"relay_group_cut_total{stream="A",group="idle"}"#, 1_000 - left).await;
+    until_shown(&registry, r#"relay_group_lag{stream="A",group="idle"}"#, left).await;
     // A group that has caught up lags by nothing.
     let count = left.to_string();
     let _: redis::Value =

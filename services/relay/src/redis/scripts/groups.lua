@@ -36,6 +36,11 @@ for _, flat in ipairs(groups) do
   local group = fields(flat)
   local read, lag, cut = group['entries-read'], group['lag'], 0
   local last = group['last-delivered-id']
+  if added and lag and not read then
+    -- It has not read yet, so Redis has no count: from here on it has one, and what is cut off unread can be told.
+    read = added - lag
+    redis.call('XGROUP', 'SETID', key, group['name'], last, 'ENTRIESREAD', string.format('%.0f', read))
+  end
   if added and read then
     -- Redis counts what was cut off unread as unread for good. Where a group is past the end, or before the beginning, it can be told how
     -- many it should have read by now.
