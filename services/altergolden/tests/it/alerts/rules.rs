@@ -108,3 +108,21 @@ fn each_alert_says_how_bad_it_is_and_has_its_section_in_the_guide() {
         sections.filter(|heading| !alerts.iter().any(|(alert, _)| alert == heading)).collect();
     assert!(stale.is_empty(), "docs/operations.md explains alerts that there are not: {stale:?}");
 }
+
+/// `increase` does not see what was counted before the first scrape.
+#[test]
+fn rules_about_growth_take_first_counts_as_growth() {
+    let rules = text("deploy/prometheus/alerts.yml");
+    let mut counters = 0;
+    for (alert, lines) in alerts(&rules) {
+        let grows = |line: &&str| line.ends_with("[10m])) > 0");
+        let lines = lines.iter().map(|line| line.trim_start_matches("expr: "));
+        for line in lines.clone().filter(grows) {
+            let counter = line.split_once("(increase(").unwrap().1.strip_suffix("[10m])) > 0").unwrap();
+            let first = format!("({counter} unless {counter} offset 10m and on () count(up offset 10m)) > 0");
+            assert!(lines.clone().any(|line| line.ends_with(&first)), "{alert} lacks ...{first}");
+            counters += 1;
+        }
+    }
+    assert!(counters > 10, "the rules have another form now: {counters}");
+}
