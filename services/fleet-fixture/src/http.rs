@@ -12,6 +12,18 @@ use tokio::net::TcpStream;
 /// # Errors
 /// No answer within 10 s, in words.
 pub async fn request(url: &str, body: Option<String>) -> Result<(u16, String), String> {
+    send(url, body, None).await
+}
+
+/// `GET` as a bot sends it to Discord's REST API, with an `Authorization` header: the status and the text.
+///
+/// # Errors
+/// No answer within 10 s, in words.
+pub async fn get_as(url: &str, authorization: &str) -> Result<(u16, String), String> {
+    send(url, None, Some(authorization)).await
+}
+
+async fn send(url: &str, body: Option<String>, authorization: Option<&str>) -> Result<(u16, String), String> {
     let uri: Uri = url.parse().unwrap();
     let authority = uri.authority().unwrap().clone();
     let asking = async {
@@ -20,7 +32,12 @@ pub async fn request(url: &str, body: Option<String>) -> Result<(u16, String), S
             .await
             .map_err(|error| error.to_string())?;
         let connection = tokio::spawn(connection);
-        let request = Request::builder()
+        let mut request = Request::builder();
+        if let Some(authorization) = authorization {
+            let agent = concat!("DiscordBot (https://127.0.0.1, ", env!("CARGO_PKG_VERSION"), ")");
+            request = request.header("authorization", authorization).header("user-agent", agent);
+        }
+        let request = request
             .method(if body.is_some() { "POST" } else { "GET" })
             .uri(uri.path_and_query().unwrap().as_str())
             .header("host", authority.as_str())

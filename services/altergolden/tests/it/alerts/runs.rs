@@ -1,12 +1,17 @@
 //! Faults in a fleet of real processes, and the alerts that they raise and end.
 
+mod bot_code;
 mod discord;
+mod operators;
+mod relay;
+mod rest;
 mod scene;
 mod workers;
 
 use discord_sim::Fault;
 use scene::Scene;
 
+use super::rules;
 use crate::cli::altergolden;
 
 /// The alerts that come quickly, one fault after the other. `.ci/night alerts` runs the slower ones, which are ignored here.
@@ -52,7 +57,29 @@ async fn alerts_are_silent_in_a_deploy_and_fire_and_clear_with_faults() {
     scene.forget("d");
     scene.forget("e");
     scene.start_worker("f", &[("GENERATION", "green")]).await;
-    for alert in ["ShardsUnplaced", "ManyShardsDown", "ProcessDown", "EventsLost", "WorkerLost"] {
-        scene.clears(alert).await;
-    }
+    scene.clears("ShardsUnplaced").await;
+    scene.clears("ManyShardsDown").await;
+    scene.clears("ProcessDown").await;
+    scene.clears("EventsLost").await;
+    scene.clears("WorkerLost").await;
+}
+
+/// The sources of the runs.
+fn sources() -> String {
+    let folder = rules::project_file("services/altergolden/tests/it/alerts/runs");
+    let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+    let mut sources = rules::text("services/altergolden/tests/it/alerts/runs.rs");
+    sources.extend(files.map(|path| std::fs::read_to_string(path).unwrap()));
+    sources
+}
+
+#[test]
+fn each_alert_fires_and_clears_in_a_run() {
+    let (rules, sources) = (rules::text("deploy/prometheus/alerts.yml"), sources());
+    let lacks = |call: &str| -> Vec<&str> {
+        let names = rules::alerts(&rules).into_iter().map(|(alert, _)| alert);
+        names.filter(|alert| !sources.contains(&format!("scene.{call}(\"{alert}\").await"))).collect()
+    };
+    let (fires, clears) = (lacks("fires"), lacks("clears"));
+    assert!(fires.is_empty() && clears.is_empty(), "no run for: {fires:?}, and none that clears: {clears:?}");
 }

@@ -1,7 +1,8 @@
 //! Alerts about what Discord refuses.
 
-use discord_sim::Fault;
+use discord_sim::{Edit, Fault, Patch};
 use fleet_fixture::sim_config;
+use serde_json::json;
 
 use super::scene::Scene;
 
@@ -29,14 +30,14 @@ async fn alerts_about_sessions_identifies_and_tokens_fire_and_clear() {
     scene.restart_coordinator(&[]).await;
     scene.until_ready().await;
     scene.inject(Fault::InvalidSession { shards: Some(vec![0, 1]), resumable: false });
-    for alert in ["IdentifyBudgetShort", "IdentifyBudgetLow", "IdentifyQueueStuck"] {
-        scene.fires(alert).await;
-    }
+    scene.fires("IdentifyBudgetShort").await;
+    scene.fires("IdentifyBudgetLow").await;
+    scene.fires("IdentifyQueueStuck").await;
     scene.inject(session_limit(1_000));
     scene.restart_coordinator(&[]).await;
-    for alert in ["IdentifyBudgetShort", "IdentifyBudgetLow", "IdentifyQueueStuck"] {
-        scene.clears(alert).await;
-    }
+    scene.clears("IdentifyBudgetShort").await;
+    scene.clears("IdentifyBudgetLow").await;
+    scene.clears("IdentifyQueueStuck").await;
     scene.until_ready().await;
 
     // The token is refused, and accepted again.
@@ -55,8 +56,25 @@ async fn alerts_about_sessions_identifies_and_tokens_fire_and_clear() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: .ci/night alerts"]
-async fn a_shard_with_nearly_all_guilds_that_discord_allows_is_noticed() {
+async fn alert_about_a_nearly_full_shard_fires_and_clears() {
     let mut scene = Scene::with(sim_config(2_400), 1).await;
     scene.start_worker("a", &[]).await;
     scene.fires("ShardNearlyFull").await;
+    for guild in scene.deployment.sim.control().guilds(100, 1) {
+        scene.inject(Fault::GuildLeave { guild_id: guild.id });
+    }
+    scene.clears("ShardNearlyFull").await;
+}
+
+/// The worker counts all of them before it is scraped for the first time.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: .ci/night alerts"]
+async fn alert_about_unreadable_events_fires_and_clears() {
+    let mut scene = Scene::start(1).await;
+    scene.until_first_counts_are_growth().await;
+    let edits = vec![Edit::Set { path: "/channels/-".to_owned(), value: json!({ "id": "not a number" }) }];
+    scene.inject(Fault::Patch(Patch { event: "GUILD_CREATE".to_owned(), edits, ..Patch::default() }));
+    scene.start_worker("a", &[]).await;
+    scene.fires("EventsUnreadable").await;
+    scene.clears("EventsUnreadable").await;
 }

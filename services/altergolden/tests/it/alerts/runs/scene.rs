@@ -8,7 +8,7 @@ use std::{
 use discord_sim::{Fault, SimConfig};
 use fleet_fixture::{Coordinator, Deployment, Worker, all_ready, sim_config, until};
 
-use super::super::prometheus::Prometheus;
+use super::super::prometheus::{FASTER, Prometheus};
 
 /// Redis, discord-sim, a coordinator, workers, and the Prometheus that scrapes them.
 pub(super) struct Scene {
@@ -17,6 +17,7 @@ pub(super) struct Scene {
     pub(super) workers: Vec<Worker>,
     pub(super) prometheus: Prometheus,
     shards: u32,
+    began: Instant,
     /// When Prometheus had found the coordinator: its discovery looks at new targets every 5 s.
     since: Instant,
 }
@@ -28,6 +29,7 @@ impl Scene {
     }
 
     pub(super) async fn with(sim: SimConfig, shards: u32) -> Self {
+        let began = Instant::now();
         let deployment = Deployment::start(sim).await;
         let coordinator = deployment.coordinator(shards).await;
         let prometheus = Prometheus::start(&[("coordinator", &coordinator.health)]).await;
@@ -36,7 +38,8 @@ impl Scene {
             (!acting.is_empty() && prometheus.firing().await.is_empty()).then_some(())
         })
         .await;
-        Self { deployment, coordinator, workers: Vec::new(), prometheus, shards, since: Instant::now() }
+        let since = Instant::now();
+        Self { deployment, coordinator, workers: Vec::new(), prometheus, shards, began, since }
     }
 
     /// Starts a worker with these settings, and lets Prometheus scrape it.
@@ -82,6 +85,16 @@ impl Scene {
         self.coordinator.until("all shards to be ready", all_ready).await;
     }
 
+    /// Waits until Prometheus scrapes every worker: its discovery takes up to 5 s.
+    pub(super) async fn until_scraped(&self) {
+        let all = self.workers.len() as f64;
+        until("all workers to be scraped", async || {
+            let scraped = self.prometheus.ask("count(up{job=\"gateway-worker\"} == 1)").await.pop();
+            scraped.filter(|(_, count)| *count >= all)
+        })
+        .await;
+    }
+
     /// Waits until this many workers have registered.
     pub(super) async fn until_workers(&self, count: usize) {
         self.coordinator.until(&format!("{count} workers"), |status| status.workers.len() == count).await;
@@ -112,7 +125,8 @@ impl Scene {
 
     /// Waits until the alert fires, and checks that its annotations are whole.
     pub(super) async fn fires(&self, alert: &str) {
-        let (_, firing) = self.prometheus.until_fires(alert).await;
+        let (took, firing) = self.prometheus.until_fires(alert).await;
+        self.say(alert, "fires", took);
         let annotations = &firing["annotations"];
         for key in ["summary", "description"] {
             let text = annotations[key].as_str().unwrap_or_default();
@@ -126,7 +140,21 @@ impl Scene {
     }
 
     pub(super) async fn clears(&self, alert: &str) {
-        self.prometheus.until_clears(alert).await;
+        let took = self.prometheus.until_clears(alert).await;
+        self.say(alert, "cleared", took);
+    }
+
+    /// For people who read the output of a run.
+    #[allow(clippy::print_stderr, reason = "`.ci/night alerts` shows how long each alert takes")]
+    fn say(&self, alert: &str, done: &str, took: Duration) {
+        let at = self.began.elapsed().as_secs_f64();
+        eprintln!("{alert} {done} {at:.1} s into the run, awaited for {:.1} s", took.as_secs_f64());
+    }
+
+    /// Waits until rules take counters that were not there ten minutes ago as growth: Prometheus itself must be older.
+    pub(super) async fn until_first_counts_are_growth(&self) {
+        let query = format!("count(up offset {}s)", 600 / FASTER);
+        until("Prometheus to be ten minutes old", async || self.prometheus.ask(&query).await.pop()).await;
     }
 
     /// No alert has fired, and none does while the longest wait of a page passes.
