@@ -254,6 +254,11 @@ impl<'a> Connection<'a> {
             Received::Text(text) => self.take_text(text),
             Received::Closed(close) => Some(self.closed(close)),
             Received::Lost(why) => Some(ConnectionEnd::Lost(why)),
+            Received::Malformed(why) => {
+                self.parts.metrics.count_garbled();
+                tracing::error!(shard.id = %self.shard().key(), why, "malformed gateway message; connection closed");
+                Some(ConnectionEnd::Lost(why))
+            }
         }
     }
 

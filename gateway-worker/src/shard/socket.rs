@@ -2,7 +2,8 @@
 //!
 //! A socket never reconnects: [`Socket::dial`] takes a [`DialGrant`], which comes after the wait, and a
 //! [`GatewayAddress`], which may get the token. [`connection`](super::connection) interprets the messages. No input makes a socket
-//! panic; a message is bounded to 32 MiB, the answer to the upgrade to 16 KiB.
+//! panic; a frame, a message with all its fragments and a decompressed message are each bounded to 32 MiB ([`LARGEST`]), the
+//! answer to the upgrade to 16 KiB.
 
 use std::{
     future::poll_fn,
@@ -34,7 +35,8 @@ mod upgrade;
 const CONNECT: Duration = Duration::from_secs(10);
 /// Time limit for the closing handshake.
 const CLOSE: Duration = Duration::from_millis(200);
-/// The largest message, compressed or not. Guilds with all members and presences stay below it.
+/// The largest frame, the largest message of all its fragments, and the largest decompressed message. Guilds with all members and
+/// presences stay below it.
 const LARGEST: usize = 32 * 1024 * 1024;
 
 /// Input from the connection.
@@ -45,6 +47,8 @@ pub(super) enum Received {
     Closed(Option<(u16, String)>),
     /// The connection ended without a close frame: why.
     Lost(String),
+    /// Bytes that are no gateway messages, or larger than [`LARGEST`]: what is wrong. The connection cannot be used any more.
+    Malformed(String),
 }
 
 type Stream = WebSocketStream<Upgraded<MaybeTlsStream<TcpStream>>>;
@@ -184,13 +188,13 @@ impl Socket {
             self.beat(now);
             match Pin::new(&mut self.stream).poll_flush(context) {
                 Poll::Ready(Ok(())) => self.unsent = false,
-                Poll::Ready(Err(error)) => return Poll::Ready(Received::Lost(in_words(&error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(ended(&error)),
                 // A peer that does not read is not read from: each ping would queue an answer.
                 Poll::Pending => return Poll::Pending,
             }
             let message = match Pin::new(&mut self.stream).poll_next(context) {
                 Poll::Ready(Some(Ok(message))) => message,
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Received::Lost(in_words(&error))),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(ended(&error)),
                 Poll::Ready(None) => {
                     return Poll::Ready(Received::Lost("closed without a close frame".to_owned()));
                 }
@@ -209,7 +213,7 @@ impl Socket {
                 match self.inflate.message(message.as_payload()) {
                     Ok(Some(text)) => return Poll::Ready(Received::Text(text)),
                     Ok(None) => continue,
-                    Err(why) => return Poll::Ready(Received::Lost(why.to_owned())),
+                    Err(why) => return Poll::Ready(Received::Malformed(why.to_owned())),
                 }
             }
             if let Some(text) = message.as_text() {
@@ -255,6 +259,14 @@ async fn open(address: &GatewayAddress, compression: GatewayCompression) -> Resu
     let (mut stream, _) = upgraded.await.map_err(|error| in_words(&error))?;
     stream.get_mut().lift();
     Ok(stream)
+}
+
+/// How an error ended the connection.
+fn ended(error: &Error) -> Received {
+    match error {
+        Error::Protocol(_) | Error::PayloadTooLong { .. } => Received::Malformed(in_words(error)),
+        _ => Received::Lost(in_words(error)),
+    }
 }
 
 /// Describes an error; for HTTP errors only the status, nothing else of the response.

@@ -13,6 +13,7 @@ mod exits;
 mod faults;
 mod formats;
 mod history;
+mod hostile_gateway;
 mod init;
 mod live_screen;
 mod numbers;

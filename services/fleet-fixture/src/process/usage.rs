@@ -45,6 +45,13 @@ impl Process {
         Memory { resident: size("Rss"), anonymous: size("Anonymous"), huge: size("AnonHugePages") }
     }
 
+    /// Returns the most memory that the process has had resident, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse().ok()).unwrap()
+    }
+
     /// Returns the CPU time that the process has used, in steps of 10 ms.
     pub fn cpu_time(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
