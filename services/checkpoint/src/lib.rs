@@ -30,7 +30,8 @@ pub use memory::CheckpointMemoryStore;
 pub use record::{Extras, GuildCore, Head, InvalidKey, Members, PendingEvent, Record, RecordKey, Session};
 pub use redis::CheckpointRedisStore;
 pub use set_aside::{
-    Fenced, MOST_SET_ASIDE, NoteAnswer, SET_ASIDE_KEPT, SetAside, SetAsideStore, SetAsideSummary,
+    Fenced, MOST_SET_ASIDE, MOST_SET_ASIDE_BYTES, NoteAnswer, SET_ASIDE_KEPT, SetAside, SetAsideStore,
+    SetAsideSummary,
 };
 pub use store::{
     CHUNK, CheckpointStore, CheckpointStoreError, ClaimAnswer, Cursor, Freshness, HeadWrite, KEPT, Page,

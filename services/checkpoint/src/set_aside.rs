@@ -15,6 +15,9 @@ use crate::CheckpointStoreError;
 /// The most events that are set aside for a shard: one more, and the oldest goes.
 pub const MOST_SET_ASIDE: usize = 100;
 
+/// The most bytes of them, as they are stored: beyond it the oldest go. The newest is kept at any size.
+pub const MOST_SET_ASIDE_BYTES: usize = 4 * 1024 * 1024;
+
 /// How long an event stays set aside.
 pub const SET_ASIDE_KEPT: Duration = Duration::from_hours(30 * 24);
 

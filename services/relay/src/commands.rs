@@ -40,6 +40,10 @@ const PAGES: usize = 32;
 /// The largest command in bytes: Discord accepts 4,096 of JSON.
 const LARGEST: usize = 16 * 1024;
 
+/// The most commands in the stream, and about the most bytes: this Redis may also hold the leases. The oldest go.
+const IN_STREAM: usize = 65_536;
+const IN_STREAM_BYTES: usize = 64 * 1024 * 1024;
+
 /// Commands that wait here in all; then no more are read.
 const AT_HAND: usize = 4_096;
 
@@ -172,7 +176,7 @@ impl Reader {
 
     async fn read(self: &Arc<Self>, turn: &mut ReaderTurn) -> Result<(), LinkError> {
         while turn.tasks.try_join_next().is_some() {}
-        self.read_clock().await?;
+        self.trim().await?;
         self.acknowledge(turn).await?;
         if self.lanes().at_hand() >= AT_HAND {
             tokio::time::sleep(AGAIN).await;
@@ -198,10 +202,16 @@ impl Reader {
         self.acknowledge(turn).await
     }
 
-    async fn read_clock(&self) -> Result<(), LinkError> {
-        let stream = self.stream();
-        let words: (u64, u64) = self.relay.link().script(&scripts::TIME, &[&stream], &[""; 0]).await?;
-        let now = words.0.saturating_mul(1_000).saturating_add(words.1 / 1_000);
+    /// Keeps the stream within its bounds, and reads Redis's clock.
+    async fn trim(&self) -> Result<(), LinkError> {
+        let (stream, bounds) = (self.stream(), [IN_STREAM, IN_STREAM_BYTES].map(|bound| bound.to_string()));
+        let (seconds, micros, gone): (u64, u64, u64) =
+            self.relay.link().script(&scripts::COMMANDS, &[&stream], &bounds).await?;
+        if gone > 0 {
+            self.metrics.count_commands("cut", gone);
+            tracing::warn!(commands = gone, "gateway_send was full: its oldest commands were deleted");
+        }
+        let now = seconds.saturating_mul(1_000).saturating_add(micros / 1_000);
         *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), now);
         self.lanes().forget_before(now.saturating_sub(TOO_OLD.as_millis() as u64));
         Ok(())

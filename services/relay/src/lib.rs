@@ -18,6 +18,7 @@
 //! | events of a shard that the store has not taken | [`Bounds`], as for the handlers' queue | the shard closes its socket; what comes then comes again |
 //! | taken ones that are kept | 2,048, 1 MiB, 10 s | the oldest go; a store that lost those gets a gap in their place |
 //! | a stream | [`Caps`] | the oldest go, read or not; counted, and told to readers that read on from before |
+//! | the stream of bots' commands | 65,536, 64 MiB | the oldest go; counted |
 
 mod args;
 pub mod commands;

@@ -13,7 +13,7 @@ use prometheus_client::{
 const BUCKETS: [f64; 9] = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
 
 /// What becomes of bots' commands: the label values of `relay_commands_total`.
-const OUTCOMES: [&str; 5] = ["sent", "refused", "replaced", "waits", "given_up"];
+const OUTCOMES: [&str; 6] = ["sent", "refused", "replaced", "waits", "given_up", "cut"];
 
 /// A consumer group of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -194,6 +194,10 @@ impl RelayMetrics {
     }
 
     pub(crate) fn count_command(&self, outcome: &'static str) {
-        self.commands.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.count_commands(outcome, 1);
+    }
+
+    pub(crate) fn count_commands(&self, outcome: &'static str, count: u64) {
+        self.commands.get_or_create(&OutcomeLabels { outcome }).inc_by(count);
     }
 }

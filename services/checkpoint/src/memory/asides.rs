@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use fleet_model::{Epoch, ShardSlot};
 use tokio::time::Instant;
 
-use crate::{KEPT, MOST_SET_ASIDE, NoteAnswer, Position, SET_ASIDE_KEPT, SetAside, SetAsideSummary};
+use crate::{
+    KEPT, MOST_SET_ASIDE, MOST_SET_ASIDE_BYTES, NoteAnswer, Position, SET_ASIDE_KEPT, SetAside,
+    SetAsideSummary,
+};
 
 /// Everything that is kept.
 #[derive(Debug, Default)]
@@ -70,13 +73,14 @@ impl MemorySetAsides {
         let aside = self.live(shard, now);
         let at = event.summary.at;
         aside.insert(at, KeptEvent { event: event.clone(), since: now });
+        let mut bytes: usize = aside.values().map(|kept| kept.event.text.len()).sum();
         let mut forgotten = 0;
-        while aside.len() > MOST_SET_ASIDE {
+        while aside.len() > MOST_SET_ASIDE || bytes > MOST_SET_ASIDE_BYTES {
             let others = aside.iter().filter(|(other, _)| **other != at);
             let Some(oldest) = others.min_by_key(|(at, kept)| (kept.since, **at)).map(|(at, _)| *at) else {
                 break;
             };
-            aside.remove(&oldest);
+            bytes -= aside.remove(&oldest).map_or(0, |kept| kept.event.text.len());
             forgotten += 1;
         }
         forgotten

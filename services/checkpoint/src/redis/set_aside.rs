@@ -7,9 +7,9 @@ use redis_link::{Script, ScriptAnswer};
 
 use super::{CheckpointRedisStore, keys::ShardKeys, millis, scripts};
 use crate::{
-    CheckpointStoreError, FORMAT_MIN, Fenced, KEPT, MOST_SET_ASIDE, NoteAnswer, PendingEvent, Position,
-    Record, RecordKey, SET_ASIDE_KEPT, SetAside, SetAsideStore, SetAsideSummary, decode_record,
-    encode_record,
+    CheckpointStoreError, FORMAT_MIN, Fenced, KEPT, MOST_SET_ASIDE, MOST_SET_ASIDE_BYTES, NoteAnswer,
+    PendingEvent, Position, Record, RecordKey, SET_ASIDE_KEPT, SetAside, SetAsideStore, SetAsideSummary,
+    decode_record, encode_record,
 };
 
 impl CheckpointRedisStore {
@@ -126,6 +126,7 @@ impl SetAsideStore for CheckpointRedisStore {
             line(summary),
             MOST_SET_ASIDE.to_string(),
             millis(SET_ASIDE_KEPT),
+            MOST_SET_ASIDE_BYTES.to_string(),
         ];
         let mut args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
         args.push(&payload);

@@ -13,8 +13,8 @@ macro_rules! script {
 
 script!(APPEND, "append.lua");
 script!(CLAIM, "claim.lua");
+script!(COMMANDS, "commands.lua");
 script!(CUT, "cut.lua");
 script!(EMPTY, "empty.lua");
 script!(GROUPS, "groups.lua");
-script!(TIME, "time.lua");
 script!(REWIND, "rewind.lua");

@@ -7,6 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use fleet_model::ShardSlot;
+use prometheus_client::registry::Registry;
 use redis_fixture::RedisServer;
 use relay::{
     Caps, RelayMetrics,
@@ -14,9 +15,9 @@ use relay::{
 };
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::Instant};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{PATIENCE, redis_relay};
+use super::{PATIENCE, redis::until_shown, redis_relay};
 
 /// Tells the test, and refuses payloads that say so.
 struct Told(mpsc::UnboundedSender<(ShardSlot, Value)>);
@@ -211,5 +212,32 @@ async fn next_reader_takes_leftovers_first() {
     for number in 0..100 {
         let sent = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
         assert_eq!(sent, (ShardSlot(1), members(number)));
+    }
+}
+
+#[tokio::test]
+async fn stream_is_bounded_by_number_and_bytes() {
+    let members = json!({ "op": 8, "d": {} });
+    let data = |bytes| {
+        rmp_serde::to_vec(&json!({ "shardId": 1, "payload": members, "x": "x".repeat(bytes) })).unwrap()
+    };
+    for (count, data, cut) in [(65_636, data(0), 100), (100, data(1024 * 1024), 50)] {
+        let redis = RedisServer::start().await;
+        let mut connection = redis_fixture::connect(redis.url()).await.unwrap();
+        let mut pipe = ::redis::pipe();
+        for _ in 0..count {
+            pipe.cmd("XADD").arg("gateway_send").arg("*").arg("data").arg(&data).ignore();
+        }
+        pipe.query_async::<()>(&mut connection).await.unwrap();
+        let (told, _heard) = mpsc::unbounded_channel();
+        let (send, metrics) = (Arc::new(Told(told)), RelayMetrics::default());
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let relay = redis_relay(&redis.url(), "", Caps::default());
+        let running =
+            commands::run(relay, "one".parse().unwrap(), send, metrics, || true, CancellationToken::new());
+        let running = AbortOnDropHandle::new(tokio::spawn(running));
+        until_shown(&registry, r#"relay_commands_total{outcome="cut"}"#, cut).await;
+        drop(running);
     }
 }

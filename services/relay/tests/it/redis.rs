@@ -157,7 +157,7 @@ fn shown(registry: &Registry, line: &str) -> Option<i64> {
 }
 
 /// Waits until a metric has a value.
-async fn until_shown(registry: &Registry, line: &str, wanted: i64) {
+pub(crate) async fn until_shown(registry: &Registry, line: &str, wanted: i64) {
     let shows = async {
         while shown(registry, line) != Some(wanted) {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use checkpoint::{
-    CheckpointStore, Fenced, MOST_SET_ASIDE, NoteAnswer, Position, SetAside, SetAsideStore, SetAsideSummary,
+    CheckpointStore, Fenced, MOST_SET_ASIDE, MOST_SET_ASIDE_BYTES, NoteAnswer, Position, SetAside,
+    SetAsideStore, SetAsideSummary,
 };
 use fleet_model::{Epoch, ShardKey, ShardSlot};
 
@@ -113,6 +114,41 @@ pub(crate) async fn oldest_of_more_than_a_hundred_is_dropped(store: Store) {
     let kept: Vec<u64> = list.iter().map(|event| event.at.sequence).collect();
     assert_eq!(kept, (0..MOST_SET_ASIDE as u64).collect::<Vec<_>>());
     assert_eq!(store.get_aside(SHARD.slot(), at(1_000)).await.unwrap(), None);
+}
+
+pub(crate) async fn oldest_of_too_many_bytes_are_dropped(store: Store) {
+    let sized = |sequence, bytes| SetAside { text: noise(bytes).into(), ..event(sequence) };
+    let set_aside = async |sequence, bytes| {
+        // Of events of the same millisecond the lowest position counts as the oldest.
+        let Fenced::Done { forgotten } = store.set_aside(SHARD, MINE, &sized(sequence, bytes)).await.unwrap()
+        else {
+            panic!("outranked");
+        };
+        let list = store.list_aside(SHARD.slot()).await.unwrap();
+        (forgotten, list.iter().map(|event| event.at.sequence).collect::<Vec<_>>())
+    };
+    // Redis has compressed texts, of four fifths of these sizes.
+    let quarter = MOST_SET_ASIDE_BYTES / 4 - 4096;
+    for sequence in 1..=4 {
+        assert_eq!(set_aside(sequence, quarter).await, (0, (1..=sequence).collect()));
+    }
+    assert_eq!(set_aside(4, quarter).await, (0, vec![1, 2, 3, 4]), "one that is there takes no room");
+    assert_eq!(set_aside(5, 2 * quarter).await, (2, vec![3, 4, 5]));
+    assert_eq!(set_aside(6, 6 * quarter).await, (3, vec![6]), "the newest is kept");
+    assert_eq!(store.get_aside(SHARD.slot(), at(6)).await.unwrap(), Some(sized(6, 6 * quarter)));
+    assert_eq!(set_aside(7, 1).await, (1, vec![7]));
+}
+
+/// A text that cannot be compressed to much less: to about four fifths.
+fn noise(bytes: usize) -> String {
+    let mut state = 1_u64;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b' ' + (state >> 32) as u8 % 94)
+    };
+    (0..bytes).map(next).collect()
 }
 
 pub(crate) async fn notes_of_an_owner_can_be_voided(store: Store) {

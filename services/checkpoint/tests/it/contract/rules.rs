@@ -37,6 +37,7 @@ redis_fixture::contract! {
     asides::event_set_aside_is_listed_shown_and_dropped,
     asides::setting_aside_leaves_the_notes,
     asides::oldest_of_more_than_a_hundred_is_dropped,
+    asides::oldest_of_too_many_bytes_are_dropped,
 }
 
 #[tokio::test(start_paused = true)]
