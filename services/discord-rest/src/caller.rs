@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use http::HeaderValue;
 use ring::digest::{SHA256, digest};
+use subtle::ConstantTimeEq as _;
 
 /// Who calls, as a hash of the `Authorization` header: enough to tell two bots apart, and nothing that could be used or turned
 /// back. Requests without one, and those whose path holds a token of its own, are [`Caller::open`].
@@ -38,6 +39,11 @@ impl Caller {
     /// A token was sent, so a 401 is about that token.
     pub fn has_token(&self) -> bool {
         &*self.0 != "open"
+    }
+
+    /// Whether both have the same token. How long it takes says nothing about the hashes.
+    pub(crate) fn has_same_token(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
     }
 
     /// 32 hex digits, or `open`.
@@ -76,6 +82,7 @@ mod tests {
     fn tokens_are_distinguished_but_not_shown() {
         let of = |text: &'static str| Caller::of(Some(&HeaderValue::from_static(text)));
         let (one, two) = (of("Bot one"), of("Bot two"));
+        assert!(one.has_same_token(&of("Bot one")) && !one.has_same_token(&two));
         assert!(one == of("Bot one") && one != two && one != Caller::open());
         assert!(one.as_str().len() == 32 && !one.as_str().contains("one"));
         for same in ["bot one", "  BOT   one "] {

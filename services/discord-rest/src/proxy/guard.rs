@@ -91,7 +91,7 @@ pub(super) fn check_request(
     }
     match &options.only_token {
         Some(_) if !caller.has_token() && route.kind == Kind::Bot => Err(RequestRejected::NoToken),
-        Some(own) if caller.has_token() && caller != own => Err(RequestRejected::OtherToken),
+        Some(own) if caller.has_token() && !caller.has_same_token(own) => Err(RequestRejected::OtherToken),
         _ => Ok(()),
     }
 }
