@@ -112,3 +112,23 @@ fn compose_passes_every_other_setting_on() {
         .collect();
     assert!(wrong.is_empty(), "in compose.yaml {wrong:?} must be passed on, or must not be");
 }
+
+#[test]
+fn compose_hardens_every_container() {
+    let compose = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../compose.yaml")).unwrap();
+    let (_, services) = compose.split_once("\nservices:\n").unwrap();
+    let (services, _) = services.split_once("\nvolumes:\n").unwrap();
+    let is_name = |line: &str| line.starts_with("  ") && !line.starts_with("   ") && line.ends_with(':');
+    let mut containers: Vec<(&str, bool)> = Vec::new();
+    for line in services.lines() {
+        if is_name(line) {
+            containers.push((line.trim(), false));
+        } else if let ("<<: *hardened" | "<<: *program", Some(last)) = (line.trim(), containers.last_mut()) {
+            last.1 = true;
+        }
+    }
+    assert!(
+        containers.len() >= 5 && containers.iter().all(|(_, is_hardened)| *is_hardened),
+        "{containers:?}"
+    );
+}

@@ -247,7 +247,7 @@ impl UpArgs {
             }
             settings::required_token(token).map_err(CommandOutcome::wrong_setting)?;
         }
-        let own_redis = coordinator.store.redis_url.as_ref().is_none_or(|url| url.expose().trim().is_empty());
+        let own_redis = !coordinator.store.is_named();
         if !own_redis {
             coordinator.store.url().map_err(CommandOutcome::wrong_setting)?;
         }

@@ -7,11 +7,12 @@ use super::{
 };
 
 /// Settings of coordinator and workers that dev mode never uses.
-const NEVER_USED: [(&str, &str); 4] = [
+const NEVER_USED: [(&str, &str); 5] = [
     ("WORKER_NAME", "the workers are worker-0, worker-1, ... (--workers sets their number)"),
     ("WORKER_LISTEN", "workers take free ports of 127.0.0.1"),
     ("WORKER_ADVERTISE", "workers take free ports of 127.0.0.1"),
     ("REDIS_PREFIX", "only relayed events may be in Redis, and RELAY_PREFIX is their prefix"),
+    ("REDIS_URL_FILE", "dev takes a Redis for relayed events from REDIS_URL"),
 ];
 
 /// Returns the variables that are set and not used, each with the reason.
@@ -140,7 +141,7 @@ mod tests {
     #[test]
     fn a_variable_without_effect_is_named_with_the_reason() {
         assert_eq!(said(&[], &["CACHE", "INTENTS", "SHARD_COUNT"]), [""; 0]);
-        assert_eq!(said(&[], &["WORKER_NAME"]).len(), 1);
+        assert_eq!(said(&[], &["WORKER_NAME", "REDIS_URL_FILE"]).len(), 2);
         let said_url = said(&[], &["DISCORD_API_URL"]);
         assert!(said_url[0].contains("no token is set"), "{said_url:?}");
         let token = said(&["--simulate"], &["DISCORD_TOKEN"]);

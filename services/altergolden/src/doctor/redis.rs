@@ -84,7 +84,7 @@ impl RedisState {
 
 /// Asks Redis: the one that REDIS_URL names or, without it, the server that a running `altergolden up` has started.
 pub(super) async fn ask(args: &StoreArgs) -> RedisState {
-    if args.redis_url.as_ref().is_some_and(|url| !url.expose().trim().is_empty()) {
+    if args.is_named() {
         return ask_named(args).await;
     }
     let state = up::state_folder(std::env::var_os("STATE_DIRECTORY").as_deref().map(Path::new));

@@ -2,7 +2,7 @@
 
 use redis_link::{KeyPrefix, RedisUrl};
 
-use super::{Secret, SettingsError};
+use super::{Secret, SettingsError, secret};
 
 /// Address of Redis and prefix of the keys.
 #[derive(Clone, Debug, clap::Args)]
@@ -18,16 +18,35 @@ pub struct StoreArgs {
     pub redis_prefix: KeyPrefix,
 }
 
+/// The variable that names a file with the URL: like the token's, for deployments that make a password.
+const FILE: &str = "REDIS_URL_FILE";
+
 impl StoreArgs {
+    /// Whether a Redis is named; its URL may still be invalid.
+    pub fn is_named(&self) -> bool {
+        self.given().is_some() || secret::variable(FILE).is_some()
+    }
+
     /// Returns the URL. It is checked here because an error of the command line would show its password.
     ///
     /// # Errors
-    /// It is not set, or not a Redis URL.
+    /// It is not set or not a Redis URL, or its file can't be read.
     pub fn url(&self) -> Result<RedisUrl, SettingsError> {
         let setting = "--redis-url (REDIS_URL)";
-        let Some(url) = &self.redis_url else {
-            return Err(SettingsError::new(setting, "is not set (`altergolden dev` needs none)"));
+        let from_file = secret::read_secret_file(FILE, "REDIS_URL", self.given().is_some())?;
+        let (setting, url) = match (self.given(), &from_file) {
+            (Some(url), _) => (setting, url),
+            (None, Some(url)) => (FILE, url),
+            (None, None) => {
+                let problem = "is not set; set it or REDIS_URL_FILE (`altergolden dev` needs none)";
+                return Err(SettingsError::new(setting, problem));
+            }
         };
         url.expose().parse().map_err(|error| SettingsError::new(setting, error))
+    }
+
+    /// The URL from the flag or its variable; an empty one counts as not set.
+    fn given(&self) -> Option<&Secret> {
+        self.redis_url.as_ref().filter(|url| !url.expose().trim().is_empty())
     }
 }
