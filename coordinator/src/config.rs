@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, sync::LazyLock, time::Duration};
 
 use fleet_model::{Percent, ShardCount};
-use process::settings::{self, ApiOrigin, DiscordArgs, GatewayUrl, Secret, SettingsError, StoreArgs};
+use process::{
+    credentials::{Credentials, CredentialsArgs, Listening, Role},
+    settings::{self, ApiOrigin, DiscordArgs, GatewayUrl, Secret, SettingsError, StoreArgs},
+};
 use relay::RelayArgs;
 use shard_bridge::Deadlines;
 
@@ -100,6 +103,10 @@ pub struct CoordinatorArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub relay: RelayArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub access: CredentialsArgs,
 }
 
 /// Settings that are known to be good.
@@ -135,6 +142,8 @@ pub struct CoordinatorConfig {
     pub api: Option<ApiOrigin>,
     /// The gateway, when it is not what `/gateway/bot` says.
     pub gateway: Option<GatewayUrl>,
+    /// What this coordinator proves to others, and demands of callers.
+    pub credentials: Credentials,
 }
 
 impl CoordinatorArgs {
@@ -168,9 +177,23 @@ impl CoordinatorArgs {
             .map_err(|why| SettingsError::new("--problems-webhook-url (PROBLEMS_WEBHOOK_URL)", why))?
             .flatten();
         let interval = self.problems_webhook_interval;
+        let health_listen = SocketAddr::new(self.health_listen_host, self.manager_health_port);
+        let ports = [
+            Listening {
+                setting: "--coordinator-listen (COORDINATOR_LISTEN)",
+                address: self.coordinator_listen,
+                is_protected: true,
+            },
+            Listening {
+                setting: "--health-listen-host (HEALTH_LISTEN_HOST)",
+                address: health_listen,
+                is_protected: true,
+            },
+        ];
+        let credentials = self.access.open(self.store.redis_prefix.as_str(), Role::Coordinator, &ports)?;
         Ok(CoordinatorConfig {
             listen: self.coordinator_listen,
-            health_listen: SocketAddr::new(self.health_listen_host, self.manager_health_port),
+            health_listen,
             shard_count: self.shard_count,
             shard_buffer: self.shard_buffer,
             lease_ttl: self.lease_ttl,
@@ -184,6 +207,7 @@ impl CoordinatorArgs {
             token,
             api: self.discord.discord_api_url,
             gateway: self.discord.discord_gateway_url,
+            credentials,
         })
     }
 }

@@ -12,7 +12,10 @@ use altergolden_proto::{
 };
 use fleet_model::{AdvertisedAddress, ErrorClass, Incarnation, WorkerId};
 use outside_text::printable;
-use process::client::{connect, grpc_endpoint};
+use process::{
+    client::GrpcServer,
+    credentials::{Credentials, Role},
+};
 use tokio::{
     net::TcpStream,
     time::{sleep_until, timeout},
@@ -50,6 +53,7 @@ pub(crate) async fn check(
     url: &str,
     worker: &WorkerId,
     incarnation: &Incarnation,
+    credentials: &Credentials,
 ) -> Result<SocketAddr, Status> {
     let invalid = |why: &str| {
         refusal(
@@ -60,7 +64,7 @@ pub(crate) async fn check(
     let advertised = AdvertisedAddress::parse(url).map_err(invalid)?;
     let uri = url.parse().map_err(|_| invalid("is not a URL"))?;
     let by = Instant::now() + PATIENCE;
-    match find(advertised, &uri, by, worker, incarnation).await {
+    match find(advertised, &uri, by, worker, incarnation, credentials).await {
         Ok(address) => Ok(address),
         Err(why) => {
             // Not as `worker.id`: lines about invented names are folded together.
@@ -84,13 +88,14 @@ async fn find(
     by: Instant,
     worker: &WorkerId,
     incarnation: &Incarnation,
+    credentials: &Credentials,
 ) -> Result<SocketAddr, &'static str> {
     let addresses = look_up(advertised, PATIENCE).await;
     let mut why = "has no address";
     for (tried, &address) in addresses.iter().enumerate() {
         // An address that never answers leaves time for the others.
         let left = by.saturating_duration_since(Instant::now()) / (addresses.len() - tried) as u32;
-        why = match timeout(left, identity(address, uri)).await {
+        why = match timeout(left, identity(address, uri, credentials)).await {
             Err(_) => "does not answer",
             Ok(Err(why)) => why,
             Ok(Ok((found, life))) if found == worker.as_str() && life == incarnation.as_str() => {
@@ -102,16 +107,23 @@ async fn find(
     Err(why)
 }
 
-/// Probes the address of a worker whose stream broke.
-pub(crate) async fn probe(address: SocketAddr, worker: &WorkerId, incarnation: &Incarnation) -> Finding {
+/// Probes the address of a worker whose stream broke. Under TLS only an answer with a worker's certificate counts; a handshake that fails is
+/// no evidence.
+pub(crate) async fn probe(
+    address: SocketAddr,
+    scheme: &str,
+    worker: &WorkerId,
+    incarnation: &Incarnation,
+    credentials: &Credentials,
+) -> Finding {
     if refuses(address).await {
         tokio::time::sleep(BETWEEN_REFUSALS).await;
         if refuses(address).await {
             return Finding::Refuses;
         }
     }
-    let Ok(uri) = format!("http://{address}").parse() else { return Finding::Unclear };
-    match timeout(PROBE, identity(address, &uri)).await {
+    let Ok(uri) = format!("{scheme}://{address}").parse() else { return Finding::Unclear };
+    match timeout(PROBE, identity(address, &uri, credentials)).await {
         Ok(Ok((found, life))) if found == worker.as_str() && life == incarnation.as_str() => Finding::Answers,
         Ok(Ok(_)) => Finding::AnotherAnswers,
         Ok(Err(_)) | Err(_) => Finding::Unclear,
@@ -124,6 +136,7 @@ pub(crate) async fn probe_by_url(
     url: &str,
     worker: &WorkerId,
     incarnation: &Incarnation,
+    credentials: &Credentials,
 ) -> Finding {
     let address = match (found_at, AdvertisedAddress::parse(url)) {
         (Some(address), _) => Some(address),
@@ -131,9 +144,14 @@ pub(crate) async fn probe_by_url(
         (None, Err(_)) => None,
     };
     match address {
-        Some(address) => probe(address, worker, incarnation).await,
+        Some(address) => probe(address, scheme(url), worker, incarnation, credentials).await,
         None => Finding::Unclear,
     }
+}
+
+/// Returns the scheme of a worker's URL.
+pub(crate) fn scheme(url: &str) -> &'static str {
+    if url.starts_with("https:") { "https" } else { "http" }
 }
 
 /// Returns whether the address refuses a connection: no process listens there. A timeout or a missing route is no refusal.
@@ -143,10 +161,15 @@ async fn refuses(address: SocketAddr) -> bool {
 }
 
 /// Asks the worker at the address for its name and incarnation.
-async fn identity(address: SocketAddr, uri: &Uri) -> Result<(String, String), &'static str> {
-    let endpoint = grpc_endpoint(format!("http://{address}"), PATIENCE, PATIENCE)
-        .map_err(|_| "is not a valid address")?;
-    let channel = connect(&endpoint.origin(uri.clone())).await.map_err(|_| "cannot be reached")?;
+async fn identity(
+    address: SocketAddr,
+    uri: &Uri,
+    credentials: &Credentials,
+) -> Result<(String, String), &'static str> {
+    let url = format!("{}://{address}", uri.scheme_str().unwrap_or("http"));
+    let server = GrpcServer::new(&url, PATIENCE, PATIENCE).map_err(|_| "is not a valid address")?;
+    let server = server.with_origin(uri.clone());
+    let channel = server.connect(credentials, Role::Worker).await.map_err(|_| "cannot be reached")?;
     let mut client = GatewayWorkerClient::new(channel).max_decoding_message_size(MOST_BYTES);
     let answer =
         client.identity(IdentityRequest {}).await.map_err(|_| "is not a gateway worker")?.into_inner();
@@ -166,7 +189,8 @@ mod tests {
     }
 
     async fn probe_for(address: SocketAddr, worker: &str, life: &str) -> Finding {
-        probe(address, &worker.parse().unwrap(), &life.parse().unwrap()).await
+        let none = Credentials::none();
+        probe(address, "http", &worker.parse().unwrap(), &life.parse().unwrap(), &none).await
     }
 
     #[tokio::test]
@@ -199,8 +223,8 @@ mod tests {
         let address = FakeWorker::start("w", "1").await;
         let url = format!("http://localhost:{}", address.port());
         let (worker, life) = ("w".parse().unwrap(), "1".parse().unwrap());
-        assert_eq!(check(&url, &worker, &life).await.unwrap(), address);
-        let wrong = check(&url, &worker, &"2".parse().unwrap()).await.unwrap_err();
+        assert_eq!(check(&url, &worker, &life, &Credentials::none()).await.unwrap(), address);
+        let wrong = check(&url, &worker, &"2".parse().unwrap(), &Credentials::none()).await.unwrap_err();
         assert!(wrong.message().contains("WORKER_ADVERTISE"), "{wrong}");
     }
 
@@ -222,7 +246,7 @@ mod tests {
             let (worker, life) = (worker.clone(), life.clone());
             async move {
                 let (began, url) = (Instant::now(), format!("http://{address}"));
-                let status = check(&url, &worker, &life).await.unwrap_err();
+                let status = check(&url, &worker, &life, &Credentials::none()).await.unwrap_err();
                 (status.code(), status.message().replace(&address.to_string(), "X"), began.elapsed())
             }
         });

@@ -16,7 +16,7 @@ use std::{
 
 use fleet_model::{Directive, Incarnation, ShardCount, Term, WorkerId};
 use fleet_store::{BudgetRecord, FleetStore, FleetStoreIdentity};
-use process::supervised::report_serving;
+use process::{credentials::Credentials, supervised::report_serving};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior},
@@ -103,6 +103,7 @@ pub(crate) struct Shell {
     pub(crate) reported: Once,
     /// Address of the health endpoints.
     pub(crate) health: Option<SocketAddr>,
+    pub(crate) credentials: Credentials,
 }
 
 impl Shell {
@@ -313,6 +314,7 @@ impl<'a> Driver<'a> {
                 Effect::WriteIntent(intent) => self.write_intent(&intent),
                 Effect::Drain(worker) => self.drain(&worker),
                 Effect::WriteLastRan(at) => self.write_last_ran(at),
+                Effect::WriteHeadSigning(signing) => self.write_head_signing(signing),
                 Effect::Revoke { worker, incarnation, cause } => self.revoke(worker, incarnation, cause),
                 Effect::FindLeases => self.find_leases(),
                 Effect::Probe { worker, incarnation, address, broke_at } => {

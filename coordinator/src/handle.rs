@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -11,6 +11,7 @@ use fleet_model::{
     Assignment, Classified, Directive, ErrorClass, IdentifyAnswer, IdentifyMessage, Incarnation, Term,
     WorkerId, WorkerReport,
 };
+use process::credentials::Caller;
 use tokio::sync::{mpsc, oneshot};
 
 use fleet::{ExitRefused, PlanKind, PlanRefused, PlanView, Registration, RegistrationRefused};
@@ -96,11 +97,11 @@ pub(crate) enum DriverCommand {
     StartPlan {
         kind: PlanKind,
         dry_run: bool,
-        peer: Option<SocketAddr>,
+        peer: Option<Caller>,
         reply: Reply<PlanView>,
     },
     AbortPlan {
-        peer: Option<SocketAddr>,
+        peer: Option<Caller>,
         reply: Reply<PlanView>,
     },
 }
@@ -262,12 +263,12 @@ impl FleetHandle {
         &self,
         kind: PlanKind,
         dry_run: bool,
-        peer: Option<SocketAddr>,
+        peer: Option<Caller>,
     ) -> Result<PlanView, HandleError> {
         self.ask(|reply| DriverCommand::StartPlan { kind, dry_run, peer, reply }).await
     }
 
-    pub(crate) async fn abort_plan(&self, peer: Option<SocketAddr>) -> Result<PlanView, HandleError> {
+    pub(crate) async fn abort_plan(&self, peer: Option<Caller>) -> Result<PlanView, HandleError> {
         self.ask(|reply| DriverCommand::AbortPlan { peer, reply }).await
     }
 

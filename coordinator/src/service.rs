@@ -92,7 +92,9 @@ impl Coordinator {
         let fail = |source| CoordinatorError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, "grpc", Limits::GRPC).await.map_err(fail)?;
         let address = listener.address().map_err(fail)?;
-        let health = HealthServer::bind(config.health_listen, "--manager-health-port").await?;
+        let health =
+            HealthServer::bind(config.health_listen, "--manager-health-port", config.credentials.clone())
+                .await?;
         Ok(Self { config, parts, listener, address, health })
     }
 
@@ -118,6 +120,7 @@ impl Coordinator {
 
     async fn serve(self, stop: CancellationToken) -> Result<(), CoordinatorError> {
         let Self { config, parts, listener, address, health } = self;
+        let credentials = config.credentials.clone();
         let discord = Discord::new(&config.token, config.api.as_ref(), config.gateway.as_ref())?;
         let discord = Arc::new(discord);
         let (publisher, published) = snapshot::channel();
@@ -127,6 +130,7 @@ impl Coordinator {
         let registry = Metrics::new(&config.metrics_prefix, |registry| {
             metrics.register(registry, published.clone());
             bridge_metrics.register(registry);
+            credentials.register(registry);
         });
         let health_address = health.address();
         let tasks = TaskTracker::new();
@@ -160,6 +164,7 @@ impl Coordinator {
             history: history.clone(),
             reported: Once::new(),
             health: Some(health_address),
+            credentials: credentials.clone(),
         };
         // The coordinator that a replacement replaces must act until this one can: it reports later.
         if !is_replacement() {
@@ -177,19 +182,34 @@ impl Coordinator {
             metrics: bridge_metrics,
             sender: "coordinator",
             relay: parts.relay,
+            credentials: credentials.clone(),
         });
+        tasks.spawn(credentials.clone().watch(stop.clone()));
         let page = FleetPage::new(published.clone(), history.clone(), bridge.clone(), &config);
-        let page = LivePage::new(Arc::new(page), health_address, stop.clone());
+        let page = LivePage::new(Arc::new(page), health_address, credentials.clone(), stop.clone());
         let health = health.with_routes(page.routes());
         tasks.spawn(page.run());
         tasks.spawn(health.serve(Arc::new(CoordinatorHealth(published.clone())), registry, stop.clone()));
-        let operators = FleetService::new(published, fleet.clone(), parts.set_aside, history.clone());
-        let service = CoordinatorService::new(fleet, parts.store, config.lease_ttl, streams.clone());
+        let operators = FleetService::new(
+            published,
+            fleet.clone(),
+            parts.set_aside,
+            history.clone(),
+            credentials.clone(),
+        );
+        let service = CoordinatorService::new(
+            fleet,
+            parts.store,
+            config.lease_ttl,
+            streams.clone(),
+            credentials.clone(),
+        );
         let serving = async {
             let services = service::Routes::new(CoordinatorServer::new(service))
                 .add_service(FleetServer::new(operators));
             let services = bridge.add_to(services, config.deadlines);
-            let served = serve_grpc::<CoordinatorServer>(listener, services, DESCRIPTORS, stop.clone());
+            let served =
+                serve_grpc::<CoordinatorServer>(listener, credentials, services, DESCRIPTORS, stop.clone());
             if let Err(error) = served.await {
                 tracing::error!(%error, "the gRPC server ended");
             }

@@ -280,6 +280,7 @@ fn begin<'a>(
         workers: workers.collect(),
         owners: owners.collect(),
         last_ran_unix_ms: record.last_ran_unix_ms,
+        head_signing: record.head_signing,
         intent: record.intent.as_deref().map(read_intent).unwrap_or_default(),
         had_predecessor,
     };

@@ -14,11 +14,13 @@ mod format;
 pub(crate) mod metrics;
 pub(crate) mod pace;
 pub(crate) mod restore;
+mod signed_heads;
 pub(crate) mod writer;
 
 pub(crate) use format::WrittenFormat;
 pub(crate) use metrics::CheckpointMetrics;
 pub(crate) use pace::Pace;
+pub(crate) use signed_heads::SignedHeads;
 
 /// What is kept for another worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub(crate) struct Checkpoints {
     pub(crate) keep: Keep,
     /// What they are written in.
     pub(crate) format: WrittenFormat,
+    /// How their heads are signed.
+    pub(crate) heads: SignedHeads,
     /// Between two writes.
     pub(crate) every: Duration,
     pub(crate) pace: Arc<Pace>,

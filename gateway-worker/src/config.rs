@@ -3,9 +3,14 @@
 use std::{net::SocketAddr, str::FromStr, sync::LazyLock, time::Duration};
 
 use ::relay::RelayArgs;
+use checkpoint::HeadKeys;
 use fleet_model::{AdvertisedAddress, Generation, WorkerId};
 use outside_text::printable;
-use process::settings::{self, ApiOrigin, DiscordArgs, GatewayUrl, Secret, SettingsError, StoreArgs};
+use process::{
+    credentials::{Credentials, CredentialsArgs, Listening, Role},
+    settings::{self, ApiOrigin, DiscordArgs, GatewayUrl, Secret, SettingsError, StoreArgs},
+};
+use redis_link::KeyPrefix;
 use shard_bridge::Deadlines;
 use twilight_model::gateway::Intents;
 
@@ -37,8 +42,8 @@ static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
                   Spans are exported when OTEL_EXPORTER_OTLP_ENDPOINT is set; RUST_LOG sets what is logged."
 )]
 pub struct WorkerArgs {
-    /// URL of the coordinator's gRPC server
-    #[arg(long, env = "COORDINATOR_URL", value_name = "URL", default_value = "http://127.0.0.1:50051")]
+    /// Address of the coordinator's gRPC server, as HOST:PORT or URL
+    #[arg(long, env = "COORDINATOR_URL", value_name = "URL", default_value = "127.0.0.1:50051")]
     pub coordinator_url: CoordinatorUrl,
 
     /// Address of this worker's gRPC server; port 0 takes a free one
@@ -170,13 +175,20 @@ pub struct WorkerArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub relay: RelayArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub access: CredentialsArgs,
 }
 
-/// The coordinator's URL; `HOST:PORT` alone means http.
+/// The coordinator's URL. `HOST:PORT` alone means https for a worker with credentials, else http.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CoordinatorUrl(String);
+pub struct CoordinatorUrl {
+    url: String,
+    has_scheme: bool,
+}
 
-/// The advertised address of a worker; `HOST:PORT` alone means http.
+/// The advertised host and port of a worker. Credentials decide the scheme.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advertised(String);
 
@@ -184,15 +196,15 @@ pub struct Advertised(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IntentList(pub Intents);
 
-fn http_url(text: &str) -> Result<String, String> {
+fn server_url(text: &str) -> Result<String, String> {
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let uri: tonic::transport::Uri =
         url.parse().map_err(|_| "it takes HOST:PORT or a URL like http://10.0.0.5:50051".to_owned())?;
     if uri.host().is_none_or(str::is_empty) || uri.port_u16().is_none_or(|port| port == 0) {
         return Err("it takes a host and a port: 10.0.0.5:50051".to_owned());
     }
-    if uri.scheme_str() != Some("http") {
-        return Err("it takes an http:// URL".to_owned());
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err("it takes an http:// or https:// URL".to_owned());
     }
     Ok(url)
 }
@@ -201,7 +213,7 @@ impl FromStr for CoordinatorUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        http_url(text).map(Self)
+        server_url(text).map(|url| Self { url, has_scheme: text.contains("://") })
     }
 }
 
@@ -211,21 +223,34 @@ impl FromStr for Advertised {
     fn from_str(text: &str) -> Result<Self, String> {
         let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         AdvertisedAddress::parse(&url).map_err(|why| format!("{} {why}", printable(&url)))?;
-        Ok(Self(url))
+        Ok(Self(url.split_once("://").map_or(url.as_str(), |(_, address)| address).to_owned()))
     }
 }
 
 impl CoordinatorUrl {
     /// The URL.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.url
+    }
+
+    /// Returns the URL for a worker with these credentials.
+    fn with(self, credentials: &Credentials) -> Result<Self, SettingsError> {
+        if !self.has_scheme {
+            let url = self.url.replacen("http", credentials.scheme(), 1);
+            return Ok(Self { url, has_scheme: true });
+        }
+        if self.url.starts_with("http:") && credentials.is_enforced() {
+            let setting = "--coordinator-url (COORDINATOR_URL)";
+            return Err(SettingsError::new(setting, "must be https://, as CREDENTIALS is set"));
+        }
+        Ok(self)
     }
 }
 
 impl Advertised {
-    /// The URL.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// Returns the URL with this scheme.
+    pub fn url(&self, scheme: &str) -> String {
+        format!("{scheme}://{}", self.0)
     }
 }
 
@@ -275,6 +300,10 @@ pub struct WorkerConfig {
     pub checkpoint_every: Duration,
     /// The newest format of it.
     pub checkpoint_format_max: u16,
+    /// The keys that sign the heads of checkpoints; none without credentials.
+    pub head_keys: HeadKeys,
+    /// The fleet's name: the prefix of its keys in Redis.
+    pub fleet: KeyPrefix,
     /// How much of a shard's events may wait for bot code.
     pub limits: dispatch::Limits,
     /// How long the bot's singleton may take to end.
@@ -299,6 +328,8 @@ pub struct WorkerConfig {
     pub gateway: Option<GatewayUrl>,
     /// How gateway connections are compressed.
     pub compression: GatewayCompression,
+    /// What this worker proves to others, and demands of callers.
+    pub credentials: Credentials,
 }
 
 impl WorkerArgs {
@@ -318,12 +349,34 @@ impl WorkerArgs {
         if self.bridge_deadline > deadlines.longest {
             return Err(SettingsError::new("--bridge-deadline (BRIDGE_DEADLINE)", "it takes at most 30s"));
         }
+        let health_listen = SocketAddr::new(self.health_listen_host, self.health_port);
+        let rest = self.rest.into_config()?;
+        let ports = [
+            Listening {
+                setting: "--worker-listen (WORKER_LISTEN)",
+                address: self.worker_listen,
+                is_protected: true,
+            },
+            Listening {
+                setting: "--health-listen-host (HEALTH_LISTEN_HOST)",
+                address: health_listen,
+                is_protected: true,
+            },
+            Listening { setting: "--rest-listen (REST_LISTEN)", address: rest.listen, is_protected: false },
+        ];
+        let credentials = self.access.open(self.store.redis_prefix.as_str(), Role::Worker, &ports)?;
+        let head_keys = HeadKeys::new(credentials.record_keys()).map_err(|error| {
+            SettingsError::new(
+                "--credentials (CREDENTIALS)",
+                format!("its keys for records are invalid: {error}"),
+            )
+        })?;
         Ok(WorkerConfig {
-            coordinator: self.coordinator_url,
+            coordinator: self.coordinator_url.with(&credentials)?,
             listen: self.worker_listen,
             advertise: self.worker_advertise,
             worker,
-            health_listen: SocketAddr::new(self.health_listen_host, self.health_port),
+            health_listen,
             capacity: self.shards_per_cluster,
             cache: CacheSettings {
                 resources: self.cache,
@@ -334,6 +387,8 @@ impl WorkerArgs {
             keep: self.checkpoint,
             checkpoint_every: self.checkpoint_every,
             checkpoint_format_max: self.checkpoint_format_max,
+            head_keys,
+            fleet: self.store.redis_prefix,
             limits: dispatch::Limits {
                 at_once: self.handlers_at_once.into(),
                 items: self.queue_events as usize,
@@ -345,11 +400,12 @@ impl WorkerArgs {
             deadlines,
             metrics_prefix: self.metrics_prefix,
             trace_events: self.trace_events,
-            rest: self.rest.into_config()?,
+            rest,
             token,
             api: self.discord.discord_api_url,
             gateway: self.discord.discord_gateway_url,
             compression: self.gateway_compression,
+            credentials,
         })
     }
 }
@@ -376,7 +432,7 @@ mod tests {
             ("--worker-advertise", "somewhere", "http://HOST:PORT"),
             ("--worker-advertise", "http://worker:50052/path", "http://HOST:PORT"),
             ("--worker-advertise", "0.0.0.0:50052", "a single host"),
-            ("--coordinator-url", "https://x:1", "http://"),
+            ("--coordinator-url", "ftp://x:1", "http://"),
             ("--intents", "GILDS", "\"GILDS\" is not an intent"),
             ("--intents", "GUILDS,GUILDZ", "GUILDS, GUILD_MEMBERS, "),
             ("--intents", "4294967296", "no intent"),

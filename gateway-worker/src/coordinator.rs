@@ -11,7 +11,10 @@ use fleet_model::{
     Assignment, ClaimedShards, Directive, IdentifyAnswer, IdentifyMessage, Incarnation, SentReport, Term,
     WorkerId, WorkerProfile,
 };
-use process::client::{connect, grpc_endpoint};
+use process::{
+    client::GrpcServer,
+    credentials::{Credentials, Role},
+};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Code, Request, Status, Streaming, transport::Channel};
@@ -83,9 +86,9 @@ pub(crate) struct PermitAnswers(Streaming<v1::IdentifyDown>);
 
 impl CoordinatorConnection {
     /// Connects to the coordinator at `url`.
-    pub(crate) async fn connect(url: &str) -> Result<Self, String> {
-        let endpoint = grpc_endpoint(url, CONNECT, PING_EVERY).map_err(|error| error.to_string())?;
-        let channel = connect(&endpoint).await;
+    pub(crate) async fn connect(url: &str, credentials: &Credentials) -> Result<Self, String> {
+        let server = GrpcServer::new(url, CONNECT, PING_EVERY).map_err(|error| error.to_string())?;
+        let channel = server.connect(credentials, Role::Coordinator).await;
         channel.map(Self).map_err(|_| "the coordinator cannot be reached".to_owned())
     }
 
@@ -111,6 +114,7 @@ impl CoordinatorConnection {
             checkpoint_format_min: profile.formats.oldest.into(),
             checkpoint_format_max: profile.formats.newest.into(),
             needs: profile.needs.map(Into::into),
+            head_keys: profile.head_keys.iter().map(ToString::to_string).collect(),
         });
         request.set_timeout(REGISTER);
         let answer = self.client().register(request).await.map_err(|status| failure(&status))?.into_inner();

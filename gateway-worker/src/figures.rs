@@ -7,7 +7,7 @@ use dispatch::DispatchMetrics;
 use fleet_model::WorkerFigures;
 use tokio::time::Instant;
 
-use crate::metrics::ShardMetrics;
+use crate::{checkpoints::SignedHeads, clock::unix_ms, metrics::ShardMetrics};
 
 /// See the module's documentation.
 pub(crate) struct FigureReader {
@@ -16,6 +16,7 @@ pub(crate) struct FigureReader {
     rest: (RestMetrics, RestStatus),
     /// `None` when no events are relayed.
     relay: Option<RelayMetrics>,
+    heads: SignedHeads,
     delays: DelayWindow,
     began: Instant,
 }
@@ -26,8 +27,9 @@ impl FigureReader {
         dispatch: DispatchMetrics,
         rest: (RestMetrics, RestStatus),
         relay: Option<RelayMetrics>,
+        heads: SignedHeads,
     ) -> Self {
-        Self { shards, dispatch, rest, relay, delays: DelayWindow::default(), began: Instant::now() }
+        Self { shards, dispatch, rest, relay, heads, delays: DelayWindow::default(), began: Instant::now() }
     }
 
     pub(crate) fn read(&mut self) -> WorkerFigures {
@@ -46,6 +48,7 @@ impl FigureReader {
             relays: relay.is_some(),
             relay_waiting: relay.map_or(0, RelayMetrics::waiting_count),
             relay_failures: relay.map_or(0, RelayMetrics::failure_count),
+            refused_heads: self.heads.refused_lately(unix_ms()),
         }
     }
 }

@@ -32,7 +32,7 @@ use tonic::{service::Routes as GrpcRoutes, transport};
 use crate::{
     bot::{BotCode, EventQueues, Suspects},
     callbacks::CallbackSlots,
-    checkpoints::{Checkpoints, Pace, WrittenFormat},
+    checkpoints::{Checkpoints, Pace, SignedHeads, WrittenFormat},
     config::WorkerConfig,
     discord::{self, TokenRefused},
     figures::FigureReader,
@@ -139,7 +139,8 @@ impl Worker {
         let fail = |source| WorkerError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, "grpc", Limits::GRPC).await.map_err(fail)?;
         let address = listener.address().map_err(fail)?;
-        let health = HealthServer::bind(config.health_listen, "--health-port").await?;
+        let health =
+            HealthServer::bind(config.health_listen, "--health-port", config.credentials.clone()).await?;
         let rest_listen = config.rest.listen;
         let fail = |source| WorkerError::RestListen { address: rest_listen, source };
         let rest = Rest::bind(rest_listen).await.map_err(fail)?;
@@ -196,18 +197,20 @@ impl Worker {
         let shards = RunningShards::new(worker.clone());
         let threads = Threads::start().map_err(WorkerError::Threads)?;
         let relaying = parts.relay.map(|relay| build_relaying(relay, &config, &threads));
-        let registry =
-            metrics.registry(&config.metrics_prefix, relaying.as_ref(), &shards, status_reader.clone());
+        let registry = metrics.registry(&config, relaying.as_ref(), &shards, status_reader.clone());
+        let heads = SignedHeads::new(config.head_keys.clone(), config.fleet.as_str());
         let health_source = WorkerHealth {
             worker: worker.clone(),
             link: status_reader,
             shards: shards.clone(),
             bus: parts.bus.status(),
             relay: relaying.as_ref().map(|relaying| relaying.status.clone()),
+            heads: heads.clone(),
             rest: rest.status.clone(),
             rest_address,
             metrics: metrics.problems.clone(),
             clock: Mutex::default(),
+            credentials: config.credentials.clone(),
         };
         servers.health(health, health_source, registry);
         let hub = Hub::new(parts.bus.clone(), metrics.bridge.clone());
@@ -222,7 +225,9 @@ impl Worker {
             metrics: metrics.bridge.clone(),
             sender: worker.as_str(),
             relay: relaying.as_ref().map(|relaying| relaying.relay.store.clone()),
+            credentials: config.credentials.clone(),
         });
+        servers.spawn(|stop| config.credentials.clone().watch(stop));
         if let Some(relaying) = &relaying {
             servers.relay(relaying, &worker, &shards, &bridge);
         }
@@ -231,7 +236,7 @@ impl Worker {
         dispatch::panics::install();
         let changed = Arc::new(Notify::new());
         let code = build_code(parts.handler, &config, &rest.authority, &bridge, &threads);
-        let checkpoints = build_checkpoints(parts.checkpoints, &config, &metrics);
+        let checkpoints = build_checkpoints(parts.checkpoints, &config, heads.clone(), &metrics);
         let event_queues = build_event_queues(&code, &config, &metrics, parts.set_aside.clone(), relaying);
         let service = WorkerService {
             worker: worker.clone(),
@@ -257,16 +262,19 @@ impl Worker {
             },
             runtime: threads.shards(),
             changed: changed.clone(),
+            credentials: config.credentials.clone(),
         };
         let figures = Box::new(FigureReader::new(
             metrics.shards.clone(),
             metrics.dispatch.clone(),
             (metrics.rest.clone(), rest.status.clone()),
             relay_metrics,
+            heads,
         ));
         let services = bridge.add_to(GrpcRoutes::new(WorkerServer::new(service)), config.deadlines);
-        let mut server =
-            servers.spawn(|stop| serve_grpc::<WorkerServer>(listener, services, DESCRIPTORS, stop));
+        let credentials = config.credentials.clone();
+        let mut server = servers
+            .spawn(|stop| serve_grpc::<WorkerServer>(listener, credentials, services, DESCRIPTORS, stop));
         let drain_timeout = config.drain_timeout;
 
         let ended = async {
@@ -288,7 +296,7 @@ impl Worker {
                 metrics: metrics.link,
                 figures,
             });
-            run_link(link, &mut server, &stop).await
+            Box::pin(run_link(link, &mut server, &stop)).await
         }
         .await;
         // Handlers that are under way end before the process does, but not later than it was to end.
@@ -380,12 +388,14 @@ fn build_event_queues(
 fn build_checkpoints(
     store: Arc<dyn CheckpointStore>,
     config: &WorkerConfig,
+    heads: SignedHeads,
     metrics: &WorkerMetrics,
 ) -> Checkpoints {
     Checkpoints {
         store,
         keep: config.keep,
         format: WrittenFormat::up_to(config.checkpoint_format_max),
+        heads,
         every: config.checkpoint_every,
         pace: Arc::new(Pace::default()),
         metrics: metrics.checkpoints.clone(),

@@ -8,15 +8,19 @@ use std::{
 use discord_rest::RestStatus;
 use event_bus::BusStatus;
 use fleet_model::{Problem, ProblemClock, ProblemCode, ShardStatus, WorkerId};
-use process::telemetry::{
-    health::{HealthSource, Verdict, problems_json},
-    problems::ProblemMetrics,
+use process::{
+    credentials::Credentials,
+    telemetry::{
+        health::{HealthSource, Verdict, problems_json},
+        problems::ProblemMetrics,
+    },
 };
 use relay::RelayStatus;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::{
+    checkpoints::SignedHeads,
     clock::{BootTime, unix_ms},
     lease::LeaseWindow,
     shards::RunningShards,
@@ -63,6 +67,7 @@ pub(crate) struct WorkerHealth {
     pub(crate) shards: RunningShards,
     pub(crate) bus: watch::Receiver<BusStatus>,
     pub(crate) relay: Option<RelayStatus>,
+    pub(crate) heads: SignedHeads,
     pub(crate) rest: RestStatus,
     /// Where its REST proxy listens.
     pub(crate) rest_address: SocketAddr,
@@ -70,6 +75,7 @@ pub(crate) struct WorkerHealth {
     pub(crate) metrics: ProblemMetrics,
     /// When each problem began.
     pub(crate) clock: Mutex<ProblemClock>,
+    pub(crate) credentials: Credentials,
 }
 
 impl WorkerHealth {
@@ -118,7 +124,9 @@ impl WorkerHealth {
         if process::server::descriptors_exhausted() {
             problems.push(Problem::new(ProblemCode::DescriptorsExhausted, DESCRIPTORS_EXHAUSTED));
         }
+        problems.extend(self.heads.problem(unix_ms()));
         problems.extend(self.rest.problems());
+        problems.extend(self.credentials.problems());
         problems
     }
 }

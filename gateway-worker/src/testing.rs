@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use checkpoint::{CheckpointMemoryStore, CheckpointStore};
+use checkpoint::{CheckpointMemoryStore, CheckpointStore, HeadKeys};
 use event_bus::MemoryBus;
 use fleet_model::{Epoch, Routes, ShardKey};
 use shard_bridge::{Bridge, BridgeMetrics, BridgeParts, Hub};
@@ -14,7 +14,7 @@ use crate::{
     bot::{BotCode, EventQueue, EventQueues, Suspects},
     cache::{CacheSettings, ShardCache},
     callbacks::{CallbackMetrics, CallbackSlots, ShardCallbacks},
-    checkpoints::{CheckpointMetrics, Checkpoints, Keep, Pace, WrittenFormat},
+    checkpoints::{CheckpointMetrics, Checkpoints, Keep, Pace, SignedHeads, WrittenFormat},
     clock::BootTime,
     discord,
     event::Arrived,
@@ -78,6 +78,7 @@ pub(crate) fn event_queues(handler: Arc<dyn EventHandler>) -> EventQueues {
             metrics: BridgeMetrics::default(),
             sender: "test",
             relay: None,
+            credentials: process::credentials::Credentials::none(),
         }),
     };
     EventQueues {
@@ -147,6 +148,7 @@ pub(crate) fn checkpoints(store: Arc<dyn CheckpointStore>, keep: Keep) -> Checkp
         store,
         keep,
         format: WrittenFormat::up_to(checkpoint::FORMAT_MAX),
+        heads: SignedHeads::new(HeadKeys::none(), "test"),
         every: Duration::from_secs(1),
         pace: Arc::new(Pace::default()),
         metrics: CheckpointMetrics::default(),

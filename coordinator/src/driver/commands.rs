@@ -1,9 +1,9 @@
 //! Commands of the RPCs.
 
-use std::net::SocketAddr;
-
 use fleet::{PlanBudget, PlanRefused, PlanView, RegistrationRefused, identify::unknown_permits_end};
 use fleet_model::{HistoryEntry, HistoryKind, IdentifyMessage};
+
+use process::credentials::Caller;
 
 use super::Driver;
 use crate::handle::{Admission, DriverCommand, HandleError};
@@ -89,7 +89,7 @@ impl Driver<'_> {
     }
 
     /// Records an operator's call about a plan, before the notes about what it changes.
-    fn record_call(&self, done: &str, plan: &Result<PlanView, PlanRefused>, peer: Option<SocketAddr>) {
+    fn record_call(&self, done: &str, plan: &Result<PlanView, PlanRefused>, peer: Option<Caller>) {
         let entry = HistoryEntry::new(HistoryKind::OperatorCall, self.term.number, self.shell.now().unix_ms);
         let (plan, detail) = match plan {
             Ok(plan) => (Some(plan.id), done.to_owned()),

@@ -132,10 +132,10 @@ impl Driver<'_> {
 
     fn probe_before_exit(&self, (worker, incarnation): WorkerIncarnation, pause: Duration) {
         let Some((found_at, url)) = self.fleet.probe_target(&worker) else { return };
-        let url = url.to_owned();
+        let (url, credentials) = (url.to_owned(), self.shell.credentials.clone());
         self.start(async move {
             tokio::time::sleep(pause).await;
-            let finding = dial_back::probe_by_url(found_at, &url, &worker, &incarnation).await;
+            let finding = dial_back::probe_by_url(found_at, &url, &worker, &incarnation, &credentials).await;
             DriverOutcome::ExitProbed(worker, incarnation, finding)
         });
     }

@@ -50,8 +50,8 @@ impl Driver<'_> {
 /// The problem with the record at `key`.
 pub(crate) fn problem(key: &str) -> Problem {
     let why = format!(
-        "the record at {} in the fleet store has another type, cannot be read or holds impossible numbers: delete it, or give this fleet a REDIS_PREFIX of \
-         its own",
+        "the record at {} in the fleet store has another type, cannot be read or holds impossible numbers: `altergolden repair` removes it; or give this fleet a REDIS_PREFIX \
+         of its own",
         outside_text::printable(key)
     );
     Problem::new(ProblemCode::StoreRecordInvalid, why)

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use fleet_model::{Incarnation, WorkerId};
+use fleet_model::{HeadSigning, Incarnation, WorkerId};
 use fleet_store::{
     FleetStore, FleetStoreError, FleetStoreIdentity, OwnerRecord, OwnerWrite, Revocation, TermWrite,
 };
@@ -84,6 +84,11 @@ impl Driver<'_> {
         self.start(async move { DriverOutcome::Done(store.save_last_ran(term, at_unix_ms).await) });
     }
 
+    pub(super) fn write_head_signing(&self, signing: HeadSigning) {
+        let (store, term) = (self.shell.store.clone(), self.term.number);
+        self.start(async move { DriverOutcome::Done(store.save_head_signing(term, signing).await) });
+    }
+
     pub(super) fn probe_worker(
         &self,
         worker: WorkerId,
@@ -91,8 +96,10 @@ impl Driver<'_> {
         address: SocketAddr,
         broke_at: Duration,
     ) {
+        let scheme = self.fleet.probe_target(&worker).map_or("http", |(_, url)| dial_back::scheme(url));
+        let credentials = self.shell.credentials.clone();
         self.start(async move {
-            let finding = dial_back::probe(address, &worker, &incarnation).await;
+            let finding = dial_back::probe(address, scheme, &worker, &incarnation, &credentials).await;
             DriverOutcome::Probed(worker, incarnation, broke_at, finding)
         });
     }

@@ -43,6 +43,7 @@ impl Driver<'_> {
             let why = "no file descriptors left: raise the limit of open files (ulimit -n, LimitNOFILE)";
             fleet.problems.push(Problem::new(ProblemCode::DescriptorsExhausted, why));
         }
+        fleet.problems.extend(self.shell.credentials.problems());
         let held_back = match self.permits.queue.halted() {
             Some(_) => Some("Discord refuses the token"),
             None => budget.is_short().then_some("the identify budget is short"),

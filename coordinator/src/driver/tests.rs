@@ -33,6 +33,7 @@ fn published_shell(store: Arc<dyn FleetStore>, lease_ttl: Duration) -> (Shell, P
     let (clock, metrics) = (Clock::start(), CoordinatorMetrics::default());
     let history = History::new(store.clone(), "first".parse().unwrap(), clock.clone(), metrics.clone());
     let shell = Shell {
+        credentials: Credentials::none(),
         store,
         discord: Arc::new(Discord::new(&"token".parse().unwrap(), None, None).unwrap()),
         publisher,

@@ -16,6 +16,7 @@ use fleet_model::{
     WorkerId, WorkerProfile,
 };
 use fleet_store::{FleetStore, LeaseGrant, WorkerRecord};
+use process::credentials::{Caller, Credentials};
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::task::TaskTracker;
@@ -41,6 +42,7 @@ pub(crate) struct CoordinatorService {
     heartbeat_interval: Duration,
     lease_ttl: Duration,
     streams: TaskTracker,
+    credentials: Credentials,
 }
 
 impl CoordinatorService {
@@ -49,10 +51,11 @@ impl CoordinatorService {
         store: Arc<dyn FleetStore>,
         lease_ttl: Duration,
         streams: TaskTracker,
+        credentials: Credentials,
     ) -> Self {
         // A renewal a second with the default TTL of five.
         let heartbeat_interval = (lease_ttl / 5).min(Duration::from_secs(1));
-        Self { fleet, store, heartbeat_interval, lease_ttl, streams }
+        Self { fleet, store, heartbeat_interval, lease_ttl, streams, credentials }
     }
 
     /// Grants the lease. False when the store is away: that is no reason to refuse, as the worker then renews through its stream.
@@ -113,8 +116,10 @@ impl Coordinator for CoordinatorService {
         &self,
         request: Request<v1::RegisterRequest>,
     ) -> Result<Response<v1::RegisterResponse>, Status> {
+        let caller = Caller::of(&request);
         let request = request.into_inner();
         let mut registration = registration(&request)?;
+        check_worker(&caller, &registration.worker)?;
         let protocol = common_protocol(request.protocol_min, request.protocol_max).ok_or_else(|| {
             refusal(ErrorClass::NotPermitted, format!(
                 "no common protocol version: worker {} speaks {} to {}, this coordinator {PROTOCOL_MIN} to {PROTOCOL_MAX}",
@@ -123,8 +128,9 @@ impl Coordinator for CoordinatorService {
         })?;
         let (worker, incarnation) = (registration.worker.clone(), registration.incarnation.clone());
         let term = self.fleet.may_join(registration.clone()).await?;
-        registration.found_at =
-            Some(dial_back::check(&registration.profile.url, &worker, &incarnation).await?);
+        registration.found_at = Some(
+            dial_back::check(&registration.profile.url, &worker, &incarnation, &self.credentials).await?,
+        );
         let record = WorkerRecord { worker, incarnation, url: registration.profile.url.clone() };
         registration.granted = self.grant_lease(term, &record).await?;
         fail::fail_point!("coordinator_lease_granted");
@@ -165,7 +171,8 @@ impl Coordinator for CoordinatorService {
         &self,
         request: Request<Streaming<v1::WorkerReport>>,
     ) -> Result<Response<Self::HeartbeatStream>, Status> {
-        let peer = request.remote_addr().map(|address| address.ip());
+        let caller = Caller::of(&request);
+        let peer = caller.address.map(|address| address.ip());
         let mut reports = request.into_inner();
         let first = reports
             .message()
@@ -173,6 +180,7 @@ impl Coordinator for CoordinatorService {
             .ok_or_else(|| refusal(ErrorClass::InvalidInput, "the stream ended before its first report"))?;
         first.check_bounds()?;
         let (worker, incarnation) = names(&first.worker_id, &first.incarnation)?;
+        check_worker(&caller, &worker)?;
         let opened = self.fleet.open_heartbeat(worker.clone(), incarnation, peer).await?;
         let (fleet, stream, term) = (self.fleet.clone(), opened.stream, opened.term);
         self.streams.spawn(async move {
@@ -206,6 +214,7 @@ impl Coordinator for CoordinatorService {
         &self,
         request: Request<Streaming<v1::IdentifyUp>>,
     ) -> Result<Response<Self::AcquireIdentifyStream>, Status> {
+        let caller = Caller::of(&request);
         let mut messages = request.into_inner();
         let first = messages.message().await?.and_then(|first| first.message);
         let Some(v1::identify_up::Message::Hello(hello)) = first else {
@@ -213,6 +222,7 @@ impl Coordinator for CoordinatorService {
         };
         hello.check_bounds()?;
         let (worker, incarnation) = names(&hello.worker_id, &hello.incarnation)?;
+        check_worker(&caller, &worker)?;
         let opened = self.fleet.open_identify(worker, incarnation).await?;
         let (fleet, stream) = (self.fleet.clone(), opened.stream);
         self.streams.spawn(async move {
@@ -249,6 +259,14 @@ fn names(worker: &str, incarnation: &str) -> Result<(WorkerId, Incarnation), Sta
     Ok((worker, incarnation))
 }
 
+/// Checks that the caller's certificate is for this worker.
+fn check_worker(caller: &Caller, worker: &WorkerId) -> Result<(), Status> {
+    if caller.may_be_worker(worker.as_str()) {
+        return Ok(());
+    }
+    Err(refusal(ErrorClass::NotPermitted, format!("the certificate is not for a worker called {worker}")))
+}
+
 fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
     request.check_bounds()?;
     let (worker, incarnation) = names(&request.worker_id, &request.incarnation)?;
@@ -279,6 +297,7 @@ fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
             oldest: format(request.checkpoint_format_min),
             newest: format(request.checkpoint_format_max),
         },
+        head_keys: request.head_keys.iter().filter_map(|id| id.parse().ok()).collect(),
     };
     Ok(Registration {
         worker,

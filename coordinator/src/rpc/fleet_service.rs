@@ -8,6 +8,7 @@ use altergolden_proto::{
 };
 use checkpoint::SetAsideStore;
 use fleet_model::{ErrorClass, Generation, ShardRange, WorkerId};
+use process::credentials::{Caller, Credentials};
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 use tonic::{Request, Response, Status};
 
@@ -39,9 +40,10 @@ impl FleetService {
         fleet: FleetHandle,
         set_aside: Arc<dyn SetAsideStore>,
         history: History,
+        credentials: Credentials,
     ) -> Self {
-        let taps = FleetTaps::new(published.clone());
-        Self { published, fleet, set_asides: SetAsides::new(set_aside), history, taps }
+        let taps = FleetTaps::new(published.clone(), credentials.clone());
+        Self { published, fleet, set_asides: SetAsides::new(set_aside, credentials), history, taps }
     }
 }
 
@@ -74,7 +76,7 @@ impl Fleet for FleetService {
 
     async fn start_plan(&self, request: Request<v1::StartPlanRequest>) -> Result<Response<v1::Plan>, Status> {
         request.get_ref().check_bounds()?;
-        let peer = request.remote_addr();
+        let peer = Some(Caller::of(&request));
         let request = request.into_inner();
         let dry_run = request.dry_run;
         let plan = self.fleet.start_plan(plans::kind(request)?, dry_run, peer).await?;
@@ -82,7 +84,7 @@ impl Fleet for FleetService {
     }
 
     async fn abort_plan(&self, request: Request<v1::AbortPlanRequest>) -> Result<Response<v1::Plan>, Status> {
-        Ok(Response::new(plans::message(&self.fleet.abort_plan(request.remote_addr()).await?)))
+        Ok(Response::new(plans::message(&self.fleet.abort_plan(Some(Caller::of(&request))).await?)))
     }
 
     async fn list_history(
@@ -110,7 +112,7 @@ impl Fleet for FleetService {
         id: Request<v1::SetAsideId>,
     ) -> Result<Response<v1::DropSetAsideResponse>, Status> {
         id.get_ref().check_bounds()?;
-        let (peer, id) = (id.remote_addr(), id.into_inner());
+        let (peer, id) = (Some(Caller::of(&id)), id.into_inner());
         let dropped = self.set_asides.forget(id).await?;
         let term = self.published.snapshot.borrow().fleet.term;
         history::record_set_aside(&self.history, term, "dropped event", id, peer);
@@ -122,7 +124,7 @@ impl Fleet for FleetService {
         id: Request<v1::SetAsideId>,
     ) -> Result<Response<v1::ReplaySetAsideResult>, Status> {
         id.get_ref().check_bounds()?;
-        let (peer, id) = (id.remote_addr(), id.into_inner());
+        let (peer, id) = (Some(Caller::of(&id)), id.into_inner());
         let snapshot = self.published.snapshot.borrow().clone();
         let result = self.set_asides.replay(id, &snapshot).await?;
         let done = format!("replayed on {} event", result.worker_id);
@@ -133,7 +135,7 @@ impl Fleet for FleetService {
     type TapStream = tap::TapStream;
 
     async fn tap(&self, request: Request<v1::TapRequest>) -> Result<Response<Self::TapStream>, Status> {
-        let (peer, request) = (request.remote_addr(), request.into_inner());
+        let (peer, request) = (Some(Caller::of(&request)), request.into_inner());
         let content = request.content;
         let stream = self.taps.open(request)?;
         if content {

@@ -1,6 +1,6 @@
 //! Questions about the history, and the calls of operators that are entries of it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use altergolden_proto::{
     convert::{Bounded, refusal},
@@ -8,6 +8,7 @@ use altergolden_proto::{
 };
 use fleet_model::{ErrorClass, HistoryEntry, HistoryFilter, HistoryKind, ProblemCode, ShardSlot, Term};
 use fleet_store::{HistoryId, InvalidHistoryId};
+use process::credentials::Caller;
 use tonic::Status;
 
 use crate::history::{History, HistoryQuestion};
@@ -49,7 +50,7 @@ pub(super) async fn list(
 }
 
 /// Records that an operator watches events with their content.
-pub(super) fn record_tap(history: &History, term: Term, peer: Option<SocketAddr>) {
+pub(super) fn record_tap(history: &History, term: Term, peer: Option<Caller>) {
     let entry = HistoryEntry::new(HistoryKind::OperatorCall, term, history.now().unix_ms);
     history.record(entry.detail("watched events with their content".to_owned()).peer(peer));
 }
@@ -60,7 +61,7 @@ pub(super) fn record_set_aside(
     term: Term,
     done: &str,
     id: v1::SetAsideId,
-    peer: Option<SocketAddr>,
+    peer: Option<Caller>,
 ) {
     let v1::SetAsideId { shard_id, session, sequence } = id;
     let entry = HistoryEntry::new(HistoryKind::OperatorCall, term, history.now().unix_ms);

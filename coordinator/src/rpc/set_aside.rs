@@ -9,11 +9,14 @@ use altergolden_proto::{
 use checkpoint::{CheckpointStoreError, Position, SetAside, SetAsideStore, SetAsideSummary};
 use fleet_model::{ErrorClass, ShardSlot};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use process::client::{connect, grpc_endpoint};
+use process::{
+    client::GrpcServer,
+    credentials::{Credentials, Role},
+};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use crate::snapshot::Snapshot;
+use crate::{dial_back::scheme, snapshot::Snapshot};
 
 /// How many shards are read at once.
 const AT_ONCE: usize = 32;
@@ -25,11 +28,12 @@ const WORKER: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub(super) struct SetAsides {
     store: Arc<dyn SetAsideStore>,
+    credentials: Credentials,
 }
 
 impl SetAsides {
-    pub(super) fn new(store: Arc<dyn SetAsideStore>) -> Self {
-        Self { store }
+    pub(super) fn new(store: Arc<dyn SetAsideStore>, credentials: Credentials) -> Self {
+        Self { store, credentials }
     }
 
     /// All of them, by shard and position.
@@ -86,7 +90,7 @@ impl SetAsides {
         };
         let v1::SetAsideId { shard_id, session, sequence } = id;
         let request = ReplaySetAsideRequest { shard_id, session, sequence };
-        match timeout(WORKER, ask(view.address, &view.url, request)).await {
+        match timeout(WORKER, ask(view.address, &view.url, request, &self.credentials)).await {
             Err(_) => Err(refusal(ErrorClass::Unavailable, format!("worker {worker} does not answer"))),
             // It has moved on meanwhile: another try finds it where it is then.
             Ok(Err(status)) if status.code() == Code::NotFound => {
@@ -101,11 +105,17 @@ impl SetAsides {
     }
 }
 
-async fn ask(address: Option<SocketAddr>, url: &str, request: ReplaySetAsideRequest) -> Result<(), Status> {
-    let dialled = address.map_or_else(|| url.to_owned(), |address| format!("http://{address}"));
+async fn ask(
+    address: Option<SocketAddr>,
+    url: &str,
+    request: ReplaySetAsideRequest,
+    credentials: &Credentials,
+) -> Result<(), Status> {
+    let dialled = address.map_or_else(|| url.to_owned(), |address| format!("{}://{address}", scheme(url)));
     let no_url = |_| refusal(ErrorClass::Unavailable, format!("its address {url} is not a URL"));
-    let endpoint = grpc_endpoint(dialled, WORKER, WORKER).map_err(no_url)?;
-    let channel = connect(&endpoint)
+    let server = GrpcServer::new(&dialled, WORKER, WORKER).map_err(no_url)?;
+    let channel = server
+        .connect(credentials, Role::Worker)
         .await
         .map_err(|_| refusal(ErrorClass::Unavailable, format!("cannot be reached at {url}")))?;
     GatewayWorkerClient::new(channel).replay_set_aside(request).await.map(drop)
@@ -158,7 +168,7 @@ mod tests {
             let event = SetAside { summary, text: "payload".into() };
             store.set_aside(ShardKey::new(shard, 41), Epoch(1), &event).await.unwrap();
         }
-        SetAsides::new(Arc::new(store))
+        SetAsides::new(Arc::new(store), Credentials::none())
     }
 
     fn snapshot(shards: u32) -> Snapshot {

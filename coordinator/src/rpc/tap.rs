@@ -14,7 +14,10 @@ use altergolden_proto::{
 };
 use fleet_model::{ErrorClass, Incarnation, ShardKey, WorkerId};
 use outside_text::printable;
-use process::client::{connect, grpc_endpoint};
+use process::{
+    client::GrpcServer,
+    credentials::{Credentials, Role},
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinSet,
@@ -24,6 +27,7 @@ use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Status};
 
+use crate::dial_back::scheme;
 use crate::snapshot::{PublishedSnapshot, Snapshot};
 
 /// The most taps of a coordinator: each has a stream from every worker that it shows.
@@ -55,12 +59,13 @@ pub(super) type TapStream = Pin<Box<dyn Stream<Item = Result<v1::TapItem, Status
 #[derive(Clone, Debug)]
 pub(super) struct FleetTaps {
     published: PublishedSnapshot,
+    credentials: Credentials,
     open: Arc<Semaphore>,
 }
 
 impl FleetTaps {
-    pub(super) fn new(published: PublishedSnapshot) -> Self {
-        Self { published, open: Arc::new(Semaphore::new(MOST_TAPS)) }
+    pub(super) fn new(published: PublishedSnapshot, credentials: Credentials) -> Self {
+        Self { published, credentials, open: Arc::new(Semaphore::new(MOST_TAPS)) }
     }
 
     /// Opens a tap. Its tasks end with the stream.
@@ -75,8 +80,13 @@ impl FleetTaps {
             ms => Duration::from_millis(ms.into()).min(LONGEST),
         };
         let (items, stream) = mpsc::channel(ITEMS);
-        let tap =
-            FleetTap { published: self.published.clone(), request, items, until: Instant::now() + lasts };
+        let tap = FleetTap {
+            published: self.published.clone(),
+            credentials: self.credentials.clone(),
+            request,
+            items,
+            until: Instant::now() + lasts,
+        };
         let task = AbortOnDropHandle::new(tokio::spawn(tap.run(permit)));
         Ok(Box::pin(ReceiverStream::new(stream).map(move |item| {
             // Dropped with the stream.
@@ -89,6 +99,7 @@ impl FleetTaps {
 /// One operator's tap.
 struct FleetTap {
     published: PublishedSnapshot,
+    credentials: Credentials,
     request: v1::TapRequest,
     items: mpsc::Sender<v1::TapItem>,
     until: Instant,
@@ -128,7 +139,9 @@ impl FleetTap {
                     ..self.request.clone()
                 };
                 let (url, items) = (target.url.clone(), self.items.clone());
-                let task = readers.spawn(Reader { worker: worker.clone(), url, request, items }.run());
+                let credentials = self.credentials.clone();
+                let reader = Reader { worker: worker.clone(), url, credentials, request, items };
+                let task = readers.spawn(reader.run());
                 known.insert(worker, KnownReader { target, share, task });
             }
         }
@@ -181,7 +194,8 @@ fn wanted_workers(snapshot: &Snapshot, request: &v1::TapRequest) -> BTreeMap<Wor
         .iter()
         .filter(|(_, worker)| worker.shards.keys().any(|shard| of_range(*shard) && of_guild(*shard)));
     let dialled = |worker: &fleet::WorkerView| {
-        worker.address.map_or_else(|| worker.url.clone(), |address| format!("http://{address}"))
+        let address = worker.address.map(|address| format!("{}://{address}", scheme(&worker.url)));
+        address.unwrap_or_else(|| worker.url.clone())
     };
     let target = |worker: &fleet::WorkerView| TapTarget {
         url: dialled(worker),
@@ -194,6 +208,7 @@ fn wanted_workers(snapshot: &Snapshot, request: &v1::TapRequest) -> BTreeMap<Wor
 struct Reader {
     worker: WorkerId,
     url: String,
+    credentials: Credentials,
     request: v1::TapRequest,
     items: mpsc::Sender<v1::TapItem>,
 }
@@ -254,8 +269,8 @@ impl Reader {
 
     async fn open(&self) -> Result<tonic::Streaming<v1::TapItem>, Status> {
         let no_url = |_| refusal(ErrorClass::Unavailable, "the worker's address is not a URL");
-        let endpoint = grpc_endpoint(self.url.clone(), WORKER, WORKER).map_err(no_url)?;
-        let channel = connect(&endpoint).await;
+        let server = GrpcServer::new(&self.url, WORKER, WORKER).map_err(no_url)?;
+        let channel = server.connect(&self.credentials, Role::Worker).await;
         let channel =
             channel.map_err(|_| refusal(ErrorClass::Unavailable, "cannot connect to the worker"))?;
         Ok(GatewayWorkerClient::new(channel).tap(self.request.clone()).await?.into_inner())

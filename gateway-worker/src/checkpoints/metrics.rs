@@ -20,6 +20,7 @@ pub(crate) struct CheckpointMetrics {
     failures: Counter,
     rewritten: Counter,
     refused: Counter,
+    refused_heads: Counter,
     took: Histogram,
     format: Gauge,
 }
@@ -33,6 +34,7 @@ impl Default for CheckpointMetrics {
             failures: Counter::default(),
             rewritten: Counter::default(),
             refused: Counter::default(),
+            refused_heads: Counter::default(),
             // 1 ms to 16 s.
             took: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
             format: Gauge::default(),
@@ -53,6 +55,11 @@ impl CheckpointMetrics {
                 &self.rewritten,
             ),
             ("checkpoint_refused", "Checkpoints that could not be read when a shard started", &self.refused),
+            (
+                "checkpoint_signatures_refused",
+                "Checkpoints refused when a shard started: their signature was missing or wrong",
+                &self.refused_heads,
+            ),
         ] {
             registry.register(name, help, counter.clone());
         }
@@ -85,6 +92,15 @@ impl CheckpointMetrics {
 
     pub(crate) fn count_rewritten(&self) {
         self.rewritten.inc();
+    }
+
+    pub(crate) fn count_refused_head(&self) {
+        self.refused_heads.inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn refused_head_count(&self) -> u64 {
+        self.refused_heads.get()
     }
 
     pub(crate) fn count_refused(&self) {

@@ -10,8 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointStoreError, ClaimAnswer, Cursor, FORMAT_MIN, Head, Page, PageRead, PendingEvent, Record,
-    RecordKey, StoredCheckpoint, decode_head, decode_record, format_of,
+    CheckpointStoreError, ClaimAnswer, Cursor, FORMAT_MIN, Head, Page, PageRead, PendingEvent, ReadHeadError,
+    Record, RecordKey, StoredCheckpoint, decode_record, format_of,
 };
 use fleet_model::{Epoch, Position, ShardKey};
 use outside_text::printable_within;
@@ -19,6 +19,7 @@ use outside_text::printable_within;
 use super::{Checkpoints, Keep, LostSession, Outranked, Unread, older};
 use crate::{
     cache::{Prepared, RestoreError, Restoring, ShardCache},
+    clock::unix_ms,
     threads::TimeSlice,
 };
 
@@ -177,7 +178,14 @@ impl Checkpoints {
             }
             // A first start.
             None => return Beginning::Fresh(FreshStart { serial, ..FreshStart::default() }),
-            Some(stored) => match decode_head(&stored.bytes) {
+            Some(stored) => match self.heads.decode(&stored.bytes, shard, serial, unix_ms()) {
+                Err(ReadHeadError::Refused(why)) => {
+                    // As if there were none: its events may be another program's too.
+                    self.metrics.count_refused_head();
+                    tracing::error!(shard.id = %shard, %why, "checkpoint refused; identifying");
+                    let lost = Some(LostSession::because(format!("its checkpoint was refused: {why}")));
+                    return Beginning::Fresh(FreshStart { serial, lost, ..FreshStart::default() });
+                }
                 Err(error) => (format!("cannot read the checkpoint's head: {error}"), None),
                 Ok(mut head) => {
                     // An owner that claimed it and died before writing may have handled pending events.

@@ -11,7 +11,7 @@ use std::{
 
 use checkpoint::{FormatError, Head, InvalidKey, PendingEvent, Record, RecordKey, decode_head};
 use fleet_model::{Arriving, Epoch, ShardKey, WorkerId};
-use process::telemetry::trace_context;
+use process::{credentials::Credentials, telemetry::trace_context};
 use tokio::{
     runtime::Handle,
     sync::Notify,
@@ -43,6 +43,7 @@ const LAST_PART: Duration = Duration::from_millis(250);
 pub(crate) struct Arrivals {
     worker: WorkerId,
     cache: CacheSettings,
+    credentials: Credentials,
     runtime: Handle,
     /// Notified when a copy is complete up to the last part, or has failed.
     changed: Arc<Notify>,
@@ -68,8 +69,14 @@ pub(crate) struct HandoffState {
 }
 
 impl Arrivals {
-    pub(crate) fn new(worker: WorkerId, cache: CacheSettings, runtime: Handle, changed: Arc<Notify>) -> Self {
-        Self { worker, cache, runtime, changed, arriving: BTreeMap::new() }
+    pub(crate) fn new(
+        worker: WorkerId,
+        cache: CacheSettings,
+        credentials: Credentials,
+        runtime: Handle,
+        changed: Arc<Notify>,
+    ) -> Self {
+        Self { worker, cache, credentials, runtime, changed, arriving: BTreeMap::new() }
     }
 
     /// Starts the copies that are `wanted`, and ends all others.
@@ -95,6 +102,7 @@ impl Arrivals {
             shard,
             what: what.clone(),
             cache: self.cache,
+            credentials: self.credentials.clone(),
             copied: copied.clone(),
             changed: self.changed.clone(),
         };
@@ -138,6 +146,7 @@ struct Copier {
     shard: ShardKey,
     what: Arriving,
     cache: CacheSettings,
+    credentials: Credentials,
     copied: Arc<AtomicBool>,
     changed: Arc<Notify>,
 }
@@ -192,7 +201,7 @@ impl Copier {
     }
 
     async fn copy(&self) -> Result<HandoffState, CopyFailed> {
-        let opening = source::copy(self.shard, &self.what, &self.worker);
+        let opening = source::copy(self.shard, &self.what, &self.worker, &self.credentials);
         let mut parts = timeout(NEXT_PART, opening).await.map_err(|_| CopyFailed::Stalled)??;
         let mut copy = ShardCache::new(self.cache).restoring();
         let mut pending = Vec::new();

@@ -5,7 +5,8 @@ use std::time::Duration;
 use altergolden_proto::v1::{self, gateway_worker_client::GatewayWorkerClient, shard_copy::Part};
 use fleet_model::{Arriving, ShardKey, WorkerId};
 use process::{
-    client::{connect, grpc_endpoint},
+    client::{GrpcServer, InvalidServer},
+    credentials::{Credentials, Role},
     telemetry::trace_context,
 };
 use tonic::{Request, Status, Streaming};
@@ -38,6 +39,8 @@ pub(super) struct CopyParts(Streaming<v1::ShardCopy>);
 /// A call that failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
+    #[error("invalid address: {0}")]
+    Address(#[from] InvalidServer),
     #[error("{0}")]
     Connect(#[from] tonic::transport::Error),
     #[error("{}", .0.message())]
@@ -45,9 +48,15 @@ pub(super) enum SourceError {
 }
 
 /// Asks the worker that runs a shard for a copy.
-pub(super) async fn copy(shard: ShardKey, from: &Arriving, to: &WorkerId) -> Result<CopyParts, SourceError> {
-    let endpoint = grpc_endpoint(&from.url, CONNECT, PING_EVERY)?;
-    let mut source = GatewayWorkerClient::new(connect(&endpoint).await?).max_decoding_message_size(LARGEST);
+pub(super) async fn copy(
+    shard: ShardKey,
+    from: &Arriving,
+    to: &WorkerId,
+    credentials: &Credentials,
+) -> Result<CopyParts, SourceError> {
+    let server = GrpcServer::new(&from.url, CONNECT, PING_EVERY)?;
+    let channel = server.connect(credentials, Role::Worker).await?;
+    let mut source = GatewayWorkerClient::new(channel).max_decoding_message_size(LARGEST);
     let mut request = Request::new(v1::CopyShardRequest {
         shard_id: shard.slot().0,
         epoch: from.epoch.0,

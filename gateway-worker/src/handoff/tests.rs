@@ -81,7 +81,13 @@ impl Target {
         let changed = Arc::new(Notify::new());
         let runtime = tokio::runtime::Handle::current();
         let worker = "target".parse().unwrap();
-        let mut arrivals = Arrivals::new(worker, testing::cache("all"), runtime, changed.clone());
+        let mut arrivals = Arrivals::new(
+            worker,
+            testing::cache("all"),
+            process::credentials::Credentials::none(),
+            runtime,
+            changed.clone(),
+        );
         let what = Arriving { epoch, from: "source".parse().unwrap(), url: url.to_owned() };
         arrivals.apply(&BTreeMap::from([(SHARD, what)]), &BTreeMap::new());
         Self { arrivals, changed }

@@ -23,7 +23,8 @@ impl Link {
     ) -> Result<CoordinatorConnection, RegisterFailure> {
         let unreachable = RegisterFailure::Unreachable;
         let url = self.parts.config.coordinator.as_str();
-        let connection = CoordinatorConnection::connect(url).await.map_err(unreachable)?;
+        let connection =
+            CoordinatorConnection::connect(url, &self.parts.config.credentials).await.map_err(unreachable)?;
         // A worker whose lease window has closed claims nothing: its shards may run elsewhere by now.
         let running = if membership.lease.is_open(BootTime::now()) {
             self.parts.shards.running()
@@ -80,6 +81,7 @@ impl Link {
                 oldest: checkpoint::FORMAT_MIN,
                 newest: config.checkpoint_format_max,
             },
+            head_keys: config.head_keys.ids(),
         }
     }
 

@@ -27,15 +27,16 @@ pub(super) async fn advertised(
     bound: SocketAddr,
     status: &watch::Sender<LinkStatus>,
 ) -> Result<String, WorkerError> {
+    let scheme = config.credentials.scheme();
     if let Some(advertised) = &config.advertise {
-        return Ok(advertised.as_str().to_owned());
+        return Ok(advertised.url(scheme));
     }
     if !bound.ip().is_unspecified() {
-        return Ok(format!("http://{bound}"));
+        return Ok(format!("{scheme}://{bound}"));
     }
     let coordinator = resolved(config.coordinator.as_str(), bound.is_ipv6(), status).await;
     match address_towards(&coordinator, bound).await {
-        Ok(local) => Ok(format!("http://{}", SocketAddr::new(local, bound.port()))),
+        Ok(local) => Ok(format!("{scheme}://{}", SocketAddr::new(local, bound.port()))),
         Err(why) => Err(WorkerError::Advertise(format!(
             "this worker listens on {bound} and cannot determine its address towards {coordinator:?} ({why})"
         ))),

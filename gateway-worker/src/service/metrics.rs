@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::{
     callbacks::CallbackMetrics,
     checkpoints::CheckpointMetrics,
+    config::WorkerConfig,
     metrics::{LinkMetrics, ShardMetrics},
     relay::Relaying,
     shards::RunningShards,
@@ -32,12 +33,13 @@ impl WorkerMetrics {
     /// Registers all of them, and what is read of the shards and the lease at each scrape.
     pub(super) fn registry(
         &self,
-        prefix: &str,
+        config: &WorkerConfig,
         relaying: Option<&Relaying>,
         shards: &RunningShards,
         link: watch::Receiver<LinkStatus>,
     ) -> Metrics {
-        Metrics::new(prefix, |registry| {
+        Metrics::new(&config.metrics_prefix, |registry| {
+            config.credentials.register(registry);
             self.shards.register(registry);
             self.link.register(registry);
             self.bridge.register(registry);

@@ -46,6 +46,7 @@ pub(crate) struct ShardParts {
     pub(crate) runtime: Handle,
     /// Notified whenever a shard's status changes.
     pub(crate) changed: Arc<Notify>,
+    pub(crate) credentials: process::credentials::Credentials,
 }
 
 /// The shards and their tasks.
@@ -100,7 +101,13 @@ struct ShardTask {
 impl ShardSet {
     pub(crate) fn new(parts: ShardParts, published: RunningShards) -> Self {
         let (cache, changed) = (parts.cache, parts.changed.clone());
-        let arrivals = Arrivals::new(published.worker.clone(), cache, parts.runtime.clone(), changed);
+        let arrivals = Arrivals::new(
+            published.worker.clone(),
+            cache,
+            parts.credentials.clone(),
+            parts.runtime.clone(),
+            changed,
+        );
         Self {
             parts,
             published,
@@ -166,6 +173,7 @@ impl ShardSet {
         gateway: &Arc<GatewaySettings>,
     ) {
         self.parts.checkpoints.format.assign(assignment.checkpoint_format);
+        self.parts.checkpoints.heads.assign(assignment.head_signing);
         self.desired = Some(DesiredShards {
             assignment: assignment.clone(),
             lease: lease.clone(),

@@ -113,7 +113,7 @@ pub(crate) struct Bench {
     pub(crate) client: BridgeClient,
     api: String,
     pub(crate) coordinator: String,
-    store: Arc<FleetMemoryStore>,
+    pub(crate) store: Arc<FleetMemoryStore>,
     pub(crate) checkpoints: Arc<checkpoint::CheckpointMemoryStore>,
     bus: Arc<MemoryBus>,
     pub(crate) relay: MemoryRelay,
@@ -201,6 +201,17 @@ impl Bench {
         handler: Arc<dyn EventHandler>,
         flags: &[&str],
     ) -> CancellationToken {
+        self.worker_with(name, handler, flags, |_| {}).await
+    }
+
+    /// Starts a worker with a setting that has no flag.
+    pub(crate) async fn worker_with(
+        &mut self,
+        name: &str,
+        handler: Arc<dyn EventHandler>,
+        flags: &[&str],
+        change: impl FnOnce(&mut gateway_worker::WorkerConfig),
+    ) -> CancellationToken {
         let worker_name = format!("--worker-name={name}");
         let coordinator = format!("--coordinator-url={}", self.coordinator);
         let mut args = vec!["gateway-worker", "--health-port=0", &worker_name, &coordinator, &self.api];
@@ -209,7 +220,8 @@ impl Bench {
         }
         args.extend(flags);
         let config = gateway_worker::WorkerArgs::try_parse_from(args).unwrap();
-        let config = config.into_config(Some(Secret::new("t"))).unwrap();
+        let mut config = config.into_config(Some(Secret::new("t"))).unwrap();
+        change(&mut config);
         let parts = gateway_worker::WorkerParts {
             store: self.store.clone(),
             set_aside: self.checkpoints.clone(),

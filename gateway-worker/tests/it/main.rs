@@ -18,5 +18,6 @@ mod odd_gateway;
 mod relay;
 mod rest;
 mod set_aside;
+mod signed_heads;
 mod silence;
 mod singleton;

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use fleet_model::{Arriving, Assignment, Epoch, FIRST_FORMAT, ShardKey, ShardRange, ShardSlot};
+use fleet_model::{Arriving, Assignment, Epoch, FIRST_FORMAT, HeadSigning, ShardKey, ShardRange, ShardSlot};
 
 use super::{MAX_SHARDS, Malformed};
 use crate::v1;
@@ -76,12 +76,23 @@ impl From<&Assignment> for v1::Assignment {
             killed: shard_epochs(assignment.killed.iter().copied()),
             checkpoint_format: assignment.checkpoint_format.into(),
             traces: assignment.traces.iter().map(trace).collect(),
+            head_signing: (assignment.head_signing != HeadSigning::default())
+                .then(|| head_signing(assignment.head_signing)),
         }
     }
 }
 
 fn trace((shard, traceparent): (&ShardKey, &String)) -> v1::ShardTrace {
     v1::ShardTrace { shard_id: shard.slot().0, traceparent: traceparent.clone() }
+}
+
+fn head_signing(HeadSigning { by, required }: HeadSigning) -> v1::HeadSigning {
+    v1::HeadSigning { key_id: by.map(|id| id.to_string()).unwrap_or_default(), required }
+}
+
+/// Reads how heads are signed. An id that cannot be read names no key of this worker.
+fn head_signing_of(v1::HeadSigning { key_id, required }: v1::HeadSigning) -> HeadSigning {
+    HeadSigning { by: key_id.parse().ok(), required }
 }
 
 fn slots(shards: &BTreeSet<ShardKey>) -> Vec<u32> {
@@ -126,6 +137,7 @@ impl TryFrom<v1::Assignment> for Assignment {
             killed,
             checkpoint_format,
             traces,
+            head_signing,
         } = assignment;
         // No gateway connection can be made for a shard beyond the total.
         let shards = all_in_total(unpack(shards)?, shard_total)?;
@@ -152,6 +164,7 @@ impl TryFrom<v1::Assignment> for Assignment {
             suspected: set(suspected)?,
             killed: killed.collect::<Result<_, Malformed>>()?,
             checkpoint_format,
+            head_signing: head_signing.map(head_signing_of).unwrap_or_default(),
             traces: traces.into_iter().filter_map(|trace| trace_of(trace, shard_total)).collect(),
         })
     }
@@ -178,6 +191,7 @@ pub fn running_ranges(shards: &BTreeMap<ShardKey, Epoch>) -> Vec<v1::ShardRange>
 
 #[cfg(test)]
 mod tests {
+    use fleet_model::HeadKeyId;
     use proptest::prelude::*;
 
     use super::*;
@@ -193,6 +207,8 @@ mod tests {
             traces in prop::collection::btree_map(0u32..100, "[0-9a-f-]{0,55}", 0..10),
             revision: u64,
             checkpoint_format: u16,
+            head_key: Option<[u8; 4]>,
+            heads_required: bool,
         ) {
             let numbered = |all: BTreeMap<u32, u64>| all.into_iter().map(|(s, e)| (ShardKey::new(s, 100), Epoch(e)));
             let shards: BTreeMap<_, _> = numbered(shards).collect();
@@ -210,6 +226,7 @@ mod tests {
                 ran_before: ran_before.into_iter().map(|s| ShardKey::new(s, 100)).collect(),
                 killed: killed.into_iter().map(|(shard, epoch)| (ShardKey::new(shard, 100), Epoch(epoch))).collect(),
                 checkpoint_format,
+                head_signing: HeadSigning { by: head_key.map(HeadKeyId), required: heads_required },
                 traces: traces.into_iter().map(|(s, trace)| (ShardKey::new(s, 100), trace)).collect(),
             };
             let back = Assignment::try_from(v1::Assignment::from(&there)).unwrap();
@@ -223,6 +240,14 @@ mod tests {
         let assignment = v1::Assignment { revision: 1, shards, shard_total: 4, ..v1::Assignment::default() };
         let refused = Assignment::try_from(assignment);
         assert_eq!(refused, Err(Malformed::Beyond { last: 4, shard_total: 4 }));
+    }
+
+    #[test]
+    fn unreadable_key_of_heads_names_none() {
+        let head_signing = Some(v1::HeadSigning { key_id: "not a key".to_owned(), required: true });
+        let assignment = v1::Assignment { revision: 1, head_signing, ..v1::Assignment::default() };
+        let taken = Assignment::try_from(assignment).unwrap();
+        assert_eq!(taken.head_signing, HeadSigning { by: None, required: true });
     }
 
     #[test]

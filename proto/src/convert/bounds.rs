@@ -21,6 +21,8 @@ const TEXT: usize = 8 * 1024;
 const KEPT: usize = 300;
 /// Cache resources in a registration.
 const RESOURCES: usize = 64;
+/// Keys for checkpoint heads in a registration.
+const HEAD_KEYS: usize = 8;
 /// Kinds in a question about the history.
 const KINDS: usize = 32;
 /// Refused directives in a report.
@@ -106,6 +108,8 @@ impl Bounded for v1::RegisterRequest {
         text("version", &self.version, WORD)?;
         text("generation", &self.generation, NAME)?;
         ranges("running", &self.running)?;
+        count("head_keys", &self.head_keys, HEAD_KEYS)?;
+        self.head_keys.iter().try_for_each(|id| text("head_keys", id, WORD))?;
         let Some(needs) = &self.needs else { return Ok(()) };
         text("needs.transport", &needs.transport, WORD)?;
         count("needs.resources", &needs.resources, RESOURCES)?;
@@ -204,7 +208,9 @@ mod tests {
     fn registration_error_names_the_oversized_field() {
         type Change = fn(&mut v1::RegisterRequest);
         let long = || "\u{1b}".repeat(4_000_000);
-        let rows: [(&str, Change); 9] = [
+        let rows: [(&str, Change); 11] = [
+            ("head_keys", |request| request.head_keys = vec![String::new(); 9]),
+            ("head_keys", |request| request.head_keys = vec!["k".repeat(129)]),
             ("worker_id", |request| request.worker_id = "x".repeat(1_000_000)),
             ("incarnation", |request| request.incarnation = "x".repeat(300)),
             ("advertise_url", |request| request.advertise_url = format!("http://{}:1", "a".repeat(600))),

@@ -142,6 +142,7 @@ impl From<WorkerFigures> for v1::WorkerFigures {
             relays: figures.relays,
             relay_waiting: figures.relay_waiting,
             relay_failures: figures.relay_failures,
+            refused_heads: figures.refused_heads,
         }
     }
 }
@@ -160,6 +161,7 @@ impl From<v1::WorkerFigures> for WorkerFigures {
             relays: figures.relays,
             relay_waiting: bounded(figures.relay_waiting),
             relay_failures: bounded(figures.relay_failures),
+            refused_heads: bounded(figures.refused_heads),
         }
     }
 }
@@ -215,6 +217,7 @@ mod tests {
             relays: true,
             relay_waiting: 7,
             relay_failures: 8,
+            refused_heads: 9,
         };
         assert_eq!(WorkerFigures::from(v1::WorkerFigures::from(figures)), figures);
         let huge = v1::WorkerFigures { gaps: u64::MAX, delay_p99_us: Some(u64::MAX), ..Default::default() };

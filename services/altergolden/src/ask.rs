@@ -1,10 +1,11 @@
 //! Commands that ask a running fleet.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use altergolden_proto::v1;
 use clap::{Args, Subcommand};
 use outside_text::printable;
+use process::credentials::{Credentials, CredentialsArgs, FleetName, Role};
 use shard_bridge::{BridgeClient, ClientError, Data};
 
 use crate::{
@@ -110,7 +111,7 @@ impl AskCommand {
 pub(crate) const OLD_SET_ASIDE: &str = "setaside";
 
 /// Names of the flags in [`ServerArgs`].
-pub(crate) const GLOBAL_FLAGS: [&str; 3] = ["url", "deadline", "json"];
+pub(crate) const GLOBAL_FLAGS: [&str; 5] = ["url", "deadline", "json", "credentials", "fleet"];
 
 /// The process to ask, and how; these flags go before or after the subcommand.
 #[derive(Clone, Debug, Args)]
@@ -122,9 +123,15 @@ pub(crate) struct ServerArgs {
         global = true,
         env = "COORDINATOR_URL",
         value_name = "URL",
-        default_value = "http://127.0.0.1:50051"
+        default_value = "127.0.0.1:50051"
     )]
     url: String,
+    /// Certificate, key and CA of an operator (PEM), or the folder of `credentials init`; without them the fleet must have none either
+    #[arg(long, global = true, env = "CREDENTIALS", value_name = "PATH")]
+    credentials: Option<PathBuf>,
+    /// Name of the fleet in certificates
+    #[arg(long, global = true, env = "FLEET", hide_short_help = true, value_name = "NAME")]
+    fleet: Option<FleetName>,
     /// Maximum time for an answer
     #[arg(long, global = true, value_name = "DURATION", default_value = "2s", value_parser = process::settings::duration)]
     deadline: Duration,
@@ -161,7 +168,19 @@ impl ServerArgs {
     }
 
     pub(crate) async fn connect(&self) -> Result<BridgeClient, ClientError> {
-        BridgeClient::connect(&self.full_url(), self.deadline).await
+        let credentials = self.open_credentials()?;
+        BridgeClient::connect_with(&self.full_url(), self.deadline, &credentials, Role::Coordinator).await
+    }
+
+    fn open_credentials(&self) -> Result<Credentials, ClientError> {
+        let args = CredentialsArgs {
+            credentials: self.credentials.clone(),
+            fleet: self.fleet.clone(),
+            ..CredentialsArgs::default()
+        };
+        // REDIS_PREFIX names the fleet, as for its programs.
+        let prefix = std::env::var("REDIS_PREFIX").unwrap_or_else(|_| "altergolden".to_owned());
+        args.load(&prefix, Role::Operator).map_err(ClientError::Credentials)
     }
 
     /// Prints the answer as a table or as JSON.
@@ -194,7 +213,8 @@ impl ServerArgs {
 
     /// The address with its scheme.
     pub(crate) fn full_url(&self) -> String {
-        if self.url.contains("://") { self.url.clone() } else { format!("http://{}", self.url) }
+        let scheme = if self.credentials.is_some() { "https" } else { "http" };
+        if self.url.contains("://") { self.url.clone() } else { format!("{scheme}://{}", self.url) }
     }
 }
 

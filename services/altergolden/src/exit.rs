@@ -81,9 +81,13 @@ impl From<ClientError> for CommandOutcome {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Address { .. } => Self::wrong_setting(format!("--url (COORDINATOR_URL): {error}")),
+            ClientError::Credentials(_) => Self::wrong_setting(error),
             ClientError::Unreachable { .. } => Self::unreachable(error),
             ClientError::Refused(ref status) => match status.code() {
                 tonic::Code::InvalidArgument => Self::wrong_setting(status.message()),
+                tonic::Code::Unauthenticated | tonic::Code::PermissionDenied => {
+                    Self::wrong_setting(format!("--credentials (CREDENTIALS): {}", status.message()))
+                }
                 tonic::Code::NotFound | tonic::Code::FailedPrecondition => Self::failed(status.message()),
                 tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Cancelled => {
                     Self::unreachable(status.message())

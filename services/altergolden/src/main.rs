@@ -1,6 +1,7 @@
 //! `altergolden`: tries the platform in one process, and operates a running fleet.
 
 mod ask;
+mod credentials;
 mod dev;
 mod doctor;
 mod exit;
@@ -9,6 +10,7 @@ mod init;
 mod json;
 mod plan;
 mod progress;
+mod repair;
 mod screen;
 #[cfg(test)]
 mod settings_document;
@@ -71,6 +73,13 @@ enum Command {
     ///
     /// Works before the first start and beside a running fleet; changes nothing.
     Doctor(doctor::DoctorArgs),
+    /// Make, show and revoke certificates and tokens of a fleet
+    Credentials(credentials::CredentialsArgs),
+    /// Remove records that no program of the fleet can have written from Redis
+    ///
+    /// Names what it finds, and changes nothing without --yes. Works without a coordinator, and beside a running fleet: valid records
+    /// stay as they are.
+    Repair(repair::RepairArgs),
     /// Ask a health endpoint
     ///
     /// Exit code 0 when it answers 200, 1 when it answers otherwise, 3 when it does not answer.
@@ -106,6 +115,8 @@ impl CheckedCli {
             Command::Dev(_) => ("dev", "it starts a coordinator of its own (--coordinator-listen)"),
             Command::Up(_) => (up::COMMAND, "it starts a coordinator of its own (--coordinator-listen)"),
             Command::Init(_) => (init::COMMAND, "it asks no fleet"),
+            Command::Credentials(_) => ("credentials", "it asks no fleet"),
+            Command::Repair(_) => ("repair", "it talks to Redis (--redis-url)"),
             Command::Health { .. } => ("health", "it takes one URL, such as http://127.0.0.1:3001/live"),
             Command::Completions { .. } => ("completions", "it asks no fleet"),
             Command::Man { .. } => ("man", "it asks no fleet"),
@@ -201,6 +212,8 @@ async fn run(cli: Cli) -> CommandOutcome {
         Command::Ask(command) => ask::run(command, &cli.server).await,
         Command::Plan(command) => plan::run(command, &cli.server).await,
         Command::Doctor(args) => doctor::run(args, &cli.server).await,
+        Command::Credentials(args) => credentials::run(args),
+        Command::Repair(args) => repair::run(args).await,
         Command::Health { endpoint } => health::probe(&endpoint).await,
         Command::Completions { shell } => shell_files::print_completions(shell),
         Command::Man { dir } => shell_files::write_man_pages(dir.as_deref()),

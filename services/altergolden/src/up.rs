@@ -16,7 +16,10 @@ use clap::Parser as _;
 use coordinator::CoordinatorArgs;
 use fleet_model::ShardCount;
 use gateway_worker::WorkerArgs;
-use process::settings::{self, SettingsError};
+use process::{
+    credentials::{Listening, Role},
+    settings::{self, Secret, SettingsError},
+};
 use supervisor::{
     Lines, ReplaceOutcome, SupervisorConfig, SupervisorEnd,
     layout::{WantedSize, health_port, memory_size},
@@ -171,6 +174,12 @@ pub(crate) fn state_folder(given: Option<&Path>) -> Option<PathBuf> {
     })
 }
 
+/// Returns the URL of the Redis that a running `altergolden up` has started, for commands without a REDIS_URL.
+pub(crate) fn running_redis() -> Option<Secret> {
+    let state = state_folder(std::env::var_os("STATE_DIRECTORY").as_deref().map(Path::new))?;
+    supervisor::redis_server::running_url(&state)
+}
+
 /// Returns the file of this program, by the name that it was started by.
 fn own_program() -> Result<PathBuf, CommandOutcome> {
     let file = std::env::current_exe()
@@ -292,7 +301,19 @@ impl UpArgs {
         } else {
             worker.worker_listen.ip()
         };
+        let prefix = coordinator.store.redis_prefix.as_str();
+        let port = coordinator.coordinator_listen;
+        let port = Listening {
+            setting: "--coordinator-listen (COORDINATOR_LISTEN)",
+            address: port,
+            is_protected: true,
+        };
+        let credentials = coordinator
+            .access
+            .open(prefix, Role::Supervisor, &[port])
+            .map_err(CommandOutcome::wrong_setting)?;
         Ok(SupervisorConfig {
+            credentials,
             state: self.state_folder()?,
             program: own_program()?,
             args: std::env::args_os().skip(1).collect(),

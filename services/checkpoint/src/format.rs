@@ -13,6 +13,8 @@ use crate::{Head, Record, RecordKey};
 mod envelope;
 mod wire;
 
+pub(crate) use wire::SignedHead;
+
 /// The oldest format that this version reads and writes.
 pub const FORMAT_MIN: u16 = 1;
 
@@ -70,13 +72,14 @@ pub enum FormatError {
     },
 }
 
-/// The bytes of a head in a format.
+/// The bytes of a head in a format, without a signature: a worker sends them to another one. Heads for the store are
+/// [signed](crate::HeadKeys).
 ///
 /// # Errors
 /// [`FormatError::Newer`] or [`FormatError::Older`] for a format that this version does not write, [`FormatError::TooLarge`] for what
 /// could not be read again.
 pub fn encode_head(head: &Head, format: u16) -> Result<Bytes, FormatError> {
-    envelope::seal(&wire::from_head(head), format)
+    SignedHead::unsigned(head).seal(format)
 }
 
 /// The bytes of a record in a format.
@@ -87,12 +90,12 @@ pub fn encode_record(record: &Record, format: u16) -> Result<Bytes, FormatError>
     envelope::seal(&wire::from_record(record), format)
 }
 
-/// Reads a head.
+/// Reads a head that came from another worker; [`HeadKeys::decode_head`](crate::HeadKeys::decode_head) reads one from a store.
 ///
 /// # Errors
 /// [`FormatError`] for anything but a whole head in a format that this version reads.
 pub fn decode_head(bytes: &[u8]) -> Result<Head, FormatError> {
-    wire::to_head(envelope::open(bytes)?)
+    SignedHead::open(bytes)?.read_head()
 }
 
 /// Reads the record that is kept under a key.

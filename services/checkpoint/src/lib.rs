@@ -14,6 +14,7 @@
 //! the records may be newer than the head, never older, and each says by its stamp which events it holds already.
 
 mod format;
+mod head_keys;
 mod memory;
 mod page;
 mod record;
@@ -26,6 +27,7 @@ pub use format::{
     FORMAT_MAX, FORMAT_MIN, FORMAT_OF_BLOCKS, FormatError, decode_head, decode_record, encode_head,
     encode_record, format_of,
 };
+pub use head_keys::{HeadKeys, HeadPlace, HeadRefused, InvalidHeadKeys, ReadHeadError};
 pub use memory::CheckpointMemoryStore;
 pub use record::{Extras, GuildCore, Head, InvalidKey, Members, PendingEvent, Record, RecordKey, Session};
 pub use redis::CheckpointRedisStore;

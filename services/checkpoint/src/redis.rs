@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod keys;
+mod repair;
 mod scripts;
 mod set_aside;
 

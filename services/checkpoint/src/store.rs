@@ -82,7 +82,7 @@ pub struct StoredCheckpoint {
 /// A head as it is kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredHead {
-    /// For [`decode_head`](crate::decode_head).
+    /// For [`HeadKeys::decode_head`](crate::HeadKeys::decode_head).
     pub bytes: Bytes,
     /// How long ago it was written.
     pub age: Duration,
@@ -105,7 +105,7 @@ pub struct WriteStep {
 /// A head to be written.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HeadWrite {
-    /// From [`encode_head`](crate::encode_head).
+    /// From [`HeadKeys::encode_head`](crate::HeadKeys::encode_head).
     pub bytes: Bytes,
     /// The session's shard total, for [`CheckpointStore::freshness`].
     pub total: u32,

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, process::Command, time::Duration};
 use altergolden_proto::{convert::status_from_wire, v1};
 use discord_sim::{Sim, SimConfig};
 use fleet_model::ShardStatus;
+use process::credentials::{Credentials, Role};
 use redis_fixture::RedisServer;
 use serde_json::Value;
-use shard_bridge::BridgeClient;
+use shard_bridge::{BridgeClient, ClientError};
 
 use crate::{PATIENCE, Process, command, http, until};
 
@@ -33,6 +34,8 @@ pub struct Coordinator {
     pub address: String,
     /// The URL of its health server.
     pub health: String,
+    /// What clients of it prove.
+    pub credentials: Credentials,
 }
 
 /// A worker process.
@@ -150,12 +153,28 @@ impl Coordinator {
     pub async fn listening(mut process: Process) -> Self {
         let health = process.logged("health endpoints listening", "address").await;
         let address = process.logged("coordinator listening", "address").await;
-        Self { process, address: format!("http://{address}"), health: format!("http://{health}") }
+        Self {
+            process,
+            address: format!("http://{address}"),
+            health: format!("http://{health}"),
+            credentials: Credentials::none(),
+        }
+    }
+
+    /// The same coordinator; clients of it have these credentials.
+    #[must_use]
+    pub fn secured(self, credentials: Credentials) -> Self {
+        let address = self.address.replacen("http:", "https:", 1);
+        Self { address, credentials, ..self }
+    }
+
+    async fn connect(&self) -> Result<BridgeClient, ClientError> {
+        BridgeClient::connect_with(&self.address, DEADLINE, &self.credentials, Role::Coordinator).await
     }
 
     /// A client of it.
     pub async fn client(&self) -> BridgeClient {
-        BridgeClient::connect(&self.address, DEADLINE).await.unwrap()
+        self.connect().await.unwrap()
     }
 
     /// Waits until the fleet is as it should be.
@@ -163,7 +182,7 @@ impl Coordinator {
         let watching = async {
             loop {
                 // The coordinator may be starting.
-                let Ok(mut client) = BridgeClient::connect(&self.address, DEADLINE).await else {
+                let Ok(mut client) = self.connect().await else {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };

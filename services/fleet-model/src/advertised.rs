@@ -1,4 +1,4 @@
-//! Parses the addresses that workers advertise: `http://HOST:PORT` and nothing else.
+//! Parses the addresses that workers advertise: `http://HOST:PORT`, or `https://` with credentials, and nothing else.
 //!
 //! The coordinator dials them, so they must name only a host and a port: no user, path or query, and no host that one
 //! resolver reads as a number and another as a name.
@@ -27,13 +27,13 @@ pub enum AdvertisedHost<'a> {
 }
 
 impl<'a> AdvertisedAddress<'a> {
-    /// Parses `http://HOST:PORT`.
+    /// Parses `http://HOST:PORT` or `https://HOST:PORT`.
     ///
     /// # Errors
     /// What is wrong, as it follows "the advertised address ...".
     pub fn parse(url: &'a str) -> Result<Self, &'static str> {
-        const FORM: &str = "is not of the form http://HOST:PORT";
-        let rest = url.strip_prefix("http://").ok_or(FORM)?;
+        const FORM: &str = "is not of the form http://HOST:PORT or https://HOST:PORT";
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).ok_or(FORM)?;
         let (host, port) = rest.strip_suffix('/').unwrap_or(rest).rsplit_once(':').ok_or(FORM)?;
         if !(1..=5).contains(&port.len()) || !port.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(FORM);

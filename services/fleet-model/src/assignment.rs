@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, ShardKey, ShardSlot, WorkerId};
+use crate::{Epoch, HeadSigning, ShardKey, ShardSlot, WorkerId};
 
 /// Consecutive shards under one epoch, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,8 @@ pub struct Assignment {
     pub killed: BTreeSet<(ShardKey, Epoch)>,
     /// The format to write checkpoints in: the newest that every worker reads. 0: as before, and 1 at first.
     pub checkpoint_format: u16,
+    /// How the heads of checkpoints are signed.
+    pub head_signing: HeadSigning,
     /// W3C `traceparent` of each shard that this worker gives away, copies or starts, where that is traced. No decision depends on it.
     pub traces: BTreeMap<ShardKey, String>,
 }

@@ -131,8 +131,20 @@ codes! {
     RelayAway "relay_away" Problem,
     /// The checkpoints of a shard can't be written.
     CheckpointFailing "checkpoint_failing" Problem,
+    /// A worker refused heads of checkpoints for their signature.
+    CheckpointsRefused "checkpoints_refused" Problem,
+    /// Workers hold no common key for the heads of checkpoints.
+    CheckpointKeysDiffer "checkpoint_keys_differ" Problem,
     /// The process ran out of file descriptors within the last minute.
     DescriptorsExhausted "descriptors_exhausted" Problem,
+    /// New credentials are invalid; the old ones stay in use.
+    CredentialsRejected "credentials_rejected" Problem,
+    /// The process's certificate expires within 14 days, or has expired.
+    CredentialsExpire "credentials_expire" Problem,
+    /// Callers without credentials are served.
+    CredentialsOptional "credentials_optional" Advice,
+    /// Ports are open to other hosts, without credentials.
+    InsecureNetwork "insecure_network" Advice,
     /// The shared REST budget can't be used.
     RestBudgetAway "rest_budget_away" Problem,
     /// Nothing is sent to Discord's REST API for a while.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Epoch, Generation, SessionNeeds, ShardKey};
+use crate::{Epoch, Generation, HeadKeyId, SessionNeeds, ShardKey};
 
 /// The checkpoint format that every version reads.
 pub const FIRST_FORMAT: u16 = 1;
@@ -22,6 +22,8 @@ pub struct WorkerProfile {
     pub needs: Option<SessionNeeds>,
     /// The checkpoint formats that it reads.
     pub formats: CheckpointFormats,
+    /// The keys for checkpoint heads that it holds, newest first; none without credentials and from older versions.
+    pub head_keys: Vec<HeadKeyId>,
 }
 
 /// The checkpoint formats that a worker reads, both ends included.

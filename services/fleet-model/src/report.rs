@@ -175,4 +175,6 @@ pub struct WorkerFigures {
     pub relay_waiting: u64,
     /// Times that the streams did not take events.
     pub relay_failures: u64,
+    /// Checkpoint heads that were refused for their signature, until an hour has passed without another one.
+    pub refused_heads: u64,
 }

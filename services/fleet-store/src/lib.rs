@@ -10,7 +10,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, Incarnation, ShardKey, Term, WorkerId};
+use fleet_model::{Epoch, HeadSigning, Incarnation, ShardKey, Term, WorkerId};
 use redis_link::RecordError;
 
 mod history;
@@ -21,7 +21,7 @@ pub use history::{
     HISTORY_BYTES, HISTORY_ENTRIES, HistoryId, HistoryStore, HistoryText, InvalidHistoryId, StoredHistory,
 };
 pub use memory::FleetMemoryStore;
-pub use redis::FleetRedisStore;
+pub use redis::{ActingCoordinator, FleetRedisStore, Repair};
 
 /// How long the record of a lease is kept after the lease has ended, revoked or lapsed.
 const RECORD_KEPT: Duration = Duration::from_hours(1);
@@ -119,6 +119,10 @@ pub trait FleetStore: HistoryStore {
     /// Writes down when shards last ran, in milliseconds since the Unix epoch.
     async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<TermWrite, FleetStoreError>;
 
+    /// Writes down how the heads of checkpoints are signed.
+    async fn save_head_signing(&self, term: Term, signing: HeadSigning)
+    -> Result<TermWrite, FleetStoreError>;
+
     /// Writes down what operators want. The text is the coordinator's own.
     async fn save_intent(&self, term: Term, intent: &str) -> Result<TermWrite, FleetStoreError>;
 
@@ -197,6 +201,8 @@ pub struct FleetRecord {
     pub budget: Option<BudgetRecord>,
     /// When shards last ran, as far as that was written down, in milliseconds since the Unix epoch.
     pub last_ran_unix_ms: Option<u64>,
+    /// How the heads of checkpoints are signed.
+    pub head_signing: HeadSigning,
     /// What operators want, as it was given.
     pub intent: Option<String>,
     /// Keys of records that were left out because they are invalid (the first few).

@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use fleet_model::{Incarnation, Term, WorkerId};
+use fleet_model::{HeadSigning, Incarnation, Term, WorkerId};
 use tokio::time::Instant;
 
 use crate::{
@@ -149,6 +149,14 @@ impl FleetStore for FleetMemoryStore {
 
     async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<TermWrite, FleetStoreError> {
         Ok(self.records().save_last_ran(term, at_unix_ms))
+    }
+
+    async fn save_head_signing(
+        &self,
+        term: Term,
+        signing: HeadSigning,
+    ) -> Result<TermWrite, FleetStoreError> {
+        Ok(self.records().save_head_signing(term, signing))
     }
 
     async fn save_intent(&self, term: Term, intent: &str) -> Result<TermWrite, FleetStoreError> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, Incarnation, ShardKey, Term, WorkerId};
+use fleet_model::{Epoch, HeadSigning, Incarnation, ShardKey, Term, WorkerId};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::cmd;
 use redis_link::{KeyPrefix, RecordError, RedisLink, Script, ScriptAnswer};
@@ -24,10 +24,12 @@ use crate::{
 mod history;
 mod keys;
 mod load;
+mod repair;
 mod scripts;
 
 use keys::Keys;
 use load::readable;
+pub use repair::{ActingCoordinator, Repair};
 
 /// Assignments on their way at once.
 const ASSIGNMENTS_AT_ONCE: usize = 64;
@@ -127,6 +129,7 @@ impl FleetRedisStore {
                 "WRITTEN" => Ok(OwnerWrite::Written),
                 "OUTRANKED" => Ok(OwnerWrite::Outranked(Epoch(answer.parse(1)?))),
                 "STALE_TERM" => Ok(OwnerWrite::StaleTerm),
+                "AHEAD" => Err(clock_ahead()),
                 _ => Err(answer.unexpected()),
             }
         };
@@ -136,6 +139,12 @@ impl FleetRedisStore {
             written => written,
         }
     }
+}
+
+/// The error for a term or an epoch that Redis's clock has not reached.
+fn clock_ahead() -> FleetStoreError {
+    let why = "the clock of this process is more than a day ahead of Redis's: set both clocks (NTP)";
+    FleetStoreError::Away(why.to_owned())
 }
 
 fn millis(duration: Duration) -> String {
@@ -174,6 +183,7 @@ impl FleetStore for FleetRedisStore {
                 holder: answer.parse(2)?,
                 remaining: answer.millis(3)?,
             }),
+            "AHEAD" => Err(clock_ahead()),
             _ => Err(answer.unexpected()),
         }
     }
@@ -326,6 +336,19 @@ impl FleetStore for FleetRedisStore {
 
     async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<TermWrite, FleetStoreError> {
         self.write_fleet(term, &[("last_ran_unix_ms", at_unix_ms.to_string())]).await
+    }
+
+    async fn save_head_signing(
+        &self,
+        term: Term,
+        signing: HeadSigning,
+    ) -> Result<TermWrite, FleetStoreError> {
+        let HeadSigning { by, required } = signing;
+        let fields = [
+            ("head_key", by.map(|id| id.to_string()).unwrap_or_default()),
+            ("head_key_required", flag(required).to_owned()),
+        ];
+        self.write_fleet(term, &fields).await
     }
 
     async fn save_intent(&self, term: Term, intent: &str) -> Result<TermWrite, FleetStoreError> {

@@ -14,7 +14,7 @@
 //! 3. the new owner is told to run the shard ([`Phase::Running`]).
 //!
 //! The state is split by subject: [`TermState`] (this coordinator's waits), [`TotalState`] (how many shards), slots and
-//! workers, [`Intent`] (what operators want), [`StoreState`] (how far the store can be believed) and [`DeathRecords`].
+//! workers, [`HeadSigningState`] (how checkpoints are signed), [`Intent`] (what operators want), [`StoreState`] (how far the store can be believed) and [`DeathRecords`].
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -28,6 +28,7 @@ mod evidence;
 mod excluded;
 mod formats;
 mod handoff;
+mod head_signing;
 mod intent;
 mod joining;
 mod kills;
@@ -47,6 +48,7 @@ mod view;
 mod worker;
 
 use deaths::DeathRecords;
+use head_signing::HeadSigningState;
 use slot::{Phase, Slot};
 use store_state::StoreState;
 use term::TermState;
@@ -98,6 +100,7 @@ pub struct Fleet {
     total: TotalState,
     slots: Vec<Slot>,
     workers: BTreeMap<WorkerId, KnownWorker>,
+    heads: HeadSigningState,
     intent: Intent,
     store: StoreState,
     deaths: DeathRecords,
@@ -156,6 +159,7 @@ impl Fleet {
         self.reopen_total(now);
         self.assign_and_move(now, false);
         self.follow_plan(now);
+        self.decide_head_signing(now);
         self.refresh_assignments();
     }
 
@@ -185,6 +189,7 @@ impl Fleet {
             let mut set = wanted.remove(name).unwrap_or_default();
             (set.revision, set.shard_total) = (worker.assignment.revision, total);
             set.checkpoint_format = format;
+            set.head_signing = self.heads.now;
             if worker.assignment != set {
                 set.revision += 1;
                 worker.assignment = set;

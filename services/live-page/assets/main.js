@@ -1,6 +1,7 @@
 // @ts-check
 // Joins the parts of the page: the stream feeds the fleet, the address says what is looked at, and each part is drawn when it changed.
 
+import { Access } from "./access.js";
 import { Address, THEMES, VIEWS } from "./address.js";
 import { SCALES, step, stepText, value } from "./colours.js";
 import { byId, keyed, make, setClass, setText } from "./dom.js";
@@ -21,12 +22,11 @@ const HISTORY_SOON = 1_500;
 
 const fleet = new Fleet();
 
-/** Headers of each request for data: the place for credentials. @returns {Record<string, string>} */
-const headers = () => ({});
+const access = new Access(() => stream.open());
 
 /** Asks the server for JSON. @param {string} path */
 async function ask(path) {
-  const answer = await fetch(path, { headers: headers(), signal: AbortSignal.timeout(10_000), cache: "no-store" });
+  const answer = await fetch(path, { headers: access.headers(), signal: AbortSignal.timeout(10_000), cache: "no-store" });
   if (!answer.ok) throw new Error((await answer.text()).trim().slice(0, 300) || `the coordinator answered with status ${answer.status}`);
   return answer.json();
 }
@@ -50,7 +50,8 @@ const workers = new Workers({
 const timeline = new Timeline({ range: (range) => address.set({ range: /** @type {any} */ (range) }) });
 const why = new Why(ask, { changed: (guild) => address.set({ guild }), shard: (shard) => address.set({ shard }) });
 const stream = new Stream("/page/stream", {
-  headers,
+  headers: () => access.headers(),
+  refused: () => access.ask(),
   take: (name, data) => {
     if (!fleet.apply(name, data, performance.now())) {
       // A frame is missing: a new connection begins with everything.

@@ -40,7 +40,7 @@ export function events(take) {
 export class Stream {
   /**
    * @param {string} path
-   * @param {{ headers: () => Record<string, string>, take: (name: string, data: any) => void, changed: (link: Link) => void }} parts
+   * @param {{ headers: () => Record<string, string>, refused: () => void, take: (name: string, data: any) => void, changed: (link: Link) => void }} parts
    */
   constructor(path, parts) {
     this.path = path;
@@ -95,6 +95,10 @@ export class Stream {
       const answer = await fetch(this.path, { headers: this.parts.headers(), signal: request.signal, cache: "no-store" });
       if (!answer.ok || !answer.body) {
         const text = (await answer.text()).trim().slice(0, 300);
+        if (answer.status === 401) {
+          this.parts.refused();
+          throw new Error("the page needs a token");
+        }
         throw new Error(text || `the coordinator answered with status ${answer.status}`);
       }
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();

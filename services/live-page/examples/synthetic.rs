@@ -174,7 +174,8 @@ async fn main() {
     let listener = tokio::net::TcpListener::bind(address).await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     let source = Arc::new(Synthetic { began: Instant::now(), shards, workers });
-    let page = LivePage::new(source, address, CancellationToken::new());
+    let page =
+        LivePage::new(source, address, process::credentials::Credentials::none(), CancellationToken::new());
     tokio::spawn(page.clone().run());
     tracing::info!(%address, "listening");
     axum::serve(listener, page.routes()).await.expect("a server");

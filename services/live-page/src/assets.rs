@@ -33,6 +33,7 @@ assets! {
     "parts.css" CSS,
     "icon.svg" SVG,
     "main.js" JAVASCRIPT,
+    "access.js" JAVASCRIPT,
     "address.js" JAVASCRIPT,
     "dom.js" JAVASCRIPT,
     "fleet.js" JAVASCRIPT,

@@ -15,6 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use process::{credentials::Credentials, telemetry::health::for_readers};
 use serde::Deserialize;
 use tokio::{
     sync::{Mutex, Semaphore},
@@ -51,6 +52,7 @@ pub struct LivePage {
     source: Arc<dyn PageSource>,
     feed: Feed,
     on_loopback: bool,
+    credentials: Credentials,
     /// The last reading of the history, and when it was made.
     history: Arc<Mutex<Option<HistoryReading>>>,
     questions: Arc<Semaphore>,
@@ -58,11 +60,17 @@ pub struct LivePage {
 
 impl LivePage {
     /// A page on the server at `address`, until `stop`.
-    pub fn new(source: Arc<dyn PageSource>, address: SocketAddr, stop: CancellationToken) -> Self {
+    pub fn new(
+        source: Arc<dyn PageSource>,
+        address: SocketAddr,
+        credentials: Credentials,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             feed: Feed::new(source.clone(), stop),
             source,
             on_loopback: address.ip().is_loopback(),
+            credentials,
             history: Arc::default(),
             questions: Arc::new(Semaphore::new(QUESTIONS)),
         }
@@ -75,12 +83,12 @@ impl LivePage {
 
     /// Returns its routes.
     pub fn routes(&self) -> Router {
-        let mut router = Router::new()
-            .route("/", get(page))
+        let data = Router::new()
             .route("/page/stream", get(stream))
             .route("/page/shard", get(shard))
             .route("/page/history", get(history))
             .route("/page/why", get(why));
+        let mut router = for_readers(data, self.credentials.clone()).route("/", get(page));
         for asset in ASSETS {
             let answer = move || async move { text(asset.kind, asset.text) };
             router = router.route(asset.path, get(answer));

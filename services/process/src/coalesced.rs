@@ -33,8 +33,8 @@ impl<S> Coalesced<S> {
     }
 
     #[cfg(test)]
-    pub(crate) fn stream(&self) -> &S {
-        &self.stream
+    pub(crate) fn into_stream(self) -> S {
+        self.stream
     }
 }
 

@@ -3,6 +3,7 @@
 //! - [`settings`]: the syntax of tokens, addresses and durations, flags that several programs share, exit codes;
 //! - [`telemetry`]: logs, traces, metrics, and the HTTP endpoints for probes and scrapes;
 //! - [`server`]: listening ports with bounds and deadlines, and the gRPC server;
+//! - [`credentials`]: certificates, tokens, and which roles may make which call;
 //! - [`client`]: outgoing gRPC connections;
 //! - [`supervised`]: the connection to a supervisor, if one has started the program;
 //! - [`OwnThreads`]: threads for work that must not delay the rest;
@@ -13,6 +14,7 @@
 
 pub mod client;
 mod coalesced;
+pub mod credentials;
 mod run_main;
 pub mod server;
 pub mod settings;

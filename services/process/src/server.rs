@@ -4,6 +4,7 @@
 //! and [`serve_http1`]. Clients that stay silent, send or read slowly, or open too many connections are disconnected, so that the
 //! port's other clients are served. The caller supplies the answers.
 
+mod accepted;
 mod connection;
 mod descriptors;
 mod grpc;
@@ -12,10 +13,13 @@ mod listener;
 mod local_host;
 #[cfg(test)]
 mod tests;
+mod wire;
 
+pub use accepted::Accepted;
 pub use connection::Connection;
 pub use descriptors::{descriptors_exhausted, raised_descriptor_limit};
 pub use grpc::serve_grpc;
 pub use http1::{Http1, serve_http1};
 pub use listener::{Limits, Listener};
 pub use local_host::is_for_localhost;
+pub(crate) use wire::Wire;

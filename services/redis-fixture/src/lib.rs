@@ -8,10 +8,12 @@ mod contract;
 mod process;
 mod sentinel;
 mod server;
+mod users;
 
 pub use cluster::RedisCluster;
 pub use sentinel::RedisSentinel;
 pub use server::RedisServer;
+pub use users::RedisUser;
 
 use std::{future::Future, time::Duration};
 

@@ -148,7 +148,7 @@ async fn ask<T: FromRedisValue>(port: u16, words: &[&str]) -> Option<T> {
 }
 
 /// A port that is free right now, and so is the one that a cluster node needs beside it.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     for _ in 0..1000 {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback has a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();

@@ -3,9 +3,10 @@
 //! Each host of the URL is parsed by the redis crate as a URL of its own, so a user name, password and IPv6 address mean
 //! the same in every form. Nothing here shows the password.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
-use redis::{ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionInfo, IntoConnectionInfo, TlsCertificates};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 /// Where Redis is and how to log in.
 ///
@@ -19,6 +20,16 @@ use redis::{ConnectionInfo, IntoConnectionInfo};
 pub struct RedisUrl {
     pub(crate) topology: Topology,
     shown: String,
+    pub(crate) access: Access,
+}
+
+/// What a URL cannot hold.
+#[derive(Clone, Default)]
+pub(crate) struct Access {
+    /// The root of the servers' certificates, when it is a private one.
+    pub(crate) root: Option<Arc<TlsCertificates>>,
+    /// The file with the password of the Redis servers.
+    pub(crate) password_file: Option<Arc<PathBuf>>,
 }
 
 impl RedisUrl {
@@ -30,6 +41,55 @@ impl RedisUrl {
     pub(crate) fn uses_tls(&self) -> bool {
         self.shown.starts_with("rediss")
     }
+
+    /// Trusts this certificate authority, in PEM, and no other.
+    ///
+    /// # Errors
+    /// The URL is without TLS, or the text has no certificate.
+    pub fn with_root(mut self, pem: Vec<u8>) -> Result<Self, InvalidRedisUrl> {
+        if !self.uses_tls() {
+            return invalid(
+                "a certificate authority needs TLS: rediss://, rediss-sentinel:// or rediss-cluster://",
+            );
+        }
+        let has_certificate = CertificateDer::pem_slice_iter(&pem).all(|certificate| certificate.is_ok())
+            && CertificateDer::pem_slice_iter(&pem).next().is_some();
+        if !has_certificate {
+            return invalid(
+                "the file of the certificate authority has no certificate, or a malformed one (PEM)",
+            );
+        }
+        self.access.root = Some(Arc::new(TlsCertificates { client_tls: None, root_cert: Some(pem) }));
+        Ok(self)
+    }
+
+    /// Trusts the authority that `other` trusts, if it uses TLS.
+    pub fn trusting_as(mut self, other: &Self) -> Self {
+        if self.uses_tls() {
+            self.access.root.clone_from(&other.access.root);
+        }
+        self
+    }
+
+    /// Takes the password of the Redis servers from a file, which is read at each connection.
+    ///
+    /// # Errors
+    /// The URL has a password too.
+    pub fn with_password_file(mut self, file: PathBuf) -> Result<Self, InvalidRedisUrl> {
+        let has_password = match &self.topology {
+            Topology::Single(info) | Topology::Sentinel { login: info, .. } => has_password(info),
+            Topology::Cluster(nodes) => nodes.iter().any(has_password),
+        };
+        if has_password {
+            return invalid("it has a password, and so has REDIS_PASSWORD_FILE: set only one");
+        }
+        self.access.password_file = Some(Arc::new(file));
+        Ok(self)
+    }
+}
+
+fn has_password(info: &ConnectionInfo) -> bool {
+    info.redis_settings().password().is_some()
 }
 
 /// What kind of Redis the URL leads to.
@@ -191,7 +251,7 @@ impl FromStr for RedisUrl {
         if let Some((_, password)) = parts.login.and_then(|login| login.split_once(':')) {
             outside_text::hide_secret(password);
         }
-        Ok(Self { topology, shown })
+        Ok(Self { topology, shown, access: Access::default() })
     }
 }
 

@@ -4,9 +4,10 @@
 
 use std::time::{Duration, Instant};
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use redis::cmd;
 use redis_fixture::{RedisCluster, RedisSentinel, RedisServer};
-use redis_link::{LinkError, LinkOptions, RedisLink, Script};
+use redis_link::{LinkError, LinkOptions, RedisLink, RedisUrl, Script};
 
 fn link(url: &str) -> RedisLink {
     RedisLink::new(url.parse().unwrap(), LinkOptions::default())
@@ -190,4 +191,109 @@ async fn sentinel_without_the_master_is_an_error() {
     ping(&link(&sentinel.url())).await.unwrap();
     let error = ping(&link(&sentinel.url().replace("master=main", "master=other"))).await.unwrap_err();
     assert_eq!(error, LinkError::Away("the sentinels know no master named \"other\"".to_owned()));
+}
+
+/// A certificate authority of our own, and a certificate of it for 127.0.0.1 with its key: all in PEM.
+fn certificates() -> (String, String, String) {
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let server = server.signed_by(&key, &authority).unwrap();
+    (authority.pem(), server.pem(), key.serialize_pem())
+}
+
+#[tokio::test]
+async fn rediss_trusts_the_given_authority_and_no_other() {
+    let (authority, certificate, key) = certificates();
+    let server = RedisServer::start_with_tls(&certificate, &key).await;
+    let url: RedisUrl = format!("rediss://127.0.0.1:{}", server.tls_port()).parse().unwrap();
+    let trusting = |pem: &str| {
+        let url = url.clone().with_root(pem.as_bytes().to_vec()).unwrap();
+        RedisLink::new(url, LinkOptions::default())
+    };
+    let link = trusting(&authority);
+    assert_eq!(ping(&link).await.unwrap(), "PONG");
+    let mut events = link.pub_sub().await.unwrap();
+    events.subscribe("channel").await.unwrap();
+    assert_eq!(link.command::<u64>(cmd("PUBLISH").arg("channel").arg("x")).await.unwrap(), 1);
+    // Public authorities, and another private one.
+    for stranger in [RedisLink::new(url.clone(), LinkOptions::default()), trusting(&certificates().0)] {
+        assert!(matches!(ping(&stranger).await, Err(LinkError::Away(_))));
+    }
+}
+
+#[test]
+fn authority_needs_tls_and_a_certificate() {
+    let (authority, ..) = certificates();
+    let with = |url: &str, pem: &str| url.parse::<RedisUrl>().unwrap().with_root(pem.as_bytes().to_vec());
+    assert!(with("redis://h", &authority).unwrap_err().to_string().contains("rediss://"));
+    for pem in ["", "no certificate", "-----BEGIN CERTIFICATE-----\n%\n-----END CERTIFICATE-----\n"] {
+        assert!(with("rediss://h", pem).unwrap_err().to_string().contains("certificate"), "{pem}");
+    }
+    for url in ["rediss://h", "rediss-sentinel://h:1/?master=m", "rediss-cluster://h:1"] {
+        with(url, &authority).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn password_file_is_read_at_each_connection() {
+    let server = RedisServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    let rotate = async |password: &str| {
+        std::fs::write(&file, format!(" {password}\n")).unwrap();
+        server
+            .command::<()>(&[
+                "ACL",
+                "SETUSER",
+                "fleet",
+                "reset",
+                "on",
+                &format!(">{password}"),
+                "+@all",
+                "~*",
+                "&*",
+            ])
+            .await;
+        // Connections of a user stay when its password changes.
+        let _: u64 = server.command(&["CLIENT", "KILL", "USER", "fleet"]).await;
+    };
+    rotate("first-password-of-the-fleet").await;
+    let url: RedisUrl = format!("redis://fleet@127.0.0.1:{}", server.port()).parse().unwrap();
+    let link = RedisLink::new(url.with_password_file(file.clone()).unwrap(), LinkOptions::default());
+    assert_eq!(ping(&link).await.unwrap(), "PONG");
+    let whoami: String = link.command(cmd("ACL").arg("WHOAMI")).await.unwrap();
+    assert_eq!(whoami, "fleet");
+    rotate("second-password-of-the-fleet").await;
+    until_back(&link).await;
+    link.pub_sub().await.unwrap();
+    for text in ["", "  \n", &"x".repeat(5_000)] {
+        std::fs::write(&file, text).unwrap();
+        let Err(LinkError::Away(why)) = link.pub_sub().await.map(drop) else {
+            panic!("{} bytes", text.len())
+        };
+        assert!(why.contains("password") && why.len() < 300, "{why}");
+    }
+    std::fs::write(&file, "wrong-password-of-the-fleet").unwrap();
+    let refused = link.pub_sub().await.map(drop).unwrap_err().to_string();
+    assert!(refused.contains("authentication failed") && !refused.contains("wrong-password"), "{refused}");
+    std::fs::remove_file(&file).unwrap();
+    assert!(link.pub_sub().await.map(drop).unwrap_err().to_string().contains("cannot read"));
+}
+
+#[test]
+fn password_in_the_url_excludes_the_file() {
+    for url in
+        ["redis://:p@h", "redis://u:p@h", "redis-cluster://u:p@h:1,g:1", "redis-sentinel://u:p@h:1/?master=m"]
+    {
+        let refused = url.parse::<RedisUrl>().unwrap().with_password_file("f".into()).map(drop);
+        assert!(refused.unwrap_err().to_string().contains("REDIS_PASSWORD_FILE"), "{url}");
+    }
+    "redis-sentinel://h:1/?master=m&sentinel_password=p"
+        .parse::<RedisUrl>()
+        .unwrap()
+        .with_password_file("f".into())
+        .unwrap();
 }

@@ -78,7 +78,8 @@ impl RelayArgs {
         let url = match &self.relay_redis_url {
             Some(url) => {
                 let wrong = |error| SettingsError::new("--relay-redis-url (RELAY_REDIS_URL)", error);
-                url.expose().parse().map_err(wrong)?
+                let url: RedisUrl = url.expose().parse().map_err(wrong)?;
+                url.trusting_as(store)
             }
             None => store.clone(),
         };

@@ -10,6 +10,7 @@ use event_bus::{NewMessage, Published, Recipient};
 use fleet_model::{
     GuildRecord, Routes, ShardKey, ShardReport, ShardSlot, ShardStatus, UserLookup, WorkerId, shard_of_guild,
 };
+use process::credentials::Credentials;
 use relay::RelayStore;
 use tokio::{sync::watch, time::Instant};
 
@@ -21,6 +22,7 @@ use crate::{
     local::{LocalShards, RecentReports},
     merge,
     metrics::BridgeMetrics,
+    peers::Peers,
     worker_client::WorkerClient,
 };
 
@@ -51,6 +53,8 @@ pub struct BridgeParts<'a> {
     pub sender: &'a str,
     /// Discord's events, if they are relayed.
     pub relay: Option<Arc<dyn RelayStore>>,
+    /// What this process proves to the workers that it asks.
+    pub credentials: Credentials,
 }
 
 /// Answers questions across all shards, in the coordinator and in each worker. Clones are cheap and share everything.
@@ -69,8 +73,8 @@ pub struct Bridge {
 impl Bridge {
     /// Returns a bridge over the workers in `parts.routes`.
     pub fn new(parts: BridgeParts<'_>) -> Self {
-        let BridgeParts { routes, local, recent, hub, metrics, sender, relay } = parts;
-        let fan_out = FanOut::new(local, metrics);
+        let BridgeParts { routes, local, recent, hub, metrics, sender, relay, credentials } = parts;
+        let fan_out = FanOut::new(local, metrics, Peers::new(credentials));
         Self { routes, fan_out, recent, hub, sender: sender.into(), relay }
     }
 

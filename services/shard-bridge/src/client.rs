@@ -11,7 +11,9 @@ use altergolden_proto::{
 };
 use fleet_model::ErrorClass;
 use process::{
-    client::{connect, grpc_endpoint},
+    client::GrpcServer,
+    credentials::{Credentials, Role},
+    settings::SettingsError,
     telemetry::grpc::SendTrace,
 };
 use tonic::{Code, Status, Streaming, service::interceptor::InterceptedService, transport::Channel};
@@ -43,11 +45,16 @@ pub struct BridgeClient {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The address is invalid.
-    #[error("invalid address {url}: it takes a URL like http://127.0.0.1:50051")]
+    #[error(
+        "invalid address {url}: it takes a URL like http://127.0.0.1:50051, or https:// with credentials"
+    )]
     Address {
         /// What was given.
         url: String,
     },
+    /// The credentials cannot be used.
+    #[error(transparent)]
+    Credentials(SettingsError),
     /// No server answers there.
     #[error("cannot reach {url}: {reason}")]
     Unreachable {
@@ -76,18 +83,28 @@ impl From<Status> for ClientError {
 }
 
 impl BridgeClient {
-    /// Connects. Every call answers within `deadline`.
+    /// Connects without credentials. Every call answers within `deadline`.
     ///
     /// # Errors
     /// A wrong URL, or no server there.
     pub async fn connect(url: &str, deadline: Duration) -> Result<Self, ClientError> {
-        let endpoint = grpc_endpoint(url, deadline, PING_EVERY)
-            .ok()
-            .filter(|endpoint| {
-                endpoint.uri().port_u16().is_some() && endpoint.uri().scheme_str() == Some("http")
-            })
-            .ok_or_else(|| ClientError::Address { url: url.to_owned() })?;
-        let channel = connect(&endpoint).await.map_err(|error| {
+        Self::connect_with(url, deadline, &Credentials::none(), Role::Coordinator).await
+    }
+
+    /// Connects to a server that has the role `server`; an `https` URL needs credentials. Every call answers within `deadline`.
+    ///
+    /// # Errors
+    /// A wrong URL, no server there, or certificates that do not match.
+    pub async fn connect_with(
+        url: &str,
+        deadline: Duration,
+        credentials: &Credentials,
+        server: Role,
+    ) -> Result<Self, ClientError> {
+        let has_port = url.parse().is_ok_and(|uri: tonic::transport::Uri| uri.port_u16().is_some());
+        let invalid = || ClientError::Address { url: url.to_owned() };
+        let at = GrpcServer::new(url, deadline, PING_EVERY).ok().filter(|_| has_port).ok_or_else(invalid)?;
+        let channel = at.connect(credentials, server).await.map_err(|error| {
             // tonic's own words are "transport error"; the cause below says what happened.
             let mut cause: &dyn std::error::Error = &error;
             while let Some(deeper) = cause.source() {

@@ -41,8 +41,8 @@ pub(crate) struct FanOut {
 const MOST_LEFTOVER: usize = 64;
 
 impl FanOut {
-    pub(crate) fn new(local: Option<Arc<dyn LocalShards>>, metrics: BridgeMetrics) -> Self {
-        Self { peers: Arc::default(), local, metrics, leftover: Arc::new(Semaphore::new(MOST_LEFTOVER)) }
+    pub(crate) fn new(local: Option<Arc<dyn LocalShards>>, metrics: BridgeMetrics, peers: Peers) -> Self {
+        Self { peers: Arc::new(peers), local, metrics, leftover: Arc::new(Semaphore::new(MOST_LEFTOVER)) }
     }
 
     /// Asks every recipient at once; the worker at hand without the network. Ends when all have answered, at the deadline,
@@ -135,7 +135,7 @@ mod tests {
 
     #[tokio::test]
     async fn abandoned_calls_are_not_reset() {
-        let fan_out = FanOut::new(None, BridgeMetrics::default());
+        let fan_out = FanOut::new(None, BridgeMetrics::default(), Peers::default());
         let (first, second) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
         let names = [("a", first), ("b", second)].map(|(name, url)| (name.parse().unwrap(), url.to_owned()));
         let (finish, finished) = oneshot::channel::<()>();

@@ -8,7 +8,10 @@ use std::{
 
 use altergolden_proto::convert::refusal;
 use fleet_model::{ErrorClass, Routes};
-use process::client::{connect_lazy, grpc_endpoint};
+use process::{
+    client::GrpcServer,
+    credentials::{Credentials, Role},
+};
 use tonic::{Status, transport::Channel};
 
 use crate::{command::CommandKind, worker_client::WorkerClient};
@@ -47,7 +50,10 @@ const PING_EVERY: Duration = Duration::from_secs(5);
 
 /// Connections to workers.
 #[derive(Debug, Default)]
-pub struct Peers(Mutex<Connections>);
+pub struct Peers {
+    connections: Mutex<Connections>,
+    credentials: Credentials,
+}
 
 #[derive(Debug, Default)]
 struct Connections {
@@ -58,6 +64,11 @@ struct Connections {
 }
 
 impl Peers {
+    /// No connections yet; they are made with these credentials.
+    pub(crate) fn new(credentials: Credentials) -> Self {
+        Self { connections: Mutex::default(), credentials }
+    }
+
     /// A client for the worker at a URL.
     pub(crate) fn client(&self, url: &str) -> Result<WorkerClient, Status> {
         self.client_in(url, PeerLane::Questions)
@@ -70,10 +81,10 @@ impl Peers {
         if let Some((_, channel)) = lanes.and_then(|lanes| lanes.iter().find(|(known, _)| *known == lane)) {
             return Ok(WorkerClient::new(channel.clone()));
         }
-        let endpoint = grpc_endpoint(url, CONNECT, PING_EVERY).map_err(|error| {
+        let server = GrpcServer::new(url, CONNECT, PING_EVERY).map_err(|error| {
             refusal(ErrorClass::Unavailable, format!("{url} is an invalid worker address: {error}"))
         })?;
-        let channel = connect_lazy(&endpoint);
+        let channel = server.connect_lazy(&self.credentials, Role::Worker);
         connections.by_url.entry(url.to_owned()).or_default().push((lane, channel.clone()));
         Ok(WorkerClient::new(channel))
     }
@@ -90,7 +101,7 @@ impl Peers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Connections> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

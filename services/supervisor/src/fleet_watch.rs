@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use backoff::{Backoff, Policy};
+use process::credentials::{Credentials, Role};
 use shard_bridge::{BridgeClient, FleetGlance};
 use tokio::{sync::watch, time::sleep};
 
@@ -21,12 +22,16 @@ const AGAIN: Policy = Policy {
 };
 
 /// Follows the fleet until the receivers are gone. `None` while the coordinator does not answer; while it answers with errors, it does not act.
-pub(crate) async fn follow(url: String, published: watch::Sender<Option<FleetGlance>>) {
+pub(crate) async fn follow(
+    url: String,
+    credentials: Credentials,
+    published: watch::Sender<Option<FleetGlance>>,
+) {
     let mut backoff = Backoff::new(AGAIN);
     loop {
         tokio::select! {
             () = published.closed() => return,
-            answered = follow_once(&url, &published, &mut backoff) => {
+            answered = follow_once(&url, &credentials, &published, &mut backoff) => {
                 let glance = answered.then(FleetGlance::default);
                 published.send_if_modified(|known| std::mem::replace(known, glance.clone()) != glance);
             }
@@ -42,10 +47,12 @@ pub(crate) async fn follow(url: String, published: watch::Sender<Option<FleetGla
 /// Follows the fleet until the connection ends. Returns whether the coordinator has answered with an error at last.
 async fn follow_once(
     url: &str,
+    credentials: &Credentials,
     published: &watch::Sender<Option<FleetGlance>>,
     backoff: &mut Backoff,
 ) -> bool {
-    let Ok(mut client) = BridgeClient::connect(url, DEADLINE).await else { return false };
+    let client = BridgeClient::connect_with(url, DEADLINE, credentials, Role::Coordinator).await;
+    let Ok(mut client) = client else { return false };
     let mut glances = match client.glances().await {
         Ok(glances) => glances,
         Err(error) => return error.is_from_server(),
@@ -62,11 +69,18 @@ async fn follow_once(
 }
 
 /// Reports that a worker's process has ended, so that the coordinator need not wait for its lease.
-pub(crate) async fn report_exit(url: String, worker: String, incarnation: String, reason: String) {
+pub(crate) async fn report_exit(
+    url: String,
+    credentials: Credentials,
+    worker: String,
+    incarnation: String,
+    reason: String,
+) {
     let mut backoff = Backoff::new(AGAIN);
     for _ in 0..REPORT_TRIES {
         let reported = async {
-            let mut client = BridgeClient::connect(&url, DEADLINE).await?;
+            let mut client =
+                BridgeClient::connect_with(&url, DEADLINE, &credentials, Role::Coordinator).await?;
             client.report_exit(&worker, &incarnation, &reason).await
         };
         match reported.await {

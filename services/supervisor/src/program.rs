@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use process::settings::Secret;
+use process::{credentials::Credentials, settings::Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::{layout::health_port, notify, slot::NameSide};
@@ -61,6 +61,8 @@ pub(crate) struct Programs {
     pub(crate) redis: Option<Secret>,
     /// Address of the simulated Discord.
     pub(crate) simulator: Option<SocketAddr>,
+    /// What the supervisor proves to the coordinator.
+    pub(crate) credentials: Credentials,
 }
 
 /// The file of the program that runs, even after another one was installed in its place.
@@ -72,7 +74,7 @@ pub(crate) fn running_program(path: &Path) -> PathBuf {
 impl Programs {
     /// URL at which this host reaches the coordinator.
     pub(crate) fn coordinator_url(&self) -> String {
-        format!("http://{}", reachable(self.coordinator))
+        format!("{}://{}", self.credentials.scheme(), reachable(self.coordinator))
     }
 
     /// The command of a run.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use backoff::Policy;
-use process::server::raised_descriptor_limit;
+use process::{credentials::Credentials, server::raised_descriptor_limit};
 use shard_bridge::FleetGlance;
 use tokio::{
     sync::{mpsc, watch},
@@ -87,6 +87,8 @@ pub struct SupervisorConfig {
     pub variables: Vec<(String, String)>,
     /// Address of the coordinator's gRPC server; port 0 takes a free one.
     pub coordinator: SocketAddr,
+    /// What the supervisor proves to the coordinator. Programs read theirs themselves.
+    pub credentials: Credentials,
     /// Address that health ports are bound to.
     pub health_host: IpAddr,
     /// Health port of the coordinator.
@@ -272,13 +274,18 @@ impl<'a> Supervisor<'a> {
             worker_host: config.worker_host,
             redis: redis.as_ref().map(|redis| redis.url.clone()),
             simulator: config.simulator,
+            credentials: config.credentials.clone(),
         };
         let (to_loop, requests) = mpsc::channel(1);
         if let Err(error) = control::listen(folder.path(), to_loop) {
             tracing::warn!(%error, "cannot listen in the state folder; `altergolden up --replace` will not find this supervisor");
         }
         let (published, fleet) = watch::channel(None);
-        tokio::spawn(fleet_watch::follow(programs.coordinator_url(), published));
+        tokio::spawn(fleet_watch::follow(
+            programs.coordinator_url(),
+            programs.credentials.clone(),
+            published,
+        ));
         let (serving, is_serving) = mpsc::channel(64);
         let now = Instant::now();
         let mut supervisor = Self {

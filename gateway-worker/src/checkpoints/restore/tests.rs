@@ -2,12 +2,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use checkpoint::{
-    CheckpointMemoryStore, CheckpointStore, FORMAT_MAX, HeadWrite, Session, WriteStep, encode_head,
+    CheckpointMemoryStore, CheckpointStore, FORMAT_MAX, HeadKeys, HeadWrite, Session, WriteStep, encode_head,
     encode_record,
 };
 
+use fleet_model::HeadSigning;
+
 use super::*;
-use crate::testing::{self, EPOCH, SHARD, TOTAL};
+use crate::{
+    checkpoints::SignedHeads,
+    testing::{self, EPOCH, SHARD, TOTAL},
+};
 
 fn head() -> Head {
     Head {
@@ -102,6 +107,58 @@ async fn fitting_session_is_resumed() {
     match claimed(store, &needs(), Keep::Full).await {
         Beginning::Resume { head: found, records, .. } => assert_eq!((*found, records), (head(), 0)),
         other @ Beginning::Fresh(_) => panic!("{other:?}"),
+    }
+}
+
+fn keyed(store: Arc<dyn CheckpointStore>, keys: &[&str], signing: HeadSigning) -> Checkpoints {
+    let heads = SignedHeads::new(HeadKeys::new(keys).unwrap(), "test");
+    heads.assign(signing);
+    Checkpoints { heads, ..testing::checkpoints(store, Keep::Full) }
+}
+
+const REQUIRED: HeadSigning = HeadSigning { by: None, required: true };
+
+/// The bytes of a head in the shard's place, signed with a key.
+fn signed(key: &str, fleet: &str) -> Bytes {
+    let heads = SignedHeads::new(HeadKeys::new([key]).unwrap(), fleet);
+    heads.assign(REQUIRED);
+    heads.encode(&head(), FORMAT_MAX, SHARD, 0).unwrap()
+}
+
+#[tokio::test]
+async fn head_without_a_right_signature_counts_as_no_checkpoint() {
+    const KEY: &str = "the key of this fleet";
+    let position = Position::new(9, 3);
+    let event =
+        PendingEvent { position, started: false, handled: false, received_at_unix_ms: 1, text: "{}".into() };
+    let records =
+        vec![(RecordKey::Pending(position), encode_record(&Record::Pending(event), FORMAT_MAX).unwrap())];
+    let unsigned = encode_head(&head(), FORMAT_MAX).unwrap();
+    for (bytes, signing, why) in [
+        (signed(KEY, "test"), REQUIRED, None),
+        (signed(KEY, "test"), HeadSigning::default(), None),
+        (unsigned.clone(), HeadSigning::default(), None),
+        (unsigned, REQUIRED, Some("not signed")),
+        (signed(KEY, "another fleet"), HeadSigning::default(), Some("signature is wrong")),
+        (signed("the key of another fleet", "test"), HeadSigning::default(), Some("does not hold")),
+    ] {
+        let store = left(bytes, records.clone()).await;
+        let checkpoints = keyed(store, &[KEY], signing);
+        let beginning = checkpoints.claim(SHARD, EPOCH, &needs(), || false).await.unwrap();
+        let shown = checkpoints.heads.problem(unix_ms()).map(|problem| problem.to_string());
+        let Some(why) = why else {
+            assert!(matches!(beginning, Beginning::Resume { .. }), "{beginning:?}");
+            assert_eq!((shown, checkpoints.heads.refused_lately(unix_ms())), (None, 0));
+            continue;
+        };
+        let Beginning::Fresh(fresh) = beginning else { panic!("resumed a head that {why}") };
+        // The session goes on under the store's serial, with a gap and nothing of the checkpoint.
+        assert!(fresh.serial > 0 && fresh.pending.is_empty() && fresh.presence.is_none(), "{fresh:?}");
+        assert!(fresh.lost.unwrap().reason.contains(why));
+        assert!(shown.unwrap().contains(why));
+        assert_eq!(checkpoints.heads.refused_lately(unix_ms()), 1);
+        assert_eq!(checkpoints.heads.refused_lately(unix_ms() + 3_700_000), 0, "for an hour");
+        assert_eq!(checkpoints.metrics.refused_head_count(), 1);
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use checkpoint::{
     CHUNK, CheckpointStoreError, Head, HeadWrite, PendingEvent, Record, RecordKey, StepAnswer, WriteStep,
-    encode_head, encode_record,
+    encode_record,
 };
 use guild_cache::Changed;
 use tokio::{
@@ -355,7 +355,8 @@ impl Pass {
             exact,
             session,
         };
-        Ok(HeadWrite { bytes: encode_head(&head, format)?, total: progress.session.total })
+        let bytes = self.checkpoints.heads.encode(&head, format, self.shard.key(), self.serial)?;
+        Ok(HeadWrite { bytes, total: progress.session.total })
     }
 }
 

@@ -10,6 +10,7 @@ async fn shard_that_was_given_up_keeps_its_waits() {
     let (runner, _requests) = testing::runner_parts("ws://127.0.0.1:1", CancellationToken::new());
     let event_queues = testing::event_queues(Arc::new(NoHandler));
     let parts = ShardParts {
+        credentials: process::credentials::Credentials::none(),
         cache: testing::cache("none"),
         identify: runner.identify.clone(),
         metrics: ShardMetrics::default(),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Parser as _;
 use discord_sim::Sim;
-use process::settings::Secret;
+use process::{credentials::CredentialsArgs, settings::Secret};
 
 use super::DevArgs;
 use crate::exit::CommandOutcome;
@@ -37,7 +37,9 @@ pub(super) fn coordinator_config(
     flags.push(format!("--manager-health-port={}", args.manager_health_port));
     flags.push(format!("--shard-count={shards}"));
     flags.extend(sim.into_iter().flat_map(addresses));
-    let parsed = coordinator::CoordinatorArgs::try_parse_from(flags).map_err(CommandOutcome::wrong_flag)?;
+    let mut parsed =
+        coordinator::CoordinatorArgs::try_parse_from(flags).map_err(CommandOutcome::wrong_flag)?;
+    without_credentials(&mut parsed.access);
     parsed.into_config(Some(token)).map_err(CommandOutcome::wrong_setting)
 }
 
@@ -71,7 +73,13 @@ pub(super) fn worker_config(
     }
     let mut parsed = gateway_worker::WorkerArgs::try_parse_from(flags).map_err(CommandOutcome::wrong_flag)?;
     parsed.worker_advertise = None;
+    without_credentials(&mut parsed.access);
     parsed.into_config(Some(token)).map_err(CommandOutcome::wrong_setting)
+}
+
+/// All parts of dev mode are in one process.
+fn without_credentials(access: &mut CredentialsArgs) {
+    *access = CredentialsArgs { insecure_network: access.insecure_network, ..CredentialsArgs::default() };
 }
 
 /// The addresses of the simulated Discord, in place of those in the environment.

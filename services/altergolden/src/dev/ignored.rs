@@ -7,12 +7,17 @@ use super::{
 };
 
 /// Settings of coordinator and workers that dev mode never uses.
-const NEVER_USED: [(&str, &str); 5] = [
+const NEVER_USED: [(&str, &str); 10] = [
+    ("CREDENTIALS", "all parts of dev mode are in one process"),
+    ("CREDENTIALS_OPTIONAL", "all parts of dev mode are in one process"),
+    ("FLEET", "all parts of dev mode are in one process"),
     ("WORKER_NAME", "the workers are worker-0, worker-1, ... (--workers sets their number)"),
     ("WORKER_LISTEN", "workers take free ports of 127.0.0.1"),
     ("WORKER_ADVERTISE", "workers take free ports of 127.0.0.1"),
     ("REDIS_PREFIX", "only relayed events may be in Redis, and RELAY_PREFIX is their prefix"),
     ("REDIS_URL_FILE", "dev takes a Redis for relayed events from REDIS_URL"),
+    ("REDIS_PASSWORD_FILE", "the password of the relay's Redis is in its URL"),
+    ("REDIS_CA_FILE", "the relay's Redis needs a certificate of a public authority"),
 ];
 
 /// Returns the variables that are set and not used, each with the reason.
@@ -77,7 +82,7 @@ mod tests {
     }
 
     /// Settings of coordinator and workers that dev mode uses, besides the variables of its own flags.
-    const USED: [&str; 31] = [
+    const USED: [&str; 32] = [
         "BRIDGE_DEADLINE",
         "CACHE",
         "CACHE_MESSAGES",
@@ -92,6 +97,7 @@ mod tests {
         "HEALTH_LISTEN_HOST",
         "IDENTIFY_INTERVAL",
         "IDENTIFY_RESERVE",
+        "INSECURE_NETWORK",
         "INTENTS",
         "LEASE_TTL",
         "METRICS_PREFIX",

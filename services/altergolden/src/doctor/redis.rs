@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -87,10 +86,7 @@ pub(super) async fn ask(args: &StoreArgs) -> RedisState {
     if args.is_named() {
         return ask_named(args).await;
     }
-    let state = up::state_folder(std::env::var_os("STATE_DIRECTORY").as_deref().map(Path::new));
-    let Some(url) = state.and_then(|state| redis_server::running_url(&state)) else {
-        return RedisState::NotSet;
-    };
+    let Some(url) = up::running_redis() else { return RedisState::NotSet };
     match ask_named(&StoreArgs { redis_url: Some(url), ..args.clone() }).await {
         answers @ RedisState::Answers(_) => answers,
         _ => RedisState::NotSet,

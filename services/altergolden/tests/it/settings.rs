@@ -99,7 +99,8 @@ async fn workers_wait_until_the_name_of_the_coordinator_resolves() {
     let deployment = Deployment::start(sim_config(1)).await;
     let mut command = deployment.worker_command("w", "http://coordinator.invalid:50051");
     // With a wildcard address the worker has to find its own address through the name.
-    let mut worker = Process::start("w", command.env("WORKER_LISTEN", "0.0.0.0:0"));
+    let mut worker =
+        Process::start("w", command.env("WORKER_LISTEN", "0.0.0.0:0").env("INSECURE_NETWORK", "true"));
     let health = format!("http://{}", worker.logged("health endpoints listening", "address").await);
     until("its health to name what is missing", async || {
         let (_, said) = http::request(&format!("{health}/health"), None).await.ok()?;

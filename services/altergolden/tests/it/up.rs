@@ -91,7 +91,12 @@ impl Up {
     async fn start(place: &Place, command: &mut Command) -> Self {
         let mut process = Process::start("up", command);
         let address = process.logged("supervisor started", "coordinator").await;
-        let fleet = Coordinator { process, address: format!("http://{address}"), health: String::new() };
+        let fleet = Coordinator {
+            process,
+            address: format!("http://{address}"),
+            health: String::new(),
+            credentials: process::credentials::Credentials::none(),
+        };
         Self { fleet, state: place.state() }
     }
 

@@ -3,22 +3,20 @@
 //! A tag is never used again for something else. Ids of Discord are `fixed64`: their varint is longer.
 
 use bytes::Bytes;
-use fleet_model::{ByteString, Epoch, Position, ShardSlot};
+use fleet_model::{ByteString, Epoch, HeadKeyId, Position, ShardSlot};
 use prost::{Message, Oneof};
 
-use super::FormatError;
+use super::{FormatError, envelope};
 use crate::{Extras, GuildCore, Head, Members, PendingEvent, Record, RecordKey, Session};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct WireStored {
-    #[prost(oneof = "WireValue", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "WireValue", tags = "2, 3, 4, 5, 6, 7")]
     what: Option<WireValue>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
 enum WireValue {
-    #[prost(message, tag = "1")]
-    Head(WireHead),
     #[prost(message, tag = "2")]
     Core(WireCore),
     #[prost(bytes = "bytes", tag = "3")]
@@ -31,6 +29,25 @@ enum WireValue {
     Members(WireMembers),
     #[prost(message, tag = "7")]
     Pending(WirePending),
+}
+
+/// A head, and its signature. Has the tags of [`WireStored`]. The head stays as it was written: a signature is over these bytes.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SignedHead {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    head: Option<Bytes>,
+    #[prost(message, optional, tag = "8")]
+    signature: Option<WireSignature>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireSignature {
+    #[prost(fixed32, tag = "1")]
+    key: u32,
+    #[prost(uint64, tag = "2")]
+    serial: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    tag: Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -137,7 +154,44 @@ struct WirePending {
     handled: bool,
 }
 
-pub(super) fn from_head(head: &Head) -> WireStored {
+impl SignedHead {
+    pub(crate) fn unsigned(head: &Head) -> Self {
+        Self { head: Some(from_head(head).encode_to_vec().into()), signature: None }
+    }
+
+    /// Reads a head without checking its signature.
+    pub(crate) fn open(bytes: &[u8]) -> Result<Self, FormatError> {
+        let read: Self = envelope::open(bytes)?;
+        if read.head.is_some() { Ok(read) } else { Err(FormatError::Misplaced) }
+    }
+
+    pub(crate) fn seal(&self, format: u16) -> Result<Bytes, FormatError> {
+        envelope::seal(self, format)
+    }
+
+    pub(crate) fn sign(&mut self, key: HeadKeyId, serial: u64, tag: &[u8]) {
+        let key = u32::from_be_bytes(key.0);
+        self.signature = Some(WireSignature { key, serial, tag: Bytes::copy_from_slice(tag) });
+    }
+
+    /// The key, the serial and the tag.
+    pub(crate) fn signature(&self) -> Option<(HeadKeyId, u64, &[u8])> {
+        let WireSignature { key, serial, tag } = self.signature.as_ref()?;
+        Some((HeadKeyId(key.to_be_bytes()), *serial, tag))
+    }
+
+    /// What is signed.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.head.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn read_head(&self) -> Result<Head, FormatError> {
+        let head = <WireHead as Message>::decode(self.bytes());
+        to_head(head.map_err(|_| FormatError::Damaged("its fields cannot be read"))?)
+    }
+}
+
+fn from_head(head: &Head) -> WireHead {
     let session = &head.session;
     let session = WireSession {
         id: session.id.clone(),
@@ -150,7 +204,7 @@ pub(super) fn from_head(head: &Head) -> WireStored {
         resources: session.resources.clone(),
         opened_at_unix_ms: session.opened_at_unix_ms,
     };
-    let head = WireHead {
+    WireHead {
         session: Some(session),
         read: head.read,
         read_at_unix_ms: head.read_at_unix_ms,
@@ -160,12 +214,10 @@ pub(super) fn from_head(head: &Head) -> WireStored {
         epoch: head.epoch.0,
         presence: head.presence.clone(),
         doubt: head.doubt,
-    };
-    WireStored { what: Some(WireValue::Head(head)) }
+    }
 }
 
-pub(super) fn to_head(stored: WireStored) -> Result<Head, FormatError> {
-    let Some(WireValue::Head(head)) = stored.what else { return Err(FormatError::Misplaced) };
+fn to_head(head: WireHead) -> Result<Head, FormatError> {
     let session = head.session.ok_or(FormatError::Damaged("it has no session"))?;
     Ok(Head {
         session: Session {

@@ -3,7 +3,10 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
-use process::server::{Http1, Listener, serve_http1};
+use process::{
+    credentials::Credentials,
+    server::{Http1, Listener, serve_http1},
+};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +26,7 @@ pub(super) async fn serve(listener: Listener, proxy: Arc<Proxy>, stop: Cancellat
         let proxy = served.clone();
         async move { Ok::<_, Infallible>(proxy.answer(request).await) }
     });
-    serve_http1(listener, LIMITS, service, stop).await;
+    serve_http1(listener, Credentials::none(), LIMITS, service, stop).await;
     proxy.tasks.close();
     if timeout(LIMITS.last_answers, proxy.tasks.wait()).await.is_err() {
         tracing::warn!(requests = proxy.tasks.len(), "REST proxy stopped with requests in progress");

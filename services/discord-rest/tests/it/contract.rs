@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use discord_rest::{Budget, LimitRules, MemoryBudget, RedisBudget};
-use redis_fixture::{RedisCluster, RedisServer};
+use redis_fixture::{RedisCluster, RedisServer, RedisUser};
 use redis_link::{LinkOptions, RedisLink};
 
 use crate::rules;
@@ -40,6 +40,15 @@ macro_rules! contract {
             let server = RedisServer::start().await;
             $(rules::$rule(redis(&server.url(), stringify!($rule))).await;)*
             everything_expires(&server).await;
+        }
+
+        #[tokio::test]
+        async fn as_a_member() {
+            let server = RedisServer::start_with_users().await;
+            $(
+                server.command::<()>(&["FLUSHALL"]).await;
+                rules::$rule(redis(&server.url_as(RedisUser::Member), "altergolden")).await;
+            )*
         }
 
         #[tokio::test]

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use fleet_model::{Epoch, Incarnation, ShardKey, Term, WorkerId};
+use fleet_model::{Epoch, HeadSigning, Incarnation, ShardKey, Term, WorkerId};
 use tokio::time::Instant;
 
 use crate::{
@@ -27,6 +27,7 @@ pub(super) struct Records {
     shard_total: Option<u32>,
     budget: Option<BudgetRecord>,
     last_ran_unix_ms: Option<u64>,
+    head_signing: HeadSigning,
     intent: Option<String>,
     notices: Option<String>,
     /// The highest term that wrote one of these.
@@ -136,6 +137,7 @@ impl Records {
             owners: owners.map(|(shard, owner)| (*shard, owner.clone())).collect::<BTreeMap<_, _>>(),
             budget: self.budget,
             last_ran_unix_ms: self.last_ran_unix_ms,
+            head_signing: self.head_signing,
             intent: self.intent.clone(),
             invalid: Vec::new(),
         }
@@ -147,6 +149,10 @@ impl Records {
 
     pub(super) fn save_last_ran(&mut self, term: Term, at_unix_ms: u64) -> TermWrite {
         self.fenced(term, |records| records.last_ran_unix_ms = Some(at_unix_ms))
+    }
+
+    pub(super) fn save_head_signing(&mut self, term: Term, signing: HeadSigning) -> TermWrite {
+        self.fenced(term, |records| records.head_signing = signing)
     }
 
     pub(super) fn save_intent(&mut self, term: Term, intent: &str) -> TermWrite {

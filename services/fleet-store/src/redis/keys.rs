@@ -19,7 +19,7 @@ impl Keys {
         format!("{{{}}}:term", self.prefix)
     }
 
-    /// Hash: the shard total, the identify budget, when shards last ran.
+    /// Hash: the shard total, the identify budget, when shards last ran, how the heads of checkpoints are signed.
     pub(super) fn fleet(&self) -> String {
         format!("{{{}}}:fleet", self.prefix)
     }
@@ -39,6 +39,17 @@ impl Keys {
         format!("{{{}:worker:{worker}}}", self.prefix)
     }
 
+    /// A pattern of all keys about one worker or one shard.
+    pub(super) fn all_tagged(&self) -> String {
+        format!("{{{}:*", self.prefix)
+    }
+
+    /// What a key is about: `worker` or `shard`, and which.
+    pub(super) fn tagged<'a>(&self, key: &'a str) -> Option<(&'a str, &'a str)> {
+        let (tag, _) = key.strip_prefix('{')?.split_once('}')?;
+        tag.strip_prefix(self.prefix.as_str())?.strip_prefix(':')?.split_once(':')
+    }
+
     /// Hash: a shard's owner.
     pub(super) fn shard(&self, shard: ShardKey) -> String {
         format!("{{{}:shard:{shard}}}", self.prefix)
@@ -52,6 +63,10 @@ mod tests {
     #[test]
     fn owner_of_a_shard_is_under_its_slot() {
         let keys = Keys::new("bot".parse().unwrap());
-        assert_eq!(keys.shard(ShardKey::new(3, 8)), "{bot:shard:3}");
+        let shard = keys.shard(ShardKey::new(3, 8));
+        assert_eq!(shard, "{bot:shard:3}");
+        assert_eq!(keys.tagged(&shard), Some(("shard", "3")));
+        assert_eq!(keys.tagged("{bot:shard:3}:checkpoint"), Some(("shard", "3")));
+        assert_eq!(keys.tagged("{bots:shard:3}"), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use fleet_model::{Epoch, MAX_SHARDS, ShardKey, Term, WorkerId};
+use fleet_model::{Epoch, HeadSigning, MAX_SHARDS, ShardKey, Term, WorkerId};
 use futures_util::{StreamExt, stream};
 use redis::{FromRedisValue, cmd};
 use redis_link::RecordError;
@@ -43,6 +43,7 @@ pub(super) struct FleetFields {
     pub(super) shard_total: Option<u32>,
     budget: Option<BudgetRecord>,
     last_ran_unix_ms: Option<u64>,
+    head_signing: HeadSigning,
     intent: Option<String>,
 }
 
@@ -51,7 +52,7 @@ impl FleetRedisStore {
         let mut invalid = Vec::new();
         let (term, fleet, workers) =
             tokio::try_join!(self.load_term(), self.load_fleet(), self.load_workers(&mut invalid))?;
-        let FleetFields { shard_total, budget, last_ran_unix_ms, intent } = fleet;
+        let FleetFields { shard_total, budget, last_ran_unix_ms, head_signing, intent } = fleet;
         let shards = ShardKey::all(shard_total.unwrap_or(0)).map(|shard| self.load_owner(shard));
         let mut loading = stream::iter(shards).buffer_unordered(AT_ONCE);
         let mut owners = BTreeMap::new();
@@ -59,7 +60,17 @@ impl FleetRedisStore {
             let owner = readable(owner, &mut invalid)?.flatten();
             owners.extend(owner.map(|owner| (owner.shard, owner)));
         }
-        Ok(FleetRecord { term, shard_total, workers, owners, budget, last_ran_unix_ms, intent, invalid })
+        Ok(FleetRecord {
+            term,
+            shard_total,
+            workers,
+            owners,
+            budget,
+            last_ran_unix_ms,
+            head_signing,
+            intent,
+            invalid,
+        })
     }
 
     pub(super) async fn fields<T: FromRedisValue>(
@@ -87,9 +98,11 @@ impl FleetRedisStore {
             "budget_remaining",
             "budget_resets_at_unix_ms",
             "last_ran_unix_ms",
+            "head_key",
+            "head_key_required",
             "intent",
         ];
-        let [total, day, remaining, resets_at, last_ran, intent]: [Option<String>; 6] =
+        let [total, day, remaining, resets_at, last_ran, head_key, required, intent]: [Option<String>; 8] =
             self.fields(&key, &names).await?;
         let total = total.map(|total| field(&key, &total)).transpose()?;
         if total.is_some_and(|total| !(1..=MAX_SHARDS).contains(&total)) {
@@ -105,7 +118,12 @@ impl FleetRedisStore {
             _ => return Err(FleetStoreError::InvalidRecord(key)),
         };
         let last_ran_unix_ms = last_ran.map(|at| field(&key, &at)).transpose()?;
-        Ok(FleetFields { shard_total: total, budget, last_ran_unix_ms, intent })
+        let head_key = head_key.filter(|id| !id.is_empty());
+        let head_signing = HeadSigning {
+            by: head_key.map(|id| field(&key, &id)).transpose()?,
+            required: required.is_some_and(|required| required != "0"),
+        };
+        Ok(FleetFields { shard_total: total, budget, last_ran_unix_ms, head_signing, intent })
     }
 
     /// The workers whose records can be read; `invalid` gets the keys of the others.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use fleet_model::{Epoch, Term};
+use fleet_model::{Epoch, HeadKeyId, HeadSigning, Term};
 use fleet_store::{
     FleetRedisStore, FleetStore, FleetStoreError, HistoryStore, HistoryText, LeaseRenewal, OwnerWrite,
     Revocation, TermClaim, TermRenewal,
@@ -160,6 +160,88 @@ async fn malformed_records_are_named_without_a_panic() {
     assert_eq!(assigned, [invalid("{p:shard:0}"), OwnerWrite::Written, invalid("{p:shard:2}")]);
     let renewal = store.renew_lease(&worker("w", "1"), LONG, true).await;
     assert!(matches!(renewal, Err(FleetStoreError::InvalidRecord(_))), "{renewal:?}");
+}
+
+/// A clock that is wrong by more than a day must not leave numbers that every other process takes for invalid.
+#[tokio::test]
+async fn term_or_epoch_a_day_ahead_of_redis_clock_is_not_written() {
+    let server = RedisServer::start().await;
+    let store = redis_store(&server.url(), "p");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    let (near, far) = (now + 23 * 3_600_000, now + 25 * 3_600_000);
+    for beyond in [far, 1 << 63, u64::MAX] {
+        let claim = store.claim_term(&incarnation("c"), Term(beyond), LONG).await;
+        assert!(matches!(&claim, Err(FleetStoreError::Away(why)) if why.contains("clock")), "{claim:?}");
+        let assigned = store.assign(Term(1), &[owner(0, "a", "1", beyond)]).await;
+        assert!(
+            matches!(&assigned, Err(FleetStoreError::Away(why)) if why.contains("clock")),
+            "{assigned:?}"
+        );
+    }
+    assert_eq!(server.command::<u64>(&["DBSIZE"]).await, 0, "nothing was written");
+    let claim = store.claim_term(&incarnation("c"), Term(near), LONG).await.unwrap();
+    assert_eq!(claim, TermClaim::Acting(Term(near)));
+    assert_eq!(store.assign(Term(near), &[owner(0, "a", "1", near)]).await.unwrap(), [OwnerWrite::Written]);
+}
+
+#[tokio::test]
+async fn repair_removes_exactly_what_no_program_of_the_fleet_writes() {
+    const MAX: &str = "9223372036854775808";
+    let server = RedisServer::start().await;
+    let store = redis_store(&server.url(), "p");
+    // What a live fleet has.
+    store.claim_term(&incarnation("c"), Term(7), LONG).await.unwrap();
+    store.set_shard_total(Term(7), 3).await.unwrap();
+    store.grant_lease(Term(7), &worker("w", "1"), LONG).await.unwrap();
+    store.assign(Term(7), &[owner(0, "w", "1", 5), owner(1, "w", "1", 5)]).await.unwrap();
+    store.fence(Term(7)).await.unwrap();
+    let entry = [HistoryText { number: 1, text: "x".to_owned() }];
+    store.append_history(&incarnation("c"), false, &entry).await.unwrap();
+    assert_eq!(store.repair(true).await.unwrap(), [], "valid records stay");
+    let acting = store.acting().await.unwrap().unwrap();
+    assert_eq!((acting.holder, acting.term), (incarnation("c"), Some(Term(7))));
+
+    let poison: [(&str, &[&str]); 9] = [
+        ("{p}:term", &["HSET", "{p}:term", "term", MAX]),
+        ("{p}:fleet", &["HSET", "{p}:fleet", "term", MAX, "total", "-1"]),
+        ("{p}:fleet", &["HSET", "{p}:fleet", "budget_total", "1"]),
+        ("{p}:history", &["SET", "{p}:history", "x"]),
+        ("{p:worker:w}", &["HSET", "{p:worker:w}", "term", MAX]),
+        // Not in the list of workers.
+        ("{p:worker:v}", &["SET", "{p:worker:v}", "x"]),
+        ("{p:shard:0}", &["HSET", "{p:shard:0}", "epoch", MAX]),
+        ("{p:shard:1}", &["HDEL", "{p:shard:1}", "worker"]),
+        ("{p:shard:2}", &["SET", "{p:shard:2}", "x"]),
+    ];
+    for (key, command) in poison {
+        server.command::<()>(command).await;
+        let found = store.repair(false).await.unwrap();
+        let keys: Vec<&str> = found.iter().map(|repair| repair.key.as_str()).collect();
+        assert_eq!(keys, [key], "{command:?}");
+        assert_eq!(store.repair(false).await.unwrap(), found, "looking changes nothing");
+        assert_eq!(store.repair(true).await.unwrap(), found);
+        assert_eq!(store.repair(false).await.unwrap(), [], "{command:?}");
+        assert_eq!(store.load().await.unwrap().invalid, Vec::<String>::new());
+    }
+    // The fleet goes on: its own fields were kept.
+    let held = store.renew_term(Term(7), &incarnation("c"), LONG).await.unwrap();
+    assert_eq!(held, TermRenewal::Held { standby: false });
+    let renewed = store.renew_lease(&worker("w", "1"), LONG, false).await.unwrap();
+    assert!(matches!(renewed, LeaseRenewal::Held(_)), "{renewed:?}");
+    let owners = [owner(0, "w", "1", 5), owner(1, "w", "1", 5), owner(2, "w", "1", 5)];
+    assert_eq!(store.assign(Term(7), &owners).await.unwrap(), vec![OwnerWrite::Written; 3]);
+}
+
+#[tokio::test]
+async fn how_heads_are_signed_is_kept_until_it_is_forgotten_on_purpose() {
+    let server = RedisServer::start().await;
+    let store = redis_store(&server.url(), "p");
+    let signing = HeadSigning { by: Some(HeadKeyId([1, 2, 3, 4])), required: true };
+    store.save_head_signing(Term(1), signing).await.unwrap();
+    assert_eq!(store.repair(true).await.unwrap(), []);
+    assert_eq!(store.load().await.unwrap().head_signing, signing);
+    store.forget_head_signing().await.unwrap();
+    assert_eq!(store.load().await.unwrap().head_signing, HeadSigning::default());
 }
 
 /// Ends of leases and of a hold of the term that no renewal can have written: a clock was set back, or another program wrote.

@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use fleet_model::{Assignment, Epoch, Generation, Incarnation, ShardKey, StartOutcome, WorkerId};
+use fleet_model::{
+    Assignment, Epoch, Generation, HeadSigning, Incarnation, ShardKey, StartOutcome, WorkerId,
+};
 
 use super::{Finding, Intent, PlanState};
 
@@ -19,6 +21,8 @@ pub enum Effect {
     Drain(WorkerId),
     /// Write to the store when shards last ran, in milliseconds since the Unix epoch.
     WriteLastRan(u64),
+    /// Write to the store how the heads of checkpoints are signed.
+    WriteHeadSigning(HeadSigning),
     /// Send a worker its assignment.
     Send(WorkerId, Assignment),
     /// Have the store revoke a lease, and answer with [`Fleet::on_lease_verdict`](super::Fleet::on_lease_verdict).

@@ -35,6 +35,7 @@ impl Fleet {
         let owner = |slot: &Slot| Some(slot.owner.as_ref()?.ownership(slot.key));
         let running: Vec<Ownership> = self.slots.iter().filter_map(owner).collect();
         self.effects.extend(self.shard_total().map(Effect::WriteTotal));
+        self.write_head_signing();
         if self.intent != Intent::default() {
             self.write_intent();
         }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use fleet_model::{Epoch, Incarnation, ShardKey, Term, WorkerId};
+use fleet_model::{Epoch, HeadSigning, Incarnation, ShardKey, Term, WorkerId};
 
 use super::{
-    DeathRecords, Fleet, FleetRules, Intent, KnownWorker, Now, ShardTotal, Slot, StoreState, TermState,
-    TotalState, WantedTotal, slot::ShardOwner, total::LastRan,
+    DeathRecords, Fleet, FleetRules, HeadSigningState, Intent, KnownWorker, Now, ShardTotal, Slot,
+    StoreState, TermState, TotalState, WantedTotal, slot::ShardOwner, total::LastRan,
 };
 
 /// The store's valid records of a fleet.
@@ -20,6 +20,8 @@ pub struct Recovered {
     pub owners: Vec<RecoveredOwner>,
     /// When shards last ran, in milliseconds since the Unix epoch.
     pub last_ran_unix_ms: Option<u64>,
+    /// How the heads of checkpoints are signed.
+    pub head_signing: HeadSigning,
     /// What operators want.
     pub intent: Intent,
     /// Another coordinator has used this store before.
@@ -64,6 +66,7 @@ impl Fleet {
             },
             slots: Vec::new(),
             workers: BTreeMap::new(),
+            heads: HeadSigningState::new(recovered.head_signing),
             intent: recovered.intent.clone(),
             store: StoreState::new(now),
             deaths: DeathRecords::default(),

@@ -3,6 +3,7 @@ mod claims;
 mod evidence;
 mod formats;
 mod handoffs;
+mod head_signing;
 mod model;
 mod outcomes;
 mod plans;
@@ -14,8 +15,8 @@ mod world;
 use std::time::Duration;
 
 use fleet_model::{
-    ClaimedShards, Generation, ProblemCode, SessionNeeds, ShardReport, ShardStatus, StartOutcome, Term,
-    WorkerProfile, WorkerReport,
+    ClaimedShards, Generation, HeadSigning, ProblemCode, SessionNeeds, ShardReport, ShardStatus,
+    StartOutcome, Term, WorkerProfile, WorkerReport,
 };
 
 use super::{breaker::DeathBreaker, slot::ShardOwner, store_state::StoreTrust, total::LastRan, *};
@@ -166,6 +167,7 @@ fn recovered() -> Recovered {
         workers: vec![worker("a"), worker("b")],
         owners: (0..12).map(owner).collect(),
         last_ran_unix_ms: None,
+        head_signing: HeadSigning::default(),
         intent: Intent::default(),
         had_predecessor: true,
     }

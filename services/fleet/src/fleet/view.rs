@@ -233,6 +233,7 @@ impl Fleet {
         }));
         problems.extend(self.excluded_workers(now));
         problems.extend(self.workers_without_store());
+        problems.extend(self.head_problems());
         problems.extend(self.refused_shards());
         let silent = self.workers.iter().filter(|(_, worker)| !worker.liveness.connected);
         problems.extend(

@@ -18,6 +18,7 @@ use fleet_model::ShardStatus;
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use live_page::{FleetData, HistoryData, LivePage, MOST_PAGES, PageSource, ShardData, ShardDetail, WhyData};
+use process::credentials::Credentials;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -68,7 +69,12 @@ struct Served {
 fn serve(shards: u32) -> Served {
     let source = Arc::new(Still { shards, histories: AtomicU32::new(0) });
     let stop = CancellationToken::new();
-    let page = LivePage::new(source.clone(), SocketAddr::from(([127, 0, 0, 1], 3001)), stop.clone());
+    let page = LivePage::new(
+        source.clone(),
+        SocketAddr::from(([127, 0, 0, 1], 3001)),
+        Credentials::none(),
+        stop.clone(),
+    );
     tokio::spawn(page.clone().run());
     Served { source, routes: page.routes(), page, stop }
 }
@@ -238,7 +244,10 @@ async fn client_that_does_not_read_holds_up_no_one() {
     }
 
     let served = serve(25_000);
-    let health = HealthServer::bind(SocketAddr::from(([127, 0, 0, 1], 0)), "--health-port").await.unwrap();
+    let health =
+        HealthServer::bind(SocketAddr::from(([127, 0, 0, 1], 0)), "--health-port", Credentials::none())
+            .await
+            .unwrap();
     let address = health.address();
     let metrics = process::telemetry::metrics::Metrics::new("", |_| {});
     let server = health.with_routes(served.page.routes()).serve(Arc::new(Fine), metrics, served.stop.clone());

@@ -10,13 +10,16 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     sync::OwnedSemaphorePermit,
     time::{Sleep, sleep},
 };
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
+
+use super::wire::Wire;
+use crate::credentials::Peer;
 
 /// See [`super::Limits`].
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadlines {
     pub(crate) greeting: usize,
     pub(crate) greeting_within: Duration,
@@ -26,7 +29,8 @@ pub(crate) struct Deadlines {
 /// A connection that ends with [`io::ErrorKind::TimedOut`] when the client sends too little at first, or stops reading.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Wire,
+    peer: Peer,
     greeting: Option<Greeting>,
     write_stall: Duration,
     /// Runs while the client reads nothing.
@@ -42,16 +46,16 @@ struct Greeting {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, place: OwnedSemaphorePermit, deadlines: Deadlines) -> Self {
+    pub(super) fn new(stream: Wire, peer: Peer, place: OwnedSemaphorePermit, deadlines: Deadlines) -> Self {
         let Deadlines { greeting, greeting_within, write_stall } = deadlines;
         let greeting = (greeting > 0)
             .then(|| Greeting { missing: greeting, deadline: Box::pin(sleep(greeting_within)) });
-        Self { stream, greeting, write_stall, stalled: None, _place: place }
+        Self { stream, peer, greeting, write_stall, stalled: None, _place: place }
     }
 
-    #[cfg(test)]
-    pub(crate) fn is_without_delay(&self) -> bool {
-        self.stream.nodelay().unwrap_or(false)
+    /// How the client connected.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// Passes `written` on; fails when the client has read nothing for too long.
@@ -121,9 +125,9 @@ impl AsyncWrite for Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
     }
 }

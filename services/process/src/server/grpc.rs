@@ -12,7 +12,10 @@ use tonic::{
 use tonic_health::ServingStatus;
 
 use super::Listener;
-use crate::telemetry::grpc::TraceLayer;
+use crate::{
+    credentials::{AccessLayer, Credentials},
+    telemetry::grpc::TraceLayer,
+};
 
 /// Concurrent calls and open streams of one connection; clients hold further ones back.
 const CALLS_PER_CONNECTION: u32 = 256;
@@ -37,33 +40,37 @@ pub(super) fn grpc_server() -> Server {
 }
 
 /// Serves `services` with traces, health checks and reflection until `stop`; streams that do not end by themselves are cut after
-/// two seconds. The health service reports `S` as serving; `descriptors` is the encoded descriptor set of `services`.
+/// two seconds. The health service reports `S` as serving; `descriptors` is the encoded descriptor set of `services`. `credentials` decide which
+/// calls reach a service.
 ///
 /// # Errors
 /// The server failed.
 pub fn serve_grpc<S: NamedService>(
     listener: Listener,
+    credentials: Credentials,
     services: Routes,
     descriptors: &'static [u8],
     stop: CancellationToken,
 ) -> BoxFuture<'static, Result<(), Error>> {
-    serve_named(S::NAME, listener, services, descriptors, stop)
+    serve_named(S::NAME, listener, credentials, services, descriptors, stop)
 }
 
 /// Boxed so that the server is compiled here, not in each program that polls it.
 fn serve_named(
     name: &'static str,
     listener: Listener,
+    credentials: Credentials,
     services: Routes,
     descriptors: &'static [u8],
     stop: CancellationToken,
 ) -> BoxFuture<'static, Result<(), Error>> {
-    Box::pin(serve(name, listener, services, descriptors, stop))
+    Box::pin(serve(name, listener, credentials, services, descriptors, stop))
 }
 
 async fn serve(
     name: &'static str,
     listener: Listener,
+    credentials: Credentials,
     services: Routes,
     descriptors: &'static [u8],
     stop: CancellationToken,
@@ -77,8 +84,9 @@ async fn serve(
         .expect("the descriptors were made with the code");
     let server = grpc_server()
         .layer(TraceLayer)
+        .layer(AccessLayer(credentials.clone()))
         .add_routes(services.add_service(health).add_service(reflection))
-        .serve_with_incoming_shutdown(listener.incoming(), stop.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(listener.incoming(credentials), stop.clone().cancelled_owned());
     tokio::select! {
         served = server => served,
         () = async { stop.cancelled().await; tokio::time::sleep(STREAMS_END).await } => Ok(()),

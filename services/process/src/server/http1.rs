@@ -8,7 +8,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Connection, Listener};
+use super::{Accepted, Listener};
+use crate::credentials::{Credentials, Peer, Protocol};
 
 /// The limits of one HTTP/1.1 server.
 #[derive(Clone, Copy, Debug)]
@@ -21,9 +22,14 @@ pub struct Http1 {
     pub last_answers: Duration,
 }
 
-/// Serves `service` until `stop`, then lets requests in progress finish.
-pub async fn serve_http1<S, B>(mut listener: Listener, limits: Http1, service: S, stop: CancellationToken)
-where
+/// Serves `service` until `stop`, then lets requests in progress finish. Each request has the [`Peer`] among its extensions.
+pub async fn serve_http1<S, B>(
+    mut listener: Listener,
+    credentials: Credentials,
+    limits: Http1,
+    service: S,
+    stop: CancellationToken,
+) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: Body + Send + 'static,
@@ -31,8 +37,9 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let connections = TaskTracker::new();
-    while let Some(connection) = stop.run_until_cancelled(listener.accept()).await {
-        connections.spawn(serve_connection(connection, limits, service.clone(), stop.clone()));
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        let (credentials, service, stop) = (credentials.clone(), service.clone(), stop.clone());
+        connections.spawn(serve_connection(accepted, credentials, limits, service, stop));
     }
     drop(listener);
     connections.close();
@@ -41,14 +48,29 @@ where
     }
 }
 
-async fn serve_connection<S, B>(connection: Connection, limits: Http1, service: S, stop: CancellationToken)
-where
+async fn serve_connection<S, B>(
+    accepted: Accepted,
+    credentials: Credentials,
+    limits: Http1,
+    service: S,
+    stop: CancellationToken,
+) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send,
     S::Future: Send,
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let securing = accepted.secured(&credentials, Protocol::Http1);
+    let connection = match stop.run_until_cancelled(securing).await {
+        Some(Ok(connection)) => connection,
+        Some(Err(error)) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            return;
+        }
+        None => return,
+    };
+    let service = WithPeer { peer: connection.peer().clone(), service };
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_within)
@@ -64,5 +86,22 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection failed");
+    }
+}
+
+/// Adds the peer of its connection to each request.
+struct WithPeer<S> {
+    peer: Peer,
+    service: S,
+}
+
+impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithPeer<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer.clone());
+        self.service.call(request)
     }
 }

@@ -3,18 +3,23 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use backoff::{Backoff, Policy};
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep},
 };
 
 use super::{
+    accepted::Accepted,
     connection::{Connection, Deadlines},
     descriptors::{note_exhaustion, raised_descriptor_limit},
 };
-use crate::{coalesced::Coalesced, supervised::is_supervised};
+use crate::{
+    coalesced::Coalesced,
+    credentials::{Credentials, Protocol},
+    supervised::is_supervised,
+};
 
 /// One port may use at most this fraction (1/4) of the process's file descriptors, which leaves enough for other ports, Redis and
 /// Discord.
@@ -108,18 +113,20 @@ impl Listener {
         self.tcp.local_addr()
     }
 
-    /// Accepts the next connection within the limits. Failures are logged and retried with growing waits. Cancel safe.
-    pub async fn accept(&mut self) -> Connection {
+    /// Accepts the next connection within the limits. Failures are logged and retried with growing waits. At the limit, further clients
+    /// wait in the kernel's queue: a connection that is closed at once would look like the end of this process. Cancel safe.
+    pub async fn accept(&mut self) -> Accepted {
         loop {
             let wait = self.backoff.wait(rand::random());
             if !wait.is_zero() {
                 sleep(wait).await;
             }
+            let place = self.place().await;
             match self.tcp.accept().await {
                 Ok((stream, peer)) => {
                     self.backoff = Backoff::new(ACCEPT_AGAIN);
-                    if let Some(connection) = self.admit(stream, peer) {
-                        return connection;
+                    if let Some(accepted) = self.admit(stream, peer, place) {
+                        return accepted;
                     }
                 }
                 Err(error) if note_exhaustion(&error) => {
@@ -137,14 +144,20 @@ impl Listener {
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr) -> Option<Connection> {
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            tracing::warn!(
-                listener = self.name, %peer, limit = self.limits.connections,
-                "connection limit reached; closing the new connection"
-            );
-            return None;
-        };
+    /// Waits for a place below the limit.
+    async fn place(&self) -> OwnedSemaphorePermit {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return place;
+        }
+        tracing::warn!(
+            listener = self.name,
+            limit = self.limits.connections,
+            "connection limit reached; new clients wait"
+        );
+        self.places.clone().acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) -> Option<Accepted> {
         // Otherwise an answer in several writes waits for the client's delayed ACKs, 40 ms each.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(listener = self.name, %peer, %error, "connection failed before it was served");
@@ -155,13 +168,28 @@ impl Listener {
             greeting_within: self.limits.greeting_within,
             write_stall: self.limits.write_stall,
         };
-        Some(Connection::new(stream, place, deadlines))
+        Some(Accepted { stream, address: peer, place, deadlines })
     }
 
-    /// The connections as an endless stream, for tonic.
-    pub(super) fn incoming(self) -> impl Stream<Item = io::Result<Coalesced<Connection>>> {
-        stream::unfold(self, async |mut listener| {
-            Some((Ok(Coalesced::new(listener.accept().await)), listener))
-        })
+    /// The connections as an endless stream, for tonic. Handshakes of several clients run at the same time; those that fail are left out.
+    pub(super) fn incoming(
+        self,
+        credentials: Credentials,
+    ) -> impl Stream<Item = io::Result<Coalesced<Connection>>> {
+        let (name, at_once) = (self.name, self.limits.connections);
+        let accepted = stream::unfold(self, async |mut listener| Some((listener.accept().await, listener)));
+        let secured = accepted.map(move |accepted| {
+            let credentials = credentials.clone();
+            async move {
+                let address = accepted.address;
+                let secured = accepted.secured(&credentials, Protocol::Http2).await;
+                secured
+                    .inspect_err(|error| {
+                        tracing::info!(listener = name, peer = %address, %error, "TLS handshake failed");
+                    })
+                    .ok()
+            }
+        });
+        secured.buffer_unordered(at_once).filter_map(async |secured| Some(Ok(Coalesced::new(secured?))))
     }
 }

@@ -9,6 +9,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::credentials::Credentials;
+
 use super::{Http1, Limits, Listener, grpc::grpc_server, serve_http1};
 
 const SOON: Duration = Duration::from_millis(200);
@@ -31,7 +33,9 @@ async fn closed(stream: &mut TcpStream) {
 async fn grpc(limits: Limits) -> SocketAddr {
     let (listener, address) = listener(limits).await;
     let (_, health) = tonic_health::server::health_reporter();
-    tokio::spawn(grpc_server().add_service(health).serve_with_incoming(listener.incoming()));
+    tokio::spawn(
+        grpc_server().add_service(health).serve_with_incoming(listener.incoming(Credentials::none())),
+    );
     address
 }
 
@@ -40,7 +44,7 @@ async fn http1(limits: Limits) -> SocketAddr {
     let service =
         service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"well")))));
     let limits = Http1 { head_within: SOON, largest_head: 16 * 1024, last_answers: SOON };
-    tokio::spawn(serve_http1(listener, limits, service, CancellationToken::new()));
+    tokio::spawn(serve_http1(listener, Credentials::none(), limits, service, CancellationToken::new()));
     address
 }
 
@@ -95,17 +99,18 @@ async fn slow_request_heads_are_closed() {
 }
 
 #[tokio::test]
-async fn connections_past_the_limit_are_closed() {
+async fn connections_past_the_limit_wait() {
     let (mut listener, address) = listener(Limits { connections: 2, ..Limits::HTTP1 }).await;
     let _clients = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
     let served = [listener.accept().await, listener.accept().await];
     let mut third = TcpStream::connect(address).await.unwrap();
+    let mut byte = [0];
     tokio::select! {
         _ = listener.accept() => panic!("accepted past the limit"),
-        () = closed(&mut third) => {}
+        read = third.read(&mut byte) => panic!("the waiting client got {read:?}"),
+        () = tokio::time::sleep(SOON) => {}
     }
     drop(served);
-    let _fourth = TcpStream::connect(address).await.unwrap();
     timeout(PATIENCE, listener.accept()).await.expect("a closed connection makes room");
 }
 
@@ -113,7 +118,7 @@ async fn connections_past_the_limit_are_closed() {
 async fn clients_that_do_not_read_are_closed() {
     let (mut listener, address) = listener(Limits { write_stall: SOON, ..Limits::HTTP1 }).await;
     let _client = TcpStream::connect(address).await.unwrap();
-    let mut served = listener.accept().await;
+    let mut served = listener.accept().await.plain();
     let writing = async {
         loop {
             if let Err(error) = served.write_all(&[0; 8_192]).await {
@@ -129,5 +134,5 @@ async fn clients_that_do_not_read_are_closed() {
 async fn answers_are_sent_without_delay() {
     let (mut listener, address) = listener(Limits::GRPC).await;
     let _client = TcpStream::connect(address).await.unwrap();
-    assert!(listener.accept().await.is_without_delay());
+    assert!(listener.accept().await.stream.nodelay().unwrap());
 }

@@ -1,6 +1,7 @@
 //! The HTTP server for probes and scrapes: `/health`, `/ready`, `/live`, `/metrics`.
 //!
-//! A component says how it is through [`HealthSource`]; nothing is asked of anybody else here, so a probe never waits.
+//! A component reports its state through [`HealthSource`]; no other process is asked, so a probe never waits. With credentials, `/health` and
+//! `/metrics` need a client certificate or a bearer token from other hosts; `/live` and `/ready`, which name nothing, are open.
 
 use std::{
     net::SocketAddr,
@@ -9,9 +10,10 @@ use std::{
 };
 
 use axum::{
-    Router,
-    extract::State,
+    Json, Router,
+    extract::{Request, State},
     http::{StatusCode, header},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -22,7 +24,10 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::{CONTENT_TYPE, Metrics};
-use crate::server::{Http1, Limits, Listener, serve_http1};
+use crate::{
+    credentials::{Credentials, Peer, calls::HEALTH_READERS},
+    server::{Http1, Limits, Listener, serve_http1},
+};
 
 /// A probe is short, and a scraper that comes back later makes a new connection.
 const LIMITS: Http1 = Http1 {
@@ -83,6 +88,7 @@ pub fn problems_json(problems: &[Problem]) -> Value {
 pub struct HealthServer {
     listener: Listener,
     address: SocketAddr,
+    credentials: Credentials,
     more: Router,
 }
 
@@ -100,11 +106,15 @@ impl HealthServer {
     ///
     /// # Errors
     /// When the port is taken or not allowed.
-    pub async fn bind(address: SocketAddr, setting: &'static str) -> Result<Self, BindError> {
+    pub async fn bind(
+        address: SocketAddr,
+        setting: &'static str,
+        credentials: Credentials,
+    ) -> Result<Self, BindError> {
         let fail = |source| BindError { address, setting, source };
         let listener = Listener::bind(address, "health", Limits::HTTP1).await.map_err(fail)?;
         let address = listener.address().map_err(fail)?;
-        Ok(Self { listener, address, more: Router::new() })
+        Ok(Self { listener, address, credentials, more: Router::new() })
     }
 
     /// Where it listens.
@@ -130,15 +140,33 @@ impl HealthServer {
     }
 
     async fn serve_until(self, source: Arc<dyn HealthSource>, metrics: Metrics, stop: CancellationToken) {
-        let router = Router::new()
-            .route("/health", get(health))
+        let named = Router::new().route("/health", get(health)).route("/metrics", get(scrape));
+        let router = for_readers(named, self.credentials.clone())
             .route("/ready", get(ready))
             .route("/live", get(live))
-            .route("/metrics", get(scrape))
             .with_state(Served { source, metrics })
             .merge(self.more);
         tracing::info!(address = %self.address, "health endpoints listening");
-        serve_http1(self.listener, LIMITS, TowerToHyperService::new(router), stop).await;
+        serve_http1(self.listener, self.credentials, LIMITS, TowerToHyperService::new(router), stop).await;
+    }
+}
+
+/// Closes routes whose answers have names to callers from other hosts that may not read them.
+pub fn for_readers<S: Clone + Send + Sync + 'static>(
+    router: Router<S>,
+    credentials: Credentials,
+) -> Router<S> {
+    router.route_layer(from_fn_with_state(credentials, read_allowed))
+}
+
+async fn read_allowed(State(credentials): State<Credentials>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>();
+    match credentials.admit_reader(peer, request.headers(), HEALTH_READERS, request.uri().path()) {
+        Ok(()) => next.run(request).await,
+        Err(why) => {
+            let bearer = [(header::WWW_AUTHENTICATE, "Bearer")];
+            (StatusCode::UNAUTHORIZED, bearer, Json(json!({ "error": why }))).into_response()
+        }
     }
 }
 

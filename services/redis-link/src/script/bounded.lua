@@ -1,3 +1,6 @@
+-- Bytes that the strings of the answer may have.
+local most = MOST
+
 local function run()
 CODE
 end
@@ -13,7 +16,7 @@ end
 
 local answer = run()
 local bytes = size(answer)
-if bytes > MOST then
+if bytes > most then
   return redis.error_reply('TOOLARGE the answer has ' .. string.format('%.0f', bytes) .. ' bytes')
 end
 return answer

@@ -25,3 +25,15 @@ local function now_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
+
+local DAY_MS = 86400000
+
+-- A term or an epoch. They are made from a clock: one that is more than a day ahead of Redis's clock and of the caller's is invalid.
+local function clock_made(value, callers)
+  value = number(value)
+  if tonumber(value) > math.max(now_ms(), callers) + DAY_MS then
+    malformed = true
+    return '0'
+  end
+  return value
+end

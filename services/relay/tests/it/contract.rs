@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use fleet_model::{Epoch, ShardKey};
-use redis_fixture::{RedisCluster, RedisSentinel, RedisServer};
+use redis_fixture::{RedisCluster, RedisSentinel, RedisServer, RedisUser};
 use relay::{Appended, Caps, EntryId, MemoryRelay, RelayStore};
 
 use super::{PATIENCE, SHARD, at, entries, entry, read_all, read_from, redis_relay};
@@ -12,7 +12,7 @@ type Store = Arc<dyn RelayStore>;
 
 const EPOCH: Epoch = Epoch(10);
 
-/// Runs every rule; each on streams of its own.
+/// Runs every rule; each on streams of its own, named by a letter from `a` to `h`.
 async fn all_rules(fresh: impl Fn(&str, Caps) -> Store) {
     each_is_there_once(fresh("a", Caps::default())).await;
     new_session_restarts_sequences(fresh("b", Caps::default())).await;
@@ -148,6 +148,20 @@ async fn memory_keeps_the_contract() {
 async fn redis_keeps_the_contract() {
     let redis = RedisServer::start().await;
     all_rules(|prefix, caps| Arc::new(redis_relay(&redis.url(), &format!("{prefix}:"), caps))).await;
+}
+
+/// Each store on a server of its own: all have the default prefix, which the users of `deploy/redis/users.acl` may use.
+#[tokio::test]
+async fn a_member_keeps_the_contract() {
+    let mut servers = Vec::new();
+    for _ in 'a'..='h' {
+        servers.push(RedisServer::start_with_users().await);
+    }
+    all_rules(|store, caps| {
+        let server = &servers[usize::from(store.as_bytes()[0] - b'a')];
+        Arc::new(redis_relay(&server.url_as(RedisUser::Member), "", caps))
+    })
+    .await;
 }
 
 #[tokio::test]

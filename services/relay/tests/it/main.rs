@@ -6,6 +6,7 @@ mod commands;
 mod contract;
 mod fences;
 mod redis;
+mod users;
 
 use std::time::Duration;
 

@@ -49,6 +49,32 @@ async fn a_stream_with_later_ids_is_gone_on_with() {
     assert_eq!(positions, [at(1, 1), at(1, 2), at(1, 3)], "the foreign entry is skipped");
 }
 
+/// An epoch that no clock can have made must not keep a shard's events out for ever.
+#[tokio::test]
+async fn impossible_numbers_in_the_common_records_do_not_stop_the_relay() {
+    let redis = RedisServer::start().await;
+    let relay = redis_relay(&redis.url(), "", Caps::default());
+    for (n, (key, field)) in
+        [("altergolden:relay:3", "epoch"), ("altergolden:relay", "ms"), ("altergolden:relay", "number")]
+            .into_iter()
+            .enumerate()
+    {
+        for (m, value) in ["9223372036854775807", "many"].into_iter().enumerate() {
+            redis.command::<()>(&["HSET", key, field, value]).await;
+            let next = (n * 2 + m + 1) as u64;
+            let appended = relay.append(SHARD, EPOCH, None, &entries("A", 1, next..=next)).await;
+            assert!(
+                matches!(appended, Ok(Appended::Done { appended: 1, .. })),
+                "{field} {value}: {appended:?}"
+            );
+        }
+    }
+    // A possible one still does.
+    redis.command::<()>(&["HSET", "altergolden:relay:3", "epoch", "11"]).await;
+    let appended = relay.append(SHARD, EPOCH, None, &entries("A", 1, 9..=9)).await.unwrap();
+    assert_eq!(appended, Appended::Outranked(Epoch(11)));
+}
+
 #[tokio::test]
 async fn flood_of_new_names_makes_a_bounded_number_of_streams() {
     let redis = RedisServer::start().await;

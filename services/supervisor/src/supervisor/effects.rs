@@ -157,8 +157,9 @@ impl Supervisor<'_> {
         if let (true, Some(incarnation)) =
             (is_worker && self.stage == Stage::Running, child.incarnation.clone())
         {
-            let url = self.programs.coordinator_url();
-            tokio::spawn(fleet_watch::report_exit(url, child.name.clone(), incarnation, how.to_string()));
+            let (url, credentials) = (self.programs.coordinator_url(), self.programs.credentials.clone());
+            let name = child.name.clone();
+            tokio::spawn(fleet_watch::report_exit(url, credentials, name, incarnation, how.to_string()));
         }
     }
 

@@ -10,15 +10,19 @@ use std::{
 
 use async_trait::async_trait;
 use checkpoint::{
-    CheckpointMemoryStore, CheckpointStore, ClaimAnswer, Cursor, FORMAT_MIN, Freshness, PageRead, Session,
+    CheckpointMemoryStore, CheckpointStore, ClaimAnswer, Cursor, FORMAT_MIN, Freshness, HeadKeys, PageRead,
+    Session,
 };
-use fleet_model::{Epoch, ShardEvent, ShardKey};
+use fleet_model::{Epoch, HeadSigning, ShardEvent, ShardKey};
 use serde_json::json;
 
 use super::*;
 use crate::{
     cache::{Layouts, Restoring},
-    checkpoints::restore::{Beginning, Loaded, Needs, ToRead},
+    checkpoints::{
+        SignedHeads,
+        restore::{Beginning, Loaded, Needs, ToRead},
+    },
     event::{Event, Mark},
     handler::{Context, EventHandler},
     testing::{
@@ -491,4 +495,36 @@ async fn copy_of(store: &Faulty) -> Arc<dyn CheckpointStore> {
     copy.claim(SHARD, EPOCH).await.unwrap();
     copy.write(SHARD, EPOCH, 0, &step).await.unwrap();
     copy
+}
+
+/// A key that signs changes nothing but the head, and each pass signs again.
+#[tokio::test]
+async fn head_is_signed_as_the_fleet_says() {
+    let store = Faulty::new(true);
+    let mut bench = Bench::new(store.clone(), Keep::Full).await;
+    let keys = HeadKeys::new(["the key of this fleet"]).unwrap();
+    let id = keys.ids().first().copied();
+    bench.pass.checkpoints.heads = SignedHeads::new(keys, "test");
+    let heads = bench.pass.checkpoints.heads.clone();
+    let accepted = async |heads: &SignedHeads| {
+        let Ok(ClaimAnswer::Yours(stored)) = store.claim(SHARD, EPOCH).await else { panic!("not ours") };
+        heads.decode(&stored.head.unwrap().bytes, SHARD, stored.serial, 0)
+    };
+    bench.take("GUILD_CREATE", &guild(5));
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
+    let strict = SignedHeads::new(HeadKeys::new(["the key of this fleet"]).unwrap(), "test");
+    strict.assign(HeadSigning { by: id, required: true });
+    assert!(accepted(&strict).await.is_err(), "unsigned before the fleet signs");
+    heads.assign(HeadSigning { by: id, required: false });
+    assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
+    accepted(&strict).await.unwrap();
+    // The step is carried out, and its answer lost: the head is right at the next serial too.
+    for _ in 0..3 {
+        store.fail_after(0);
+        bench.pass.write(None).await;
+        store.fail_after(usize::MAX);
+        accepted(&strict).await.unwrap();
+        assert!(matches!(bench.pass.write(None).await, PassEnd::Done));
+        accepted(&strict).await.unwrap();
+    }
 }

@@ -1,6 +1,6 @@
 -- ARGV: epoch, how long the checkpoint is kept. A further key holds the claiming epoch and the previous owner's, so that a repeated
 -- claim, whose first answer was lost, gets the same answer.
-if malformed then return {'MALFORMED'} end
+if malformed or head_size() > most then return {'MALFORMED'} end
 if below(ARGV[1], highest) then return {'OUTRANKED', highest} end
 redis.call('HSET', KEYS[2], '.epoch', ARGV[1], '.serial', serial)
 redis.call('PEXPIRE', KEYS[2], ARGV[2])

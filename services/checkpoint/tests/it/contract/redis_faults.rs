@@ -198,7 +198,10 @@ async fn a_checkpoint_is_kept_for_an_hour_after_the_last_touch() {
 #[tokio::test]
 async fn malformed_records_are_named_without_a_panic() {
     let (server, store) = started().await;
-    let cases: [&[&str]; 9] = [
+    let cases: [&[&str]; 12] = [
+        &["HSET", CHECKPOINT, ".epoch", "9223372036854775808"],
+        &["HSET", CHECKPOINT, ".epoch", "1999999999999999"],
+        &["HSET", OWNER, "epoch", "18446744073709551615"],
         &["SET", CHECKPOINT, "x"],
         &["RPUSH", CHECKPOINT, "x"],
         &["HSET", CHECKPOINT, ".epoch", "1e9"],
@@ -250,6 +253,35 @@ async fn malformed_records_are_named_without_a_panic() {
     assert!(
         matches!(store.claim(SHARD, MINE).await, Err(CheckpointStoreError::Unexpected(named)) if named == CHECKPOINT)
     );
+}
+
+#[tokio::test]
+async fn repair_removes_a_checkpoint_that_no_worker_has_written() {
+    let (server, store) = started().await;
+    let redis = redis_store(&server.url(), "test");
+    let slot = SHARD.slot();
+    assert_eq!(redis.repair(slot, true).await.unwrap(), None);
+    let serial = steps::first(&store).await;
+    assert_eq!(redis.repair(slot, true).await.unwrap(), None, "a valid one stays");
+    assert_holds(&store, serial, &steps::FIRST).await;
+    for command in [
+        &["HSET", CHECKPOINT, ".epoch", "9223372036854775808"],
+        &["HSET", CHECKPOINT, ".serial", "999999999999999"],
+        &["HSET", CHECKPOINT, ".written_at_ms", "soon"],
+    ] {
+        server.command::<()>(command).await;
+        let found = redis.repair(slot, false).await.unwrap();
+        assert_eq!(found.as_ref().map(|(key, _)| key.as_str()), Some(CHECKPOINT), "{command:?}");
+        assert_eq!(redis.repair(slot, true).await.unwrap(), found);
+        // Its owner writes it again.
+        let step = fresh(with_head(set(&[(RecordKey::Core(1), "all")]), "head"));
+        let serial = write(&store, 0, step).await;
+        assert_holds(&store, serial, &[("c:1", "all")]).await;
+    }
+    server.command::<()>(&["DEL", CHECKPOINT]).await;
+    server.command::<()>(&["SET", CHECKPOINT, "x"]).await;
+    assert!(redis.repair(slot, true).await.unwrap().is_some());
+    assert_eq!(server.command::<u64>(&["EXISTS", CHECKPOINT]).await, 0);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 local record = redis.call('HMGET', KEYS[1], 'term', 'holder', 'expires_at_ms', 'standby', 'ttl_ms')
 local term, holder, expires = stamp(record[1]), record[2] or '', ends_at(record[3], record[5])
 if malformed then return {'MALFORMED'} end
+if is_ahead(ARGV[3]) then return {'AHEAD'} end
 local now = now_ms()
 local live = holder ~= '' and expires > now
 if live and holder ~= ARGV[1] then

@@ -1,13 +1,13 @@
 -- Behind record.lua in front of every script: the fence. ARGV ends with the caller's clock.
 
--- A term or an epoch. They are made from a clock: one that is more than a day ahead of Redis's and the caller's is invalid.
+-- A stored term or epoch.
 local function stamp(value)
-  value = number(value)
-  if tonumber(value) > math.max(now_ms(), tonumber(ARGV[#ARGV])) + 86400000 then
-    malformed = true
-    return '0'
-  end
-  return value
+  return clock_made(value, tonumber(ARGV[#ARGV]))
+end
+
+-- Whether a term or an epoch must not be written: other processes would take it for invalid. Only Redis's clock counts.
+local function is_ahead(value)
+  return tonumber(value) > now_ms() + DAY_MS
 end
 
 -- When a lease or a hold of the term ends: at most its TTL from now. A later end comes from a wrong clock or another

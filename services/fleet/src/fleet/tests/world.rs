@@ -157,6 +157,7 @@ impl World {
         self.store.away = false;
         let workers = self.store.leases.iter().filter(|(_, lease)| !lease.revoked);
         let recovered = Recovered {
+            head_signing: HeadSigning::default(),
             shard_total: self.store.total,
             workers: workers
                 .map(|(n, lease)| RecoveredWorker {
@@ -349,6 +350,7 @@ impl World {
             | Effect::WriteIntent(_)
             | Effect::Drain(_)
             | Effect::WriteLastRan(_)
+            | Effect::WriteHeadSigning(_)
             | Effect::Probe { .. } => {}
         }
     }

@@ -11,7 +11,7 @@ local function later(session, sequence, than_session, than_sequence)
   return session > than_session or (session == than_session and sequence > than_sequence)
 end
 
-local held = redis.call('HMGET', fence, 'epoch', 'session', 'sequence')
+local held = read_fence(fence, epoch)
 if held[1] and tonumber(held[1]) > epoch then
   return { 'OUTRANKED', held[1] }
 end
@@ -22,9 +22,12 @@ if ARGV[2] ~= '' and later(tonumber(ARGV[2]), tonumber(ARGV[3]), session, sequen
   return { 'LOST', held[2] or '', held[3] or '' }
 end
 
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local ms = math.max(now, tonumber(redis.call('HGET', common, 'ms') or '0'))
+local now = now_ms()
+local last = redis.call('HMGET', common, 'ms', 'number')
+local ms = math.max(now, tonumber(last[1] or '0') or 0)
+-- Beyond these no id can be made. An id that a stream has had already is passed below.
+if ms > 1e15 then ms = now end
+if (tonumber(last[2] or '0') or 1e15) >= 1e15 then redis.call('HSET', common, 'number', '0') end
 local count, first = tonumber(ARGV[5]), 7 + 3 * tonumber(ARGV[5])
 local appended, touched = 0, {}
 

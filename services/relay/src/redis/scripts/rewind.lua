@@ -1,6 +1,6 @@
 -- Moves a shard's fence back if it is where the caller saw it, so that a repeated call changes nothing.
 -- KEYS: the shard's fence. ARGV: epoch, session and sequence as seen, session and sequence to move it to.
-local held = redis.call('HMGET', KEYS[1], 'epoch', 'session', 'sequence')
+local held = read_fence(KEYS[1], tonumber(ARGV[1]))
 if held[1] and tonumber(held[1]) > tonumber(ARGV[1]) then
   return { 'OUTRANKED', held[1] }
 end

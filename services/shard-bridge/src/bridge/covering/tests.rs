@@ -88,6 +88,7 @@ fn bridge(answers: &[Option<ShardStatus>]) -> (Bridge, Arc<Scripted>) {
         metrics,
         sender: "test",
         relay: None,
+        credentials: process::credentials::Credentials::none(),
     };
     (Bridge::new(parts), worker)
 }

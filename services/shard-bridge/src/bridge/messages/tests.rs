@@ -111,6 +111,7 @@ fn bridge(workers: &[std::net::SocketAddr]) -> Bridge {
         metrics,
         sender: "test",
         relay: None,
+        credentials: process::credentials::Credentials::none(),
     })
 }
 

@@ -301,6 +301,7 @@ impl World {
                 })
                 .collect(),
             last_ran_unix_ms: None,
+            head_signing: HeadSigning::default(),
             intent: records.intent.clone(),
             had_predecessor: records.term > 0 || leases().any(|(_, lease)| lease.listed),
         };
@@ -340,7 +341,10 @@ impl World {
                             Parcel::Assignment { revision: assignment.revision, set: set_of(&assignment) };
                         self.deliver(i, number(&worker), parcel);
                     }
-                    Effect::WriteLastRan(_) | Effect::Forget(..) | Effect::Note(_) => {}
+                    Effect::WriteLastRan(_)
+                    | Effect::WriteHeadSigning(_)
+                    | Effect::Forget(..)
+                    | Effect::Note(_) => {}
                 }
             }
         }

@@ -1,0 +1,321 @@
+//! A fleet with credentials: real processes, certificates of `altergolden credentials`.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+
+use fleet_fixture::{Coordinator, DEADLINE, Deployment, Worker, command, http, sim_config, until};
+use process::credentials::{
+    Credentials, Enforcement, Role,
+    calls::{allowed, is_listed},
+};
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use serde_json::Value;
+use shard_bridge::BridgeClient;
+use tempfile::TempDir;
+
+use crate::cli::Output;
+
+const SHARDS: u32 = 4;
+
+/// The folder of `altergolden credentials init`.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        let made = folder.credentials(&["init"]);
+        assert_eq!(made.code, 0, "{}", made.err);
+        folder
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Runs `altergolden credentials COMMAND` on the folder.
+    fn credentials(&self, words: &[&str]) -> Output {
+        let mut run = command("altergolden");
+        run.arg("credentials").args(words);
+        match words[0] {
+            "init" => run.arg(self.path()),
+            _ => run.arg("--dir").arg(self.path()),
+        };
+        output(run)
+    }
+
+    fn of(&self, role: Role) -> Credentials {
+        let path = self.path().join(format!("{role}.pem"));
+        Credentials::open(&path, "altergolden".parse().unwrap(), Enforcement::Enforced).unwrap()
+    }
+
+    /// Runs `altergolden` with the credentials of a role.
+    fn altergolden(&self, role: Role, coordinator: &Coordinator, words: &[&str]) -> Output {
+        let mut run = command("altergolden");
+        run.args(words).env("COORDINATOR_URL", &coordinator.address);
+        run.env("CREDENTIALS", self.path().join(format!("{role}.pem")));
+        output(run)
+    }
+}
+
+fn output(mut run: Command) -> Output {
+    let output = run.output().unwrap();
+    Output {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+struct Scene {
+    deployment: Deployment,
+    folder: Folder,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        Self { deployment: Deployment::start(sim_config(40)).await, folder: Folder::new() }
+    }
+
+    /// A coordinator with credentials.
+    async fn coordinator(&self, settings: &[(&str, &str)]) -> Coordinator {
+        let mut command = self.deployment.coordinator_command(SHARDS);
+        command.env("CREDENTIALS", self.folder.path()).envs(settings.iter().copied());
+        Coordinator::start(&mut command).await.secured(self.folder.of(Role::Operator))
+    }
+
+    /// A worker with credentials.
+    async fn worker(&self, name: &str, coordinator: &Coordinator) -> Worker {
+        let address = coordinator.address.split_once("://").unwrap().1;
+        let mut command = self.deployment.worker_command(name, address);
+        Worker::start(name, command.env("CREDENTIALS", self.folder.path())).await
+    }
+
+    fn identifies(&self) -> usize {
+        self.deployment.sim.control().identifies().items.len()
+    }
+}
+
+/// The gaps that a coordinator has counted.
+async fn gaps(coordinator: &Coordinator) -> u64 {
+    let (_, text) = http::request(&format!("{}/metrics", coordinator.health), None).await.unwrap();
+    let counts = text.lines().filter(|line| line.starts_with("altergolden_fleet_gaps_total"));
+    counts.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fleet_with_credentials_works_and_refuses_other_callers() {
+    let scene = Scene::start().await;
+    let coordinator = scene.coordinator(&[]).await;
+    let (mut a, mut b) = tokio::join!(scene.worker("a", &coordinator), scene.worker("b", &coordinator));
+    coordinator.until_balanced(&[&a, &b]).await;
+    let identifies = scene.identifies();
+
+    // Callers without credentials, and with the wrong role.
+    let plain = coordinator.address.replacen("https:", "http:", 1);
+    let refused = crate::cli::altergolden(&plain, &["status"]);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    assert!(refused.err.contains("CREDENTIALS"), "{}", refused.err);
+    let drain = ["drain", "b"];
+    let refused = scene.folder.altergolden(Role::Bot, &coordinator, &drain);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    assert!(refused.err.contains("the role bot may not"), "{}", refused.err);
+
+    // A worker answers a bot about a guild of the other worker.
+    let status = scene.folder.altergolden(Role::Operator, &coordinator, &["status"]);
+    assert_eq!(status.code, 0, "{} {}", status.out, status.err);
+    let url = a.address.replacen("http:", "https:", 1);
+    let bot = scene.folder.of(Role::Bot);
+    let mut bridge = BridgeClient::connect_with(&url, DEADLINE, &bot, Role::Worker).await.unwrap();
+    let stats = bridge.aggregate_stats(std::time::Duration::ZERO).await.unwrap();
+    assert!(stats.complete && stats.total_guilds == 40, "{stats:?}");
+
+    // A handoff copies shards between workers, and the history says who asked for it.
+    let drained = scene.folder.altergolden(Role::Operator, &coordinator, &drain);
+    assert_eq!(drained.code, 0, "{} {}", drained.out, drained.err);
+    assert_eq!(b.process.ended().await.code(), Some(0));
+    coordinator.until_balanced(&[&a]).await;
+    let history = scene.folder.altergolden(Role::Operator, &coordinator, &["history", "--json"]).out;
+    assert!(history.contains("operator/operator at 127.0.0.1:"), "{history}");
+
+    // A worker dies: its shards resume elsewhere.
+    let c = scene.worker("c", &coordinator).await;
+    coordinator.until_balanced(&[&a, &c]).await;
+    a.process.kill().await;
+    coordinator.until_balanced(&[&c]).await;
+    assert_eq!((scene.identifies(), gaps(&coordinator).await), (identifies, 0));
+    scene.deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_fleet_gets_credentials_by_a_rolling_restart() {
+    let scene = Scene::start().await;
+    let mut plain = scene.deployment.coordinator(SHARDS).await;
+    let listen = plain.address.strip_prefix("http://").unwrap().to_owned();
+    let mut a = scene.deployment.worker("a", &plain).await;
+    plain.until_balanced(&[&a]).await;
+    let identifies = scene.identifies();
+
+    // First the coordinator: both kinds of workers are served.
+    assert_eq!(plain.process.stop().await, 0);
+    let optional = [("COORDINATOR_LISTEN", listen.as_str()), ("CREDENTIALS_OPTIONAL", "true")];
+    let mut coordinator = scene.coordinator(&optional).await;
+    coordinator.until_balanced(&[&a]).await;
+    let (_, health) = coordinator.health().await;
+    let text = health["problems"].to_string();
+    assert!(text.contains("credentials_optional") && text.contains("127.0.0.1 (Coordinator)"), "{text}");
+    // Then the workers, one after the other.
+    let b = scene.worker("b", &coordinator).await;
+    coordinator.until_balanced(&[&a, &b]).await;
+    assert_eq!(a.process.stop().await, 0, "{}", a.process.output());
+    coordinator.until_balanced(&[&b]).await;
+    // Then callers without credentials are refused.
+    assert_eq!(coordinator.process.stop().await, 0);
+    let coordinator = scene.coordinator(&[("COORDINATOR_LISTEN", &listen)]).await;
+    coordinator.until_balanced(&[&b]).await;
+    let (_, health) = coordinator.health().await;
+    assert!(!health["problems"].to_string().contains("credentials"), "{health}");
+    assert_eq!((scene.identifies(), gaps(&coordinator).await), (identifies, 0));
+    scene.deployment.assert_lawful();
+}
+
+/// Each of the files gets this content, as a new link of Kubernetes has it.
+fn replace(folder: &Folder, content: impl Fn(&str, &str) -> String) {
+    for role in ["coordinator", "worker"] {
+        let path = folder.path().join(format!("{role}.pem"));
+        let old = fs::read_to_string(&path).unwrap();
+        let next = path.with_extension("next");
+        fs::write(&next, content(role, &old)).unwrap();
+        fs::rename(next, path).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ca_and_certificates_are_replaced_while_the_fleet_runs() {
+    let scene = Scene::start().await;
+    let mut coordinator = scene.coordinator(&[]).await;
+    let mut a = scene.worker("a", &coordinator).await;
+    coordinator.until_balanced(&[&a]).await;
+    let identifies = scene.identifies();
+    let next = Folder::new();
+    let new_ca = fs::read_to_string(next.path().join("ca.pem")).unwrap();
+
+    // Both CAs count at first.
+    replace(&scene.folder, |_, old| format!("{old}{new_ca}"));
+    for process in [&mut coordinator.process, &mut a.process] {
+        process.logged("credentials replaced", "identity").await;
+    }
+    // Then certificates of the new CA.
+    let old_ca = fs::read_to_string(scene.folder.path().join("ca.pem")).unwrap();
+    replace(&scene.folder, |role, _| {
+        format!("{}{old_ca}", fs::read_to_string(next.path().join(format!("{role}.pem"))).unwrap())
+    });
+    for process in [&mut coordinator.process, &mut a.process] {
+        process.logged("credentials replaced", "identity").await;
+    }
+    // A worker with the new files joins, and shards move to it.
+    let b = scene.worker("b", &coordinator).await;
+    let coordinator = coordinator.secured(next.of(Role::Operator));
+    coordinator.until_balanced(&[&a, &b]).await;
+    // A file that is no use is named, and the old one stays in use.
+    fs::write(scene.folder.path().join("worker.pem"), "").unwrap();
+    until("the problem to be shown", async || {
+        let (_, text) = http::request(&format!("{}/health", a.health), None).await.unwrap();
+        text.contains("credentials_rejected").then_some(())
+    })
+    .await;
+    coordinator.until_balanced(&[&a, &b]).await;
+    assert_eq!((scene.identifies(), gaps(&coordinator).await), (identifies, 0));
+    scene.deployment.assert_lawful();
+}
+
+#[test]
+fn credentials_are_made_shown_and_revoked() {
+    let folder = Folder::new();
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
+    }
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let before = read("coordinator.pem");
+    let again = folder.credentials(&["init"]);
+    assert!(again.code == 0 && again.out.contains("stays as it is"), "{}", again.out);
+    assert_eq!(read("coordinator.pem"), before);
+    assert!(read("worker.pem").contains("RECORD KEY") && !read("bot.pem").contains("RECORD KEY"));
+
+    let issued = folder.credentials(&["issue", "bot", "shop"]);
+    assert_eq!(issued.code, 0, "{}", issued.err);
+    let serial = issued.out.lines().find_map(|line| line.strip_prefix("serial number ")).unwrap();
+    let mut show = command("altergolden");
+    show.args(["credentials", "show"]).arg(folder.path().join("bot-shop.pem"));
+    let shown = output(show).out;
+    assert!(
+        shown.contains("altergolden://altergolden/bot/shop") && shown.contains("bot.altergolden.altergolden"),
+        "{shown}"
+    );
+    let colons =
+        serial.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap()).collect::<Vec<_>>().join(":");
+    assert!(shown.contains(&colons), "{shown}");
+    assert_eq!(folder.credentials(&["revoke", serial]).code, 0);
+    let token = folder.credentials(&["token", "operator", "alice"]);
+    assert_eq!(token.code, 0, "{}", token.err);
+    let list = read("access.list");
+    assert!(list.contains(&format!("revoked {serial}")) && list.contains("token operator alice "), "{list}");
+    assert!(!list.contains(token.out.trim()), "the list has only the hash");
+    for (words, says) in [
+        (&["issue", "root", "x"][..], "coordinator, worker"),
+        (&["issue", "bot", "a/b"], "a-z A-Z"),
+        (&["token", "worker", "x"], "need a certificate"),
+        (&["revoke", "xyz"], "hexadecimal"),
+    ] {
+        let refused = folder.credentials(words);
+        assert!(refused.code == 2 && refused.err.contains(says), "{words:?}: {}", refused.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn port_that_other_hosts_reach_needs_credentials_or_a_word() {
+    let folder = Folder::new();
+    for (program, flag) in [("coordinator", "--coordinator-listen"), ("gateway-worker", "--worker-listen")] {
+        let mut run = command(program);
+        run.arg(format!("{flag}=0.0.0.0:0"));
+        run.env("DISCORD_TOKEN", "t").env("REDIS_URL", "redis://127.0.0.1:1");
+        let refused = output(run);
+        assert_eq!(refused.code, 2, "{}", refused.err);
+        assert!(refused.err.contains(flag) && refused.err.contains("credentials init"), "{}", refused.err);
+    }
+    let mut run = command("gateway-worker");
+    run.env("CREDENTIALS", folder.path().join("bot.pem")).env("DISCORD_TOKEN", "t");
+    let refused = output(run);
+    assert!(refused.code == 2 && refused.err.contains("role bot"), "{}", refused.err);
+
+    let deployment = Deployment::start(sim_config(4)).await;
+    let mut command = deployment.coordinator_command(1);
+    command.env("COORDINATOR_LISTEN", "0.0.0.0:0").env("INSECURE_NETWORK", "true");
+    let coordinator = Coordinator::start(&mut command).await;
+    let problem = until("the problem to be shown", async || {
+        let (_, health): (u16, Value) = coordinator.health().await;
+        let problems = health["problems"].to_string();
+        problems.contains("insecure_network").then_some(problems)
+    })
+    .await;
+    assert!(problem.contains("INSECURE_NETWORK"), "{problem}");
+}
+
+#[test]
+fn every_call_of_the_contract_has_its_roles() {
+    let files = FileDescriptorSet::decode(altergolden_proto::DESCRIPTORS).unwrap();
+    let mut calls = Vec::new();
+    for file in &files.file {
+        for service in &file.service {
+            let calls_of = service.method.iter();
+            calls.extend(
+                calls_of.map(|call| format!("/{}.{}/{}", file.package(), service.name(), call.name())),
+            );
+        }
+    }
+    assert!(calls.len() > 30, "{calls:?}");
+    let unlisted: Vec<&String> = calls.iter().filter(|call| !is_listed(call)).collect();
+    assert!(unlisted.is_empty(), "add to services/process/src/credentials/calls.rs: {unlisted:?}");
+    let open: Vec<&String> = calls.iter().filter(|call| allowed(call).includes(None)).collect();
+    assert!(open.is_empty(), "open to everyone: {open:?}");
+}

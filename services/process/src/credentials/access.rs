@@ -1,0 +1,170 @@
+//! The check of each gRPC call before it reaches a service.
+
+use std::{
+    future::{Ready, ready},
+    task::{Context, Poll},
+};
+
+use futures_util::future::Either;
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use super::{
+    Caller, Credentials, Enforcement, Identity, Peer,
+    calls::{Allowed, allowed},
+};
+
+/// Refuses calls that the caller's role does not allow, and adds the [`Caller`] to the others.
+#[derive(Clone, Debug, Default)]
+pub struct AccessLayer(pub Credentials);
+
+/// See [`AccessLayer`].
+#[derive(Clone, Debug)]
+pub struct AccessService<S> {
+    credentials: Credentials,
+    inner: S,
+}
+
+/// Why a call is refused: the label of the metric, the gRPC code and the text.
+pub(super) struct Refusal {
+    pub(super) reason: &'static str,
+    code: Code,
+    pub(super) text: String,
+}
+
+impl Refusal {
+    fn unauthenticated(reason: &'static str, text: &str) -> Self {
+        Self { reason, code: Code::Unauthenticated, text: text.to_owned() }
+    }
+}
+
+impl<S> Layer<S> for AccessLayer {
+    type Service = AccessService<S>;
+
+    fn layer(&self, inner: S) -> AccessService<S> {
+        AccessService { credentials: self.0.clone(), inner }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for AccessService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Default,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Either<Ready<Result<Response<R>, S::Error>>, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let peer = request.extensions().get::<Peer>().cloned();
+        let path = request.uri().path();
+        match self.credentials.admit(peer.as_ref(), request.headers(), allowed(path), path) {
+            Ok(caller) => {
+                // No service needs it, and it must not reach a log.
+                request.headers_mut().remove(AUTHORIZATION);
+                request.extensions_mut().insert(caller);
+                Either::Right(self.inner.call(request))
+            }
+            Err(refusal) => {
+                let peer = peer.and_then(|peer| peer.address);
+                tracing::info!(rpc.method = path, peer = ?peer, reason = refusal.reason, "call refused");
+                Either::Left(ready(Ok(Status::new(refusal.code, refusal.text).into_http())))
+            }
+        }
+    }
+}
+
+impl Credentials {
+    /// Checks a request for what this process says of the fleet. Callers on this machine need nothing.
+    ///
+    /// # Errors
+    /// Why the request is refused.
+    pub(crate) fn admit_reader(
+        &self,
+        peer: Option<&Peer>,
+        headers: &HeaderMap,
+        wanted: Allowed,
+        path: &str,
+    ) -> Result<(), String> {
+        let is_local =
+            |peer: &Peer| peer.address.is_some_and(|address| address.ip().to_canonical().is_loopback());
+        if peer.is_some_and(is_local) && !headers.contains_key(AUTHORIZATION) {
+            return Ok(());
+        }
+        self.admit(peer, headers, wanted, path).map(|_| ()).map_err(|refusal| refusal.text)
+    }
+
+    /// Checks one request: its connection, its bearer token, and the roles that `wanted` lists.
+    pub(super) fn admit(
+        &self,
+        peer: Option<&Peer>,
+        headers: &HeaderMap,
+        wanted: Allowed,
+        path: &str,
+    ) -> Result<Caller, Refusal> {
+        let address = peer.and_then(|peer| peer.address);
+        let Some(enforcement) = self.enforcement() else { return Ok(Caller { identity: None, address }) };
+        let identity = self.identify(peer, headers);
+        let refused = match identity {
+            Ok(identity) if wanted.includes(identity.as_ref().map(|identity| identity.role)) => {
+                return Ok(Caller { identity, address });
+            }
+            Ok(Some(identity)) => Refusal {
+                reason: "role",
+                code: Code::PermissionDenied,
+                text: format!("the role {} may not make this call", identity.role),
+            },
+            Ok(None) if peer.is_some_and(|peer| peer.is_tls) => Refusal::unauthenticated(
+                "no_credentials",
+                "this call needs a client certificate (CREDENTIALS) or a bearer token",
+            ),
+            Ok(None) if enforcement == Enforcement::Optional => {
+                if let Some(counts) = self.counts()
+                    && counts.served(address.map(|address| address.ip()), path)
+                {
+                    tracing::warn!(rpc.method = path, peer = ?address, "call without credentials");
+                }
+                return Ok(Caller { identity: None, address });
+            }
+            Ok(None) => {
+                Refusal::unauthenticated("not_encrypted", "this port takes TLS: use https:// and CREDENTIALS")
+            }
+            Err(refusal) => refusal,
+        };
+        if let Some(counts) = self.counts() {
+            counts.refused(refused.reason);
+        }
+        Err(refused)
+    }
+
+    /// Returns who the caller is: a bearer token counts more than the certificate.
+    fn identify(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Result<Option<Identity>, Refusal> {
+        if let Some(header) = headers.get(AUTHORIZATION) {
+            if !peer.is_some_and(|peer| peer.is_tls) {
+                let text = "the token was sent without encryption, and may be known to others now: replace it, and use https://";
+                return Err(Refusal::unauthenticated("not_encrypted", text));
+            }
+            let token = header.to_str().ok().and_then(|value| {
+                let (scheme, token) = value.split_once(' ')?;
+                scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+            });
+            let bearer = token.and_then(|token| self.bearer(token));
+            return match bearer {
+                Some(identity) => Ok(Some(identity)),
+                None => Err(Refusal::unauthenticated("token", "the bearer token is not in the access list")),
+            };
+        }
+        match peer.and_then(|peer| peer.certificate.as_ref()) {
+            Some(certificate) if self.is_revoked(certificate) => {
+                Err(Refusal::unauthenticated("revoked", "the certificate was revoked"))
+            }
+            Some(certificate) => Ok(Some(certificate.identity.clone())),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Reading of the credentials of one process from files.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use ring::digest::{Context, SHA256};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::{AccessList, AccessListError, FleetName};
+
+/// Name of the access list, beside the credentials.
+pub const ACCESS_LIST: &str = "access.list";
+
+/// Tag of a PEM block with a key for the records of checkpoints.
+pub const RECORD_KEY_TAG: &str = "ALTERGOLDEN RECORD KEY";
+
+/// Largest file, in bytes.
+const LARGEST_FILE: u64 = 1024 * 1024;
+/// Files of a folder, as cert-manager writes them.
+const FOLDER_FILES: [&str; 3] = ["tls.crt", "tls.key", "ca.crt"];
+/// Keys for records in a folder.
+const RECORD_KEYS: &str = "record.keys";
+
+/// Credentials cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The files lack a part, or have an invalid one.
+    #[error("{}: {problem}", path.display())]
+    Invalid {
+        /// The file or folder.
+        path: PathBuf,
+        /// The problem and its remedy. Never the content of a file.
+        problem: String,
+    },
+    /// The access list has an invalid line.
+    #[error("{}: {source}", path.display())]
+    AccessList {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        source: AccessListError,
+    },
+    /// The certificate is of another fleet.
+    #[error("{}: the certificate has no name of the fleet {fleet} (FLEET, by default REDIS_PREFIX)", path.display())]
+    OtherFleet {
+        /// The file or folder.
+        path: PathBuf,
+        /// The fleet of this process.
+        fleet: FleetName,
+    },
+}
+
+/// The content of the files.
+pub(super) struct Files {
+    /// The certificate of this process, then intermediate ones.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: PrivateKeyDer<'static>,
+    /// The CAs that this process trusts.
+    pub(super) roots: Vec<CertificateDer<'static>>,
+    /// Keys for checkpoint records, the newest first.
+    pub(super) record_keys: Vec<Vec<u8>>,
+    pub(super) access: AccessList,
+    /// Changes with the content.
+    pub(super) digest: Vec<u8>,
+}
+
+/// Reads a file of at most [`LARGEST_FILE`] bytes. An absent optional file is `None`.
+fn read(path: &Path, digest: &mut Context) -> Result<Vec<u8>, CredentialsError> {
+    let fail = |source| CredentialsError::Read { path: path.to_owned(), source };
+    let mut content = Vec::new();
+    let file = File::open(path).map_err(fail)?;
+    file.take(LARGEST_FILE + 1).read_to_end(&mut content).map_err(fail)?;
+    if content.len() as u64 > LARGEST_FILE {
+        return Err(fail(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 1 MiB")));
+    }
+    digest.update(&(content.len() as u64).to_le_bytes());
+    digest.update(&content);
+    Ok(content)
+}
+
+fn read_if_there(path: &Path, digest: &mut Context) -> Result<Vec<u8>, CredentialsError> {
+    match read(path, digest) {
+        Err(CredentialsError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            digest.update(b"absent");
+            Ok(Vec::new())
+        }
+        read => read,
+    }
+}
+
+impl Files {
+    /// Reads the credentials at `path`: a PEM file, or a folder with `tls.crt`, `tls.key` and `ca.crt`. The access list is beside the file,
+    /// or in the folder.
+    pub(super) fn read(path: &Path) -> Result<Self, CredentialsError> {
+        let mut digest = Context::new(&SHA256);
+        let is_folder = path.is_dir();
+        let (leaf, key, roots, records, list) = if is_folder {
+            let [leaf, key, roots] = FOLDER_FILES.map(|name| read(&path.join(name), &mut digest));
+            let records = read_if_there(&path.join(RECORD_KEYS), &mut digest)?;
+            (leaf?, key?, roots?, records, path.join(ACCESS_LIST))
+        } else {
+            let all = read(path, &mut digest)?;
+            (all.clone(), all.clone(), all.clone(), all, path.with_file_name(ACCESS_LIST))
+        };
+        let text = read_if_there(&list, &mut digest)?;
+        let invalid =
+            |problem: &str| CredentialsError::Invalid { path: path.to_owned(), problem: problem.to_owned() };
+        let text = String::from_utf8(text).map_err(|_| CredentialsError::Invalid {
+            path: list.clone(),
+            problem: "it is not text".to_owned(),
+        })?;
+        let access =
+            AccessList::parse(&text).map_err(|source| CredentialsError::AccessList { path: list, source })?;
+
+        let blocks = |bytes: &[u8]| pem::parse_many(bytes).map_err(|_| invalid("it is not a PEM file"));
+        let mut chain = certificates(blocks(&leaf)?);
+        let mut trusted = certificates(blocks(&roots)?);
+        if !is_folder {
+            // One file has the certificate, its intermediate ones and the CA.
+            chain.retain(|certificate| !is_own_issuer(certificate));
+            trusted.retain(is_own_issuer);
+        }
+        if chain.is_empty() {
+            return Err(invalid("it has no certificate of this process"));
+        }
+        if trusted.is_empty() {
+            return Err(invalid("it has no CA certificate"));
+        }
+        let mut keys = blocks(&key)?.into_iter().filter_map(private_key);
+        let key =
+            keys.next().ok_or_else(|| invalid("it has no private key (PKCS#8, PKCS#1 or SEC1 PEM block)"))?;
+        let record_keys = blocks(&records)?.into_iter().filter(|block| block.tag() == RECORD_KEY_TAG);
+        let record_keys = record_keys.map(pem::Pem::into_contents).collect();
+        let digest = digest.finish().as_ref().to_vec();
+        Ok(Self { chain, key, roots: trusted, record_keys, access, digest })
+    }
+}
+
+fn certificates(blocks: Vec<pem::Pem>) -> Vec<CertificateDer<'static>> {
+    let certificates = blocks.into_iter().filter(|block| block.tag() == "CERTIFICATE");
+    certificates.map(|block| block.into_contents().into()).collect()
+}
+
+fn private_key(block: pem::Pem) -> Option<PrivateKeyDer<'static>> {
+    match block.tag() {
+        "PRIVATE KEY" => Some(PrivateKeyDer::Pkcs8(block.into_contents().into())),
+        "RSA PRIVATE KEY" => Some(PrivateKeyDer::Pkcs1(block.into_contents().into())),
+        "EC PRIVATE KEY" => Some(PrivateKeyDer::Sec1(block.into_contents().into())),
+        _ => None,
+    }
+}
+
+/// Whether a certificate is its own issuer, as the certificate of a CA is.
+fn is_own_issuer(certificate: &CertificateDer<'static>) -> bool {
+    x509_parser::parse_x509_certificate(certificate)
+        .is_ok_and(|(_, certificate)| certificate.is_ca() && certificate.subject() == certificate.issuer())
+}

@@ -1,0 +1,275 @@
+//! Real handshakes and calls, with certificates that are made here.
+
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+    date_time_ymd,
+};
+use tempfile::TempDir;
+use tokio::{
+    io::AsyncReadExt as _,
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Status, service::Routes, transport::Channel};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server::HealthServer};
+
+use super::{Credentials, Enforcement, FleetName, Identity, Role, TokenHash, dns_name, uri};
+use crate::{
+    client::GrpcServer,
+    server::{Limits, Listener, serve_grpc},
+};
+
+const PATIENCE: Duration = Duration::from_secs(8);
+const REGISTER: &str = "/altergolden.v1.Coordinator/Register";
+const START_PLAN: &str = "/altergolden.v1.Fleet/StartPlan";
+const FIND_GUILD: &str = "/altergolden.v1.ShardBridge/FindGuild";
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+
+/// A CA and its certificates, as files.
+struct Ca {
+    folder: TempDir,
+    certificate: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Ca {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let certificate = params.self_signed(&key).unwrap().pem();
+        Self { folder: tempfile::tempdir().unwrap(), certificate, issuer: Issuer::new(params, key) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes the credentials of one process.
+    fn write(&self, file: &str, fleet: &str, role: Role, name: &str, serial: u8, expires: i32) -> PathBuf {
+        let (fleet, identity) = (fleet.parse().unwrap(), Identity::new(role, name).unwrap());
+        let mut params = CertificateParams::default();
+        params.serial_number = Some(vec![serial].into());
+        params.not_after = date_time_ymd(expires, 1, 1);
+        params.subject_alt_names = vec![
+            SanType::URI(uri(&fleet, &identity).try_into().unwrap()),
+            SanType::DnsName(dns_name(&fleet, role).try_into().unwrap()),
+        ];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().unwrap();
+        let leaf = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let path = self.path(file);
+        fs::write(&path, format!("{leaf}{}{}", key.serialize_pem(), self.certificate)).unwrap();
+        path
+    }
+
+    fn credentials(&self, role: Role) -> Credentials {
+        let path = self.write(&format!("{role}.pem"), "f", role, "any", 10 + role as u8, 2100);
+        open(&path, Enforcement::Enforced)
+    }
+}
+
+fn open(path: &std::path::Path, enforcement: Enforcement) -> Credentials {
+    Credentials::open(path, fleet(), enforcement).unwrap()
+}
+
+fn fleet() -> FleetName {
+    "f".parse().unwrap()
+}
+
+type Named = HealthServer<tonic_health::server::HealthService>;
+
+/// A server of a role, without services of the fleet: a call that credentials allow is unimplemented.
+async fn serve(credentials: Credentials, limits: Limits) -> SocketAddr {
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), "test", limits).await.unwrap();
+    let address = listener.address().unwrap();
+    let routes = Routes::default();
+    let stop = CancellationToken::new();
+    let descriptors = tonic_health::pb::FILE_DESCRIPTOR_SET;
+    tokio::spawn(serve_grpc::<Named>(listener, credentials, routes, descriptors, stop));
+    address
+}
+
+async fn connect(url: &str, credentials: &Credentials, server: Role) -> Result<Channel, String> {
+    let server_at = GrpcServer::new(url, PATIENCE, PATIENCE).unwrap();
+    server_at.connect(credentials, server).await.map_err(|error| {
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        cause.to_string()
+    })
+}
+
+async fn call_with(channel: &Channel, path: &'static str, token: Option<&str>) -> Result<(), Status> {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
+    let mut request = Request::new(HealthCheckRequest::default());
+    if let Some(token) = token {
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    let codec = tonic_prost::ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
+    client.unary(request, http::uri::PathAndQuery::from_static(path), codec).await.map(drop)
+}
+
+async fn code(channel: &Channel, path: &'static str) -> Code {
+    call_with(channel, path, None).await.map_or_else(|status| status.code(), |()| Code::Ok)
+}
+
+#[tokio::test]
+async fn roles_decide_which_calls_pass() {
+    let ca = Ca::new();
+    let url = format!("https://{}", serve(ca.credentials(Role::Coordinator), Limits::GRPC).await);
+    // Allowed calls reach the router, which has no such service.
+    for (role, register, plan, guild) in [
+        (Role::Worker, Code::Unimplemented, Code::PermissionDenied, Code::PermissionDenied),
+        (Role::Bot, Code::PermissionDenied, Code::PermissionDenied, Code::Unimplemented),
+        (Role::Operator, Code::PermissionDenied, Code::Unimplemented, Code::Unimplemented),
+        (Role::Supervisor, Code::PermissionDenied, Code::PermissionDenied, Code::PermissionDenied),
+        (Role::Coordinator, Code::PermissionDenied, Code::PermissionDenied, Code::PermissionDenied),
+    ] {
+        let channel = connect(&url, &ca.credentials(role), Role::Coordinator).await.unwrap();
+        let codes = [
+            code(&channel, REGISTER).await,
+            code(&channel, START_PLAN).await,
+            code(&channel, FIND_GUILD).await,
+        ];
+        assert_eq!(codes, [register, plan, guild], "{role}");
+        assert_eq!(code(&channel, HEALTH).await, Code::Ok, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn callers_without_credentials_get_health_only_until_they_are_optional() {
+    let ca = Ca::new();
+    let path = ca.write("coordinator.pem", "f", Role::Coordinator, "c", 1, 2100);
+    let enforced = serve(open(&path, Enforcement::Enforced), Limits::GRPC).await;
+    let channel =
+        connect(&format!("http://{enforced}"), &Credentials::none(), Role::Coordinator).await.unwrap();
+    let refused = call_with(&channel, FIND_GUILD, None).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    assert!(refused.message().contains("https://"), "{refused}");
+    assert_eq!(code(&channel, HEALTH).await, Code::Ok);
+
+    let credentials = open(&path, Enforcement::Optional);
+    let optional = serve(credentials.clone(), Limits::GRPC).await;
+    let channel =
+        connect(&format!("http://{optional}"), &Credentials::none(), Role::Coordinator).await.unwrap();
+    assert_eq!(code(&channel, FIND_GUILD).await, Code::Unimplemented);
+    let problems = credentials.problems();
+    let text = problems.iter().map(ToString::to_string).collect::<String>();
+    assert!(text.contains("1 calls") && text.contains("127.0.0.1 (ShardBridge)"), "{text}");
+    // A bearer token does not travel in the clear, even while credentials are optional.
+    let refused = call_with(&channel, FIND_GUILD, Some("secret")).await.unwrap_err();
+    assert!(refused.code() == Code::Unauthenticated && refused.message().contains("replace it"), "{refused}");
+}
+
+#[tokio::test]
+async fn certificates_of_others_are_refused_on_both_sides() {
+    let ca = Ca::new();
+    let url = format!("https://{}", serve(ca.credentials(Role::Worker), Limits::GRPC).await);
+    let own = ca.credentials(Role::Coordinator);
+    // The server has another role than the client expects.
+    let error = connect(&url, &own, Role::Coordinator).await.unwrap_err();
+    assert!(error.contains("not valid for name"), "{error}");
+    connect(&url, &own, Role::Worker).await.unwrap();
+    // Another CA.
+    let error = connect(&url, &Ca::new().credentials(Role::Coordinator), Role::Worker).await.unwrap_err();
+    assert!(error.contains("invalid peer certificate"), "{error}");
+    // The same CA, and another fleet.
+    let other = ca.write("other.pem", "g", Role::Coordinator, "c", 3, 2100);
+    let other = Credentials::open(&other, "g".parse().unwrap(), Enforcement::Enforced).unwrap();
+    connect(&url, &other, Role::Worker).await.unwrap_err();
+    // No credentials.
+    let error = connect(&url, &Credentials::none(), Role::Worker).await.unwrap_err();
+    assert!(error.contains("CREDENTIALS"), "{error}");
+}
+
+#[tokio::test]
+async fn token_counts_more_than_the_certificate() {
+    let ca = Ca::new();
+    let list = format!("token operator alice {}\n", TokenHash::of("right"));
+    fs::write(ca.path(super::ACCESS_LIST), list).unwrap();
+    let url = format!("https://{}", serve(ca.credentials(Role::Coordinator), Limits::GRPC).await);
+    let channel = connect(&url, &ca.credentials(Role::Bot), Role::Coordinator).await.unwrap();
+    let with = async |token| call_with(&channel, START_PLAN, token).await.unwrap_err().code();
+    assert_eq!(with(None).await, Code::PermissionDenied);
+    assert_eq!(with(Some("right")).await, Code::Unimplemented);
+    assert_eq!(with(Some("wrong")).await, Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn files_are_read_again_and_bad_ones_leave_the_old_in_use() {
+    let ca = Ca::new();
+    let server = ca.credentials(Role::Coordinator);
+    let url = format!("https://{}", serve(server.clone(), Limits::GRPC).await);
+    let bot = ca.credentials(Role::Bot);
+    let channel = connect(&url, &bot, Role::Coordinator).await.unwrap();
+    assert_eq!(code(&channel, FIND_GUILD).await, Code::Unimplemented);
+
+    // Revoked: the connection that is open loses its calls, a new one its handshake.
+    let serial = 10 + Role::Bot as u8;
+    fs::write(ca.path(super::ACCESS_LIST), format!("revoked {serial:02x}\n")).unwrap();
+    server.read_again();
+    assert_eq!(code(&channel, FIND_GUILD).await, Code::Unauthenticated);
+    let again = connect(&url, &bot, Role::Coordinator).await;
+    let is_refused = match again {
+        Ok(channel) => code(&channel, FIND_GUILD).await != Code::Unimplemented,
+        Err(_) => true,
+    };
+    assert!(is_refused);
+
+    for bad in ["", "no PEM", &fs::read_to_string(ca.path("bot.pem")).unwrap()] {
+        fs::write(ca.path("coordinator.pem"), bad).unwrap();
+        server.read_again();
+        let problems: Vec<&str> = server.problems().iter().map(|problem| problem.code.as_str()).collect();
+        assert_eq!(problems, ["credentials_rejected"], "{}", bad.len());
+        connect(&url, &ca.credentials(Role::Worker), Role::Coordinator).await.unwrap();
+    }
+    ca.write("coordinator.pem", "f", Role::Coordinator, "c", 9, 2100);
+    server.read_again();
+    assert_eq!(server.problems(), []);
+    assert_eq!(server.identity().unwrap().name, "c");
+}
+
+#[test]
+fn credentials_that_others_would_refuse_are_refused_at_the_start() {
+    let ca = Ca::new();
+    let error =
+        |path: PathBuf| Credentials::open(&path, fleet(), Enforcement::Enforced).unwrap_err().to_string();
+    assert!(error(ca.write("a.pem", "f", Role::Worker, "a", 1, 2020)).contains("xpired"));
+    assert!(error(ca.write("a.pem", "g", Role::Worker, "a", 1, 2100)).contains("fleet f (FLEET"));
+    assert!(error(ca.path("none.pem")).contains("cannot read"));
+    fs::write(ca.path(super::ACCESS_LIST), "revoked 05\n").unwrap();
+    assert!(error(ca.write("a.pem", "f", Role::Worker, "a", 5, 2100)).contains("revoked"));
+    fs::write(ca.path(super::ACCESS_LIST), "token operator a secret\n").unwrap();
+    let text = error(ca.write("a.pem", "f", Role::Worker, "a", 6, 2100));
+    assert!(text.contains("line 1") && !text.contains("secret"), "{text}");
+}
+
+#[tokio::test]
+async fn clients_that_never_finish_the_handshake_do_not_delay_others() {
+    let ca = Ca::new();
+    let limits = Limits { connections: 65, greeting_within: Duration::from_millis(700), ..Limits::GRPC };
+    let address = serve(ca.credentials(Role::Coordinator), limits).await;
+    let began = Instant::now();
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let url = format!("https://{address}");
+    let bot = ca.credentials(Role::Bot);
+    let served = connect(&url, &bot, Role::Coordinator);
+    let channel = timeout(PATIENCE, served).await.unwrap().unwrap();
+    assert_eq!(code(&channel, FIND_GUILD).await, Code::Unimplemented);
+    assert!(began.elapsed() < PATIENCE);
+    for mut stream in silent {
+        let mut sink = Vec::new();
+        let _ =
+            timeout(PATIENCE, stream.read_to_end(&mut sink)).await.expect("the server closes the connection");
+    }
+}
