@@ -234,16 +234,11 @@ impl CoordinatorUrl {
     }
 
     /// Returns the URL for a worker with these credentials.
-    fn with(self, credentials: &Credentials) -> Result<Self, SettingsError> {
-        if !self.has_scheme {
-            let url = self.url.replacen("http", credentials.scheme(), 1);
-            return Ok(Self { url, has_scheme: true });
+    fn with(self, credentials: &Credentials) -> Self {
+        if self.has_scheme || !credentials.is_set() {
+            return self;
         }
-        if self.url.starts_with("http:") && credentials.is_enforced() {
-            let setting = "--coordinator-url (COORDINATOR_URL)";
-            return Err(SettingsError::new(setting, "must be https://, as CREDENTIALS is set"));
-        }
-        Ok(self)
+        Self { url: self.url.replacen("http", "https", 1), has_scheme: true }
     }
 }
 
@@ -368,11 +363,11 @@ impl WorkerArgs {
         let head_keys = HeadKeys::new(credentials.record_keys()).map_err(|error| {
             SettingsError::new(
                 "--credentials (CREDENTIALS)",
-                format!("its keys for records are invalid: {error}"),
+                format!("cannot use the keys in the ALTERGOLDEN RECORD KEY blocks: {error}"),
             )
         })?;
         Ok(WorkerConfig {
-            coordinator: self.coordinator_url.with(&credentials)?,
+            coordinator: self.coordinator_url.with(&credentials),
             listen: self.worker_listen,
             advertise: self.worker_advertise,
             worker,

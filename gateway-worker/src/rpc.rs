@@ -9,6 +9,7 @@ use altergolden_proto::{
 use arc_swap::ArcSwap;
 use checkpoint::SetAsideStore;
 use fleet_model::{Epoch, ErrorClass, Incarnation, ShardSlot, WorkerId};
+use process::credentials::Caller;
 use shard_bridge::LocalShards as _;
 use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
@@ -98,7 +99,11 @@ impl gateway_worker_server::GatewayWorker for WorkerService {
         &self,
         request: Request<v1::CopyShardRequest>,
     ) -> Result<Response<Self::CopyShardStream>, Status> {
+        let caller = Caller::of(&request);
         let v1::CopyShardRequest { shard_id, epoch, worker_id } = request.into_inner();
+        if !caller.may_be_worker(&worker_id) {
+            return Err(refusal(ErrorClass::NotPermitted, "the certificate is not for this worker_id"));
+        }
         let shard = self.shards.get(ShardSlot(shard_id)).filter(|shard| shard.epoch() == Epoch(epoch));
         let shard = shard.ok_or_else(|| {
             refusal(ErrorClass::NotFound, format!("shard {shard_id} does not run here at epoch {epoch}"))

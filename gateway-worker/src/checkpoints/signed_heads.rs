@@ -106,8 +106,8 @@ impl SignedHeads {
         let refused = state.refused.as_ref().filter(|refused| refused.is_shown(now_unix_ms))?;
         let (slot, why) = refused.last;
         let message = format!(
-            "{} checkpoints refused for their signature in the last hour, the last of shard {slot}: {why}; another program writes to \
-             this Redis, or workers have other credentials",
+            "{} checkpoints refused because of their signature in the last hour, last for shard {slot}: {why}. Give all workers the same \
+             credentials, and keep other programs out of this Redis (docs/security-redis.md)",
             refused.count
         );
         Some(Problem::new(ProblemCode::CheckpointsRefused, message).since(refused.since_unix_ms))

@@ -164,7 +164,7 @@ fn issue(
 }
 
 fn token(folder: &CredentialsFolder, role: Role, name: &str) -> Result<CommandOutcome, FolderError> {
-    if !matches!(role, Role::Bot | Role::Operator | Role::Monitor) {
+    if !role.may_have_token() {
         return Err(FolderError::Invalid(
             "tokens are for the roles bot, operator and monitor; others need a certificate",
         ));

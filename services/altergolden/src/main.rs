@@ -75,10 +75,9 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Make, show and revoke certificates and tokens of a fleet
     Credentials(credentials::CredentialsArgs),
-    /// Remove records that no program of the fleet can have written from Redis
+    /// Find invalid records of the fleet in Redis, and remove them with --yes
     ///
-    /// Names what it finds, and changes nothing without --yes. Works without a coordinator, and beside a running fleet: valid records
-    /// stay as they are.
+    /// Without --yes it only prints them. Works without a coordinator and beside a running fleet; valid records are not changed.
     Repair(repair::RepairArgs),
     /// Ask a health endpoint
     ///

@@ -69,7 +69,7 @@ impl Stores {
             print_line(format!("coordinator {holder} holds {term}; valid records stay as they are"));
         }
         if acting.is_some() && args.accept_unsigned {
-            let why = "stop the coordinator first, or wait until its hold of the term has lapsed: it would require signatures again";
+            let why = "stop the coordinator first: a coordinator holds the term and would require signatures again; stop all of them, wait for the lease TTL (5 s), and repeat";
             return Ok(CommandOutcome::failed(format!("--accept-unsigned: {why}")));
         }
         let slots = self.fleet.slots().await?;
@@ -113,7 +113,7 @@ impl Stores {
         if write {
             self.fleet.forget_head_signing().await?;
         }
-        Ok(Some("unsigned checkpoints are refused: accept them again".to_owned()))
+        Ok(Some("unsigned checkpoints are refused: remove this rule (head_key_required)".to_owned()))
     }
 }
 

@@ -1,10 +1,10 @@
-//! Signatures of heads, so that a taker acts on none that another program wrote to the store.
+//! Signatures of heads: a shard's next owner rejects a head that another program wrote to the store.
 //!
-//! A head names the session that is resumed, where, and from which event on. With keys, its bytes are followed by an HMAC-SHA256 over
-//! the fleet, the slot, the serial, the format and all bytes of the head, which hold the session with its shard and total, the epoch
-//! and the watermark. Versions without signatures skip it. The records beside the head are not signed.
+//! A head names the session to resume, where, and from which event on. A worker with keys appends an HMAC-SHA256 over the fleet, the slot,
+//! the serial, the format and all bytes of the head: the session with its shard and total, the epoch and the watermark. Versions without signatures ignore it. Not protected: the records
+//! beside the head, and a head that is replaced by an older one of the same shard.
 //!
-//! Keys are used in this process alone: no script and no message gets one. Pure.
+//! Keys never leave this process: no script and no message contains one. Pure.
 
 use std::{collections::BTreeSet, fmt};
 

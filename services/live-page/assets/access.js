@@ -27,6 +27,13 @@ export class Access {
   /** Shows the box for the token. */
   ask() {
     const form = byId("access");
+    const secure = location.protocol === "https:" || ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+    for (const part of form.children) /** @type {HTMLElement} */ (part).hidden = !secure && part.id !== "access-note";
+    if (!secure) {
+      form.hidden = false;
+      setText(byId("access-note"), "From another host, open this page with https://.");
+      return;
+    }
     setText(byId("access-note"), this.token ? "The coordinator does not accept this token." : "");
     this.token = "";
     if (!form.hidden) return;

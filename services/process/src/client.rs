@@ -100,7 +100,9 @@ impl GrpcServer {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(self.connect_within));
-        let (is_tls, within) = (self.is_tls, self.connect_within);
+        // While credentials are optional, the URL says what the server takes. Then every member of the fleet takes TLS.
+        let is_tls = self.is_tls || credentials.is_enforced();
+        let within = self.connect_within;
         move |uri| {
             let (tcp, credentials) = (tcp.clone(), credentials.clone());
             Box::pin(async move {

@@ -81,7 +81,7 @@ impl RedisUrl {
             Topology::Cluster(nodes) => nodes.iter().any(has_password),
         };
         if has_password {
-            return invalid("it has a password, and so has REDIS_PASSWORD_FILE: set only one");
+            return invalid("it contains a password, and REDIS_PASSWORD_FILE is set too: remove one of them");
         }
         self.access.password_file = Some(Arc::new(file));
         Ok(self)

@@ -209,7 +209,7 @@ impl Reader {
             self.relay.link().script(&scripts::COMMANDS, &[&stream], &bounds).await?;
         if gone > 0 {
             self.metrics.count_commands("cut", gone);
-            tracing::warn!(commands = gone, "gateway_send was full: its oldest commands were deleted");
+            tracing::warn!(commands = gone, "oldest commands in gateway_send deleted; stream over its limit");
         }
         let now = seconds.saturating_mul(1_000).saturating_add(micros / 1_000);
         *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), now);

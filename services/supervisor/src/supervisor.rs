@@ -19,6 +19,8 @@ use tokio::{
     time::sleep_until,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{
     child::{Child, Outputs, Serving},
     control::{self, Client, ReplaceRequest},
@@ -281,6 +283,8 @@ impl<'a> Supervisor<'a> {
             tracing::warn!(%error, "cannot listen in the state folder; `altergolden up --replace` will not find this supervisor");
         }
         let (published, fleet) = watch::channel(None);
+        // Until this process ends.
+        tokio::spawn(programs.credentials.clone().watch(CancellationToken::new()));
         tokio::spawn(fleet_watch::follow(
             programs.coordinator_url(),
             programs.credentials.clone(),

@@ -30,7 +30,7 @@ pub(super) enum FolderError {
     File { path: PathBuf, source: io::Error },
     #[error("{0}")]
     Invalid(&'static str),
-    #[error("{} has no CA: run `altergolden credentials init` there first", .0.display())]
+    #[error("{dir} lacks ca.pem or ca.key: use the folder in which `altergolden credentials init` made both; to make a new CA, run it with an empty folder", dir = .0.display())]
     NoAuthority(PathBuf),
     #[error("the folder has the credentials of the fleet {0}: use another folder, or --fleet {0}")]
     OtherFleet(FleetName),

@@ -98,8 +98,8 @@ impl Fleet {
         let without: Vec<&str> = without.map(|(name, _)| WorkerId::as_str(name)).collect();
         if required && !without.is_empty() {
             let why = format!(
-                "workers without the key that signs checkpoints: {}; a shard that fails over between them and the others needs an \
-                 IDENTIFY; give all workers the same credentials, or see `altergolden repair`",
+                "workers without the key that signs checkpoints: {}; a shard that fails over to or from them needs an IDENTIFY. \
+                 Give all workers the same credentials; to give up credentials, run `altergolden repair --accept-unsigned`",
                 without.join(", ")
             );
             problems.push(Problem::new(ProblemCode::CheckpointKeysDiffer, why));

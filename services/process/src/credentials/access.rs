@@ -80,20 +80,21 @@ where
 }
 
 impl Credentials {
-    /// Checks a request for what this process says of the fleet. Callers on this machine need nothing.
+    /// Checks a request for what this process says of the fleet. Callers on this machine that name it (`is_for_localhost`) need nothing.
     ///
     /// # Errors
     /// Why the request is refused.
     pub(crate) fn admit_reader(
         &self,
         peer: Option<&Peer>,
+        is_for_localhost: bool,
         headers: &HeaderMap,
         wanted: Allowed,
         path: &str,
     ) -> Result<(), String> {
         let is_local =
             |peer: &Peer| peer.address.is_some_and(|address| address.ip().to_canonical().is_loopback());
-        if peer.is_some_and(is_local) && !headers.contains_key(AUTHORIZATION) {
+        if is_for_localhost && peer.is_some_and(is_local) && !headers.contains_key(AUTHORIZATION) {
             return Ok(());
         }
         self.admit(peer, headers, wanted, path).map(|_| ()).map_err(|refusal| refusal.text)

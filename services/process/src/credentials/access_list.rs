@@ -85,6 +85,11 @@ impl AccessList {
                     let role: Role = role
                         .parse()
                         .map_err(|why: String| problem(&format!("the role is invalid: {why}")))?;
+                    if !role.may_have_token() {
+                        return Err(problem(
+                            "tokens are for the roles bot, operator and monitor; others need a certificate",
+                        ));
+                    }
                     let identity = Identity::new(role, name).map_err(problem)?;
                     let hash = TokenHash::parse(hash).ok_or_else(|| {
                         problem("a token's hash has 64 hexadecimal digits: sha256sum of the token")
@@ -145,6 +150,7 @@ mod tests {
         for (line, says) in [
             ("token operator alice secret", "sha256sum"),
             ("token root alice 00", "coordinator, worker"),
+            ("token worker any 00", "need a certificate"),
             ("token operator a/b 00", "a-z A-Z"),
             ("revoked 123", "pairs"),
             ("secret", "it takes"),

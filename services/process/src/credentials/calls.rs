@@ -13,14 +13,15 @@ pub enum Allowed {
     Roles(&'static [Role]),
 }
 
-/// What members of the fleet, bots and operators ask of the whole fleet.
+/// Roles that may call `ShardBridge`.
 const ASKING: &[Role] = &[Bot, Operator];
-/// What coordinators and workers ask of a worker.
+/// Roles that may call a worker.
 const MEMBERS: &[Role] = &[Coordinator, Worker];
 const OPERATORS: &[Role] = &[Operator];
+/// Roles that may read which worker runs which shard.
 const READERS: &[Role] = &[Operator, Supervisor, Monitor];
 
-/// Services and calls, by the start of the path. The longest match counts.
+/// Services and calls, by the start of the path. The first match counts.
 const TABLE: &[(&str, Allowed)] = &[
     ("/altergolden.v1.Coordinator/Register", Allowed::Roles(&[Worker])),
     ("/altergolden.v1.Coordinator/Heartbeat", Allowed::Roles(&[Worker])),

@@ -70,12 +70,11 @@ pub(super) struct Files {
     pub(super) roots: Vec<CertificateDer<'static>>,
     /// Keys for checkpoint records, the newest first.
     pub(super) record_keys: Vec<Vec<u8>>,
-    pub(super) access: AccessList,
     /// Changes with the content.
     pub(super) digest: Vec<u8>,
 }
 
-/// Reads a file of at most [`LARGEST_FILE`] bytes. An absent optional file is `None`.
+/// Reads a file of at most [`LARGEST_FILE`] bytes.
 fn read(path: &Path, digest: &mut Context) -> Result<Vec<u8>, CredentialsError> {
     let fail = |source| CredentialsError::Read { path: path.to_owned(), source };
     let mut content = Vec::new();
@@ -100,29 +99,20 @@ fn read_if_there(path: &Path, digest: &mut Context) -> Result<Vec<u8>, Credentia
 }
 
 impl Files {
-    /// Reads the credentials at `path`: a PEM file, or a folder with `tls.crt`, `tls.key` and `ca.crt`. The access list is beside the file,
-    /// or in the folder.
+    /// Reads the credentials at `path`: a PEM file, or a folder with `tls.crt`, `tls.key` and `ca.crt`.
     pub(super) fn read(path: &Path) -> Result<Self, CredentialsError> {
         let mut digest = Context::new(&SHA256);
         let is_folder = path.is_dir();
-        let (leaf, key, roots, records, list) = if is_folder {
+        let (leaf, key, roots, records) = if is_folder {
             let [leaf, key, roots] = FOLDER_FILES.map(|name| read(&path.join(name), &mut digest));
             let records = read_if_there(&path.join(RECORD_KEYS), &mut digest)?;
-            (leaf?, key?, roots?, records, path.join(ACCESS_LIST))
+            (leaf?, key?, roots?, records)
         } else {
             let all = read(path, &mut digest)?;
-            (all.clone(), all.clone(), all.clone(), all, path.with_file_name(ACCESS_LIST))
+            (all.clone(), all.clone(), all.clone(), all)
         };
-        let text = read_if_there(&list, &mut digest)?;
         let invalid =
             |problem: &str| CredentialsError::Invalid { path: path.to_owned(), problem: problem.to_owned() };
-        let text = String::from_utf8(text).map_err(|_| CredentialsError::Invalid {
-            path: list.clone(),
-            problem: "it is not text".to_owned(),
-        })?;
-        let access =
-            AccessList::parse(&text).map_err(|source| CredentialsError::AccessList { path: list, source })?;
-
         let blocks = |bytes: &[u8]| pem::parse_many(bytes).map_err(|_| invalid("it is not a PEM file"));
         let mut chain = certificates(blocks(&leaf)?);
         let mut trusted = certificates(blocks(&roots)?);
@@ -143,8 +133,24 @@ impl Files {
         let record_keys = blocks(&records)?.into_iter().filter(|block| block.tag() == RECORD_KEY_TAG);
         let record_keys = record_keys.map(pem::Pem::into_contents).collect();
         let digest = digest.finish().as_ref().to_vec();
-        Ok(Self { chain, key, roots: trusted, record_keys, access, digest })
+        Ok(Self { chain, key, roots: trusted, record_keys, digest })
     }
+}
+
+/// Reads the access list of the credentials at `path`: beside the file, or in the folder. `None` if there is none.
+pub(super) fn read_access_list(path: &Path) -> Result<Option<AccessList>, CredentialsError> {
+    let list = if path.is_dir() { path.join(ACCESS_LIST) } else { path.with_file_name(ACCESS_LIST) };
+    let text = match read(&list, &mut Context::new(&SHA256)) {
+        Err(CredentialsError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        read => read?,
+    };
+    let text = String::from_utf8(text).map_err(|_| CredentialsError::Invalid {
+        path: list.clone(),
+        problem: "it is not text".to_owned(),
+    })?;
+    AccessList::parse(&text).map(Some).map_err(|source| CredentialsError::AccessList { path: list, source })
 }
 
 fn certificates(blocks: Vec<pem::Pem>) -> Vec<CertificateDer<'static>> {

@@ -43,6 +43,13 @@ impl Role {
     }
 }
 
+impl Role {
+    /// Whether a bearer token may stand for it. Members of the fleet prove themselves by certificates.
+    pub const fn may_have_token(self) -> bool {
+        matches!(self, Self::Bot | Self::Operator | Self::Monitor)
+    }
+}
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -89,7 +96,7 @@ impl FromStr for FleetName {
             && !text.ends_with('-');
         is_label
             .then(|| Self(text.to_owned()))
-            .ok_or("a fleet's name has 1 to 63 of a-z 0-9 and -, and no - at its ends")
+            .ok_or("a fleet name has 1 to 63 characters of a-z 0-9 and -, and neither starts nor ends with -")
     }
 }
 

@@ -11,7 +11,7 @@ use rustls::{
 };
 use x509_parser::extensions::GeneralName;
 
-use super::{AccessList, CredentialsError, FleetName, Identity, caller::PeerCertificate, files::Files};
+use super::{CredentialsError, FleetName, Identity, caller::PeerCertificate, files::Files};
 
 /// The protocol that a port speaks (ALPN, [RFC 7301](https://www.rfc-editor.org/rfc/rfc7301)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +23,11 @@ pub(crate) enum Protocol {
 }
 
 /// The content of the files, ready for use.
-#[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) identity: Identity,
+    pub(super) serial: Vec<u8>,
     /// The end of the certificate's validity, in seconds since 1970.
     pub(super) expires_unix_s: i64,
-    pub(super) access: AccessList,
     pub(super) record_keys: Vec<Vec<u8>>,
     pub(super) digest: Vec<u8>,
     http2: Arc<ServerConfig>,
@@ -36,17 +35,21 @@ pub(super) struct Loaded {
     pub(super) client: Arc<ClientConfig>,
 }
 
+impl std::fmt::Debug for Loaded {
+    /// Without keys.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
 impl Loaded {
-    /// Checks the files: the certificate is valid now, of this fleet, not revoked, and belongs to the key.
+    /// Checks the files: the certificate is valid now, of this fleet, and belongs to the key.
     pub(super) fn new(path: &Path, files: Files, fleet: &FleetName) -> Result<Self, CredentialsError> {
-        let Files { chain, key, roots, record_keys, access, digest } = files;
+        let Files { chain, key, roots, record_keys, digest } = files;
         let invalid = |problem: String| CredentialsError::Invalid { path: path.to_owned(), problem };
         let own = read_certificate(&chain[0], fleet)
             .map_err(|problem| invalid(format!("the certificate is invalid: {problem}")))?
             .ok_or_else(|| CredentialsError::OtherFleet { path: path.to_owned(), fleet: fleet.clone() })?;
-        if access.is_revoked(&own.certificate.serial) {
-            return Err(invalid("the certificate was revoked: issue a new one".to_owned()));
-        }
 
         let provider = Arc::new(ring::default_provider());
         let mut store = RootCertStore::empty();
@@ -75,8 +78,8 @@ impl Loaded {
         client.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Self {
             identity: own.certificate.identity,
+            serial: own.certificate.serial,
             expires_unix_s: own.expires_unix_s,
-            access,
             record_keys,
             digest,
             http2,
@@ -95,9 +98,8 @@ impl Loaded {
     /// Returns whose certificate a verified chain is.
     ///
     /// # Errors
-    /// The certificate has no name of this fleet, has expired, or was revoked. A resumed session is checked like a new one.
+    /// The certificate has no name of this fleet, or has expired. A resumed session is checked like a new one.
     pub(super) fn peer(
-        &self,
         chain: &[CertificateDer<'_>],
         fleet: &FleetName,
     ) -> Result<Option<PeerCertificate>, &'static str> {
@@ -105,9 +107,6 @@ impl Loaded {
         let read = read_certificate(leaf, fleet)?.ok_or("the certificate has no name of this fleet")?;
         if read.expires_unix_s < now_unix_s() {
             return Err("the certificate has expired");
-        }
-        if self.access.is_revoked(&read.certificate.serial) {
-            return Err("the certificate was revoked");
         }
         Ok(Some(read.certificate))
     }

@@ -36,6 +36,10 @@ impl PlainCallers {
             "Calls that were served without credentials because CREDENTIALS_OPTIONAL is set",
             self.plain.clone(),
         );
+        // Exported from the start, so that an alert on growth sees the first one.
+        for reason in ["role", "no_credentials", "not_encrypted", "token", "revoked"] {
+            drop(self.refused.get_or_create(&Reason { reason }));
+        }
         registry.register(
             "calls_refused",
             "Calls that credentials did not allow, by reason",

@@ -11,11 +11,11 @@ use crate::settings::SettingsError;
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Credentials")]
 pub struct CredentialsArgs {
-    /// This process's certificate, key and CA: a PEM file of `altergolden credentials init`, or a folder with tls.crt, tls.key and ca.crt
+    /// Certificate, key and CA of this process: a PEM file, the folder of `altergolden credentials init`, or a folder with tls.crt, tls.key and ca.crt
     #[arg(long, env = "CREDENTIALS", value_name = "PATH")]
     pub credentials: Option<PathBuf>,
 
-    /// Also serve callers without credentials, and count them: while a running fleet changes over
+    /// Also serve callers without credentials, and count their calls; only while a running fleet is given credentials
     #[arg(long, env = "CREDENTIALS_OPTIONAL", hide_short_help = true, value_parser = BoolishValueParser::new())]
     pub credentials_optional: bool,
 
@@ -52,7 +52,7 @@ impl CredentialsArgs {
         fleet.map_err(|why| {
             SettingsError::new(
                 "--fleet (FLEET)",
-                format!("must be set, as REDIS_PREFIX is no fleet's name: {why}"),
+                format!("must be set, because REDIS_PREFIX ({prefix}) is not a valid fleet name: {why}"),
             )
         })
     }
@@ -71,7 +71,10 @@ impl CredentialsArgs {
                 format!("the certificate has the role {}, and this program needs {role}", identity.role);
             return Err(SettingsError::new(SETTING, problem));
         }
-        if let Some(port) = open_ports(ports).find(|port| !port.is_protected && !self.insecure_network) {
+        if let Some(port) = open_ports(ports).find(|port| !port.is_protected) {
+            if self.insecure_network {
+                return Ok(credentials.with_open_port(port.address));
+            }
             let problem = format!(
                 "{} is open to other hosts, and credentials do not protect this port: use the loopback, or set INSECURE_NETWORK=true if only \
                  your bots reach it",
@@ -107,7 +110,7 @@ impl CredentialsArgs {
         }
         let Some(port) = open_ports(ports).next() else { return Ok(Credentials::none()) };
         if self.insecure_network {
-            return Ok(Credentials::without(port.address));
+            return Ok(Credentials::none().with_open_port(port.address));
         }
         let problem = format!(
             "{} is open to other hosts, and this process has no credentials: make some with `altergolden credentials init DIR` and set \

@@ -22,10 +22,10 @@ use rustls::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CredentialsError, FleetName, Identity, PlainCallers, Role,
+    ACCESS_LIST, AccessList, CredentialsError, FleetName, Identity, PlainCallers, Role,
     caller::PeerCertificate,
     dns_name,
-    files::Files,
+    files::{Files, read_access_list},
     loaded::{Loaded, Protocol, now_unix_s},
 };
 
@@ -58,13 +58,11 @@ struct Shared {
     fleet: FleetName,
     enforcement: Enforcement,
     current: ArcSwap<Loaded>,
+    /// Read apart from the certificate: a new revocation counts even while this process's own certificate is invalid.
+    access: ArcSwap<AccessList>,
     /// Why the newest content of the files is not in use.
     rejected: Mutex<Option<String>>,
     counts: PlainCallers,
-}
-
-fn load(path: &Path, fleet: &FleetName) -> Result<Loaded, CredentialsError> {
-    Loaded::new(path, Files::read(path)?, fleet)
 }
 
 impl Credentials {
@@ -78,21 +76,27 @@ impl Credentials {
     /// # Errors
     /// They cannot be read, or are invalid, expired, revoked or of another fleet.
     pub fn open(path: &Path, fleet: FleetName, enforcement: Enforcement) -> Result<Self, CredentialsError> {
-        let loaded = load(path, &fleet)?;
+        let loaded = Loaded::new(path, Files::read(path)?, &fleet)?;
+        let access = read_access_list(path)?.unwrap_or_default();
+        if access.is_revoked(&loaded.serial) {
+            let problem = "the certificate was revoked: issue a new one".to_owned();
+            return Err(CredentialsError::Invalid { path: path.to_owned(), problem });
+        }
         let shared = Shared {
             path: path.to_owned(),
             fleet,
             enforcement,
             current: ArcSwap::from_pointee(loaded),
+            access: ArcSwap::from_pointee(access),
             rejected: Mutex::default(),
             counts: PlainCallers::default(),
         };
         Ok(Self { shared: Some(Arc::new(shared)), open_port: None })
     }
 
-    /// No credentials, with a port that other hosts reach.
-    pub(super) fn without(open_port: SocketAddr) -> Self {
-        Self { shared: None, open_port: Some(open_port) }
+    /// The same, with a port that other hosts reach without credentials.
+    pub(super) fn with_open_port(self, port: SocketAddr) -> Self {
+        Self { open_port: Some(port), ..self }
     }
 
     /// Whether this process has credentials.
@@ -136,9 +140,9 @@ impl Credentials {
         self.shared.as_ref().map(|shared| shared.current.load().expires_unix_s.saturating_sub(now_unix_s()))
     }
 
-    /// The URL scheme under which this process's gRPC port is advertised.
+    /// The scheme of this process's own gRPC port in URLs: `https` once callers need TLS. Before, callers without credentials must reach it.
     pub fn scheme(&self) -> &'static str {
-        if self.is_set() { "https" } else { "http" }
+        if self.is_enforced() { "https" } else { "http" }
     }
 
     /// How a port of this process takes connections; `None` without credentials.
@@ -155,19 +159,22 @@ impl Credentials {
 
     /// Returns whose certificate a verified chain is.
     pub(crate) fn peer(&self, chain: &[CertificateDer<'_>]) -> Result<Option<PeerCertificate>, &'static str> {
-        self.shared.as_ref().map_or(Ok(None), |shared| shared.current.load().peer(chain, &shared.fleet))
+        let Some(shared) = &self.shared else { return Ok(None) };
+        let peer = Loaded::peer(chain, &shared.fleet)?;
+        if peer.as_ref().is_some_and(|peer| self.is_revoked(peer)) {
+            return Err("the certificate was revoked");
+        }
+        Ok(peer)
     }
 
     /// Returns the bearer of a token.
     pub(super) fn bearer(&self, token: &str) -> Option<Identity> {
-        self.shared.as_ref()?.current.load().access.bearer(token).cloned()
+        self.shared.as_ref()?.access.load().bearer(token).cloned()
     }
 
     /// Whether a certificate was revoked since its connection was made.
-    pub(super) fn is_revoked(&self, certificate: &PeerCertificate) -> bool {
-        self.shared
-            .as_ref()
-            .is_some_and(|shared| shared.current.load().access.is_revoked(&certificate.serial))
+    pub(crate) fn is_revoked(&self, certificate: &PeerCertificate) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.access.load().is_revoked(&certificate.serial))
     }
 
     /// Reads the files now.
@@ -193,19 +200,19 @@ impl Credentials {
 
     /// The problems of the credentials, for `/health`.
     pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
         if let Some(port) = self.open_port {
             let text = format!("port {port} is open to other hosts without credentials (INSECURE_NETWORK)");
-            return vec![Problem::new(ProblemCode::InsecureNetwork, text)];
+            problems.push(Problem::new(ProblemCode::InsecureNetwork, text));
         }
-        let Some(shared) = &self.shared else { return Vec::new() };
-        let mut problems = Vec::new();
+        let Some(shared) = &self.shared else { return problems };
         if let Some(why) = shared.rejected.lock().unwrap_or_else(PoisonError::into_inner).clone() {
             problems.push(Problem::new(ProblemCode::CredentialsRejected, why));
         }
         let left = shared.current.load().expires_unix_s.saturating_sub(now_unix_s());
         if left < EXPIRES_SOON_S {
             let text = if left < 0 {
-                "the certificate has expired: new connections are refused".to_owned()
+                "the certificate has expired, and other programs refuse new connections: issue a new one (`altergolden credentials issue`)".to_owned()
             } else {
                 format!(
                     "the certificate expires in {}",
@@ -221,7 +228,7 @@ impl Credentials {
                     .to_owned()
             } else {
                 format!(
-                    "{calls} calls without credentials were served (CREDENTIALS_OPTIONAL), of {}",
+                    "calls served without credentials (CREDENTIALS_OPTIONAL): {calls}, from {}",
                     callers.join(", ")
                 )
             };
@@ -248,24 +255,43 @@ impl Collector for Expiry {
 }
 
 impl Shared {
+    /// A list that is gone is not an empty one: that would admit what was revoked.
+    fn read_access_list_again(&self) -> Result<(), CredentialsError> {
+        let known = self.access.load_full();
+        match read_access_list(&self.path)? {
+            Some(list) if list != *known => {
+                tracing::info!(path = %self.path.display(), "access list replaced");
+                self.access.store(Arc::new(list));
+            }
+            None if *known != AccessList::default() => {
+                let problem = format!("{ACCESS_LIST} beside it is gone: put it back, or an empty one");
+                return Err(CredentialsError::Invalid { path: self.path.clone(), problem });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn read_again(&self) {
+        let access = self.read_access_list_again();
         let read = Files::read(&self.path).and_then(|files| {
             if files.digest == self.current.load().digest {
                 return Ok(None);
             }
             Loaded::new(&self.path, files, &self.fleet).map(Some)
         });
+        let rejected = access.err().map(|error| error.to_string());
         let rejected = match read {
-            Ok(None) => None,
+            Ok(None) => rejected,
             Ok(Some(loaded)) if loaded.identity.role != self.current.load().identity.role => Some(format!(
-                "{}: the new certificate has the role {}",
+                "{}: the new certificate has the role {}, which is not the role of this process; restore the right file",
                 self.path.display(),
                 loaded.identity.role
             )),
             Ok(Some(loaded)) => {
                 tracing::info!(path = %self.path.display(), identity = %loaded.identity, "credentials replaced");
                 self.current.store(Arc::new(loaded));
-                None
+                rejected
             }
             Err(error) => Some(error.to_string()),
         };

@@ -120,6 +120,14 @@ async fn code(channel: &Channel, path: &'static str) -> Code {
     call_with(channel, path, None).await.map_or_else(|status| status.code(), |()| Code::Ok)
 }
 
+/// Whether a bot with these credentials can make a call that bots may make.
+async fn reaches(url: &str, credentials: &Credentials) -> bool {
+    match connect(url, credentials, Role::Coordinator).await {
+        Ok(channel) => code(&channel, FIND_GUILD).await == Code::Unimplemented,
+        Err(_) => false,
+    }
+}
+
 #[tokio::test]
 async fn roles_decide_which_calls_pass() {
     let ca = Ca::new();
@@ -162,7 +170,7 @@ async fn callers_without_credentials_get_health_only_until_they_are_optional() {
     assert_eq!(code(&channel, FIND_GUILD).await, Code::Unimplemented);
     let problems = credentials.problems();
     let text = problems.iter().map(ToString::to_string).collect::<String>();
-    assert!(text.contains("1 calls") && text.contains("127.0.0.1 (ShardBridge)"), "{text}");
+    assert!(text.contains(": 1, ") && text.contains("127.0.0.1 (ShardBridge)"), "{text}");
     // A bearer token does not travel in the clear, even while credentials are optional.
     let refused = call_with(&channel, FIND_GUILD, Some("secret")).await.unwrap_err();
     assert!(refused.code() == Code::Unauthenticated && refused.message().contains("replace it"), "{refused}");
@@ -211,17 +219,26 @@ async fn files_are_read_again_and_bad_ones_leave_the_old_in_use() {
     let channel = connect(&url, &bot, Role::Coordinator).await.unwrap();
     assert_eq!(code(&channel, FIND_GUILD).await, Code::Unimplemented);
 
-    // Revoked: the connection that is open loses its calls, a new one its handshake.
+    // Revoked: the open connection ends, and a new one is refused.
     let serial = 10 + Role::Bot as u8;
     fs::write(ca.path(super::ACCESS_LIST), format!("revoked {serial:02x}\n")).unwrap();
     server.read_again();
-    assert_eq!(code(&channel, FIND_GUILD).await, Code::Unauthenticated);
-    let again = connect(&url, &bot, Role::Coordinator).await;
-    let is_refused = match again {
-        Ok(channel) => code(&channel, FIND_GUILD).await != Code::Unimplemented,
-        Err(_) => true,
-    };
-    assert!(is_refused);
+    assert_ne!(code(&channel, FIND_GUILD).await, Code::Unimplemented);
+    assert!(!reaches(&url, &bot).await);
+    // A list that is gone admits no revoked certificate.
+    fs::remove_file(ca.path(super::ACCESS_LIST)).unwrap();
+    server.read_again();
+    let problems: Vec<&str> = server.problems().iter().map(|problem| problem.code.as_str()).collect();
+    assert_eq!(problems, ["credentials_rejected"]);
+    assert!(!reaches(&url, &bot).await);
+    // The list counts although the certificate beside it is no longer valid.
+    let other = ca.path("coordinator.pem");
+    let valid = fs::read_to_string(&other).unwrap();
+    fs::write(&other, "").unwrap();
+    fs::write(ca.path(super::ACCESS_LIST), "").unwrap();
+    server.read_again();
+    assert!(reaches(&url, &bot).await);
+    fs::write(&other, valid).unwrap();
 
     for bad in ["", "no PEM", &fs::read_to_string(ca.path("bot.pem")).unwrap()] {
         fs::write(ca.path("coordinator.pem"), bad).unwrap();

@@ -28,7 +28,7 @@ impl Accepted {
     /// Returns the connection as it is.
     pub(crate) fn plain(self) -> Connection {
         let peer = Peer { address: Some(self.address), is_tls: false, certificate: None };
-        Connection::new(Wire::Plain(self.stream), peer, self.place, self.deadlines)
+        Connection::new(Wire::Plain(self.stream), peer, Credentials::none(), self.place, self.deadlines)
     }
 
     /// Makes the TLS handshake if the client begins one and the process has credentials. What a client without TLS may do, each request
@@ -53,7 +53,8 @@ impl Accepted {
             let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
             let certificate = credentials.peer(chain).map_err(io::Error::other)?;
             let peer = Peer { address: Some(self.address), is_tls: true, certificate };
-            Ok(Connection::new(Wire::Tls(Box::new(stream.into())), peer, self.place, self.deadlines))
+            let wire = Wire::Tls(Box::new(stream.into()));
+            Ok(Connection::new(wire, peer, credentials.clone(), self.place, self.deadlines))
         };
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the client did not finish the TLS handshake");
         timeout(within, securing).await.map_err(late)?

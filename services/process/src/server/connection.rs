@@ -16,7 +16,7 @@ use tokio::{
 use tonic::transport::server::Connected;
 
 use super::wire::Wire;
-use crate::credentials::Peer;
+use crate::credentials::{Credentials, Peer};
 
 /// See [`super::Limits`].
 #[derive(Clone, Copy, Debug)]
@@ -26,11 +26,13 @@ pub(crate) struct Deadlines {
     pub(crate) write_stall: Duration,
 }
 
-/// A connection that ends with [`io::ErrorKind::TimedOut`] when the client sends too little at first, or stops reading.
+/// A connection that ends with [`io::ErrorKind::TimedOut`] when the client sends too little at first, or stops reading, and with
+/// [`io::ErrorKind::PermissionDenied`] when its certificate is revoked.
 #[derive(Debug)]
 pub struct Connection {
     stream: Wire,
     peer: Peer,
+    credentials: Credentials,
     greeting: Option<Greeting>,
     write_stall: Duration,
     /// Runs while the client reads nothing.
@@ -46,11 +48,17 @@ struct Greeting {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Wire, peer: Peer, place: OwnedSemaphorePermit, deadlines: Deadlines) -> Self {
+    pub(super) fn new(
+        stream: Wire,
+        peer: Peer,
+        credentials: Credentials,
+        place: OwnedSemaphorePermit,
+        deadlines: Deadlines,
+    ) -> Self {
         let Deadlines { greeting, greeting_within, write_stall } = deadlines;
         let greeting = (greeting > 0)
             .then(|| Greeting { missing: greeting, deadline: Box::pin(sleep(greeting_within)) });
-        Self { stream, peer, greeting, write_stall, stalled: None, _place: place }
+        Self { stream, peer, credentials, greeting, write_stall, stalled: None, _place: place }
     }
 
     /// How the client connected.
@@ -59,11 +67,7 @@ impl Connection {
     }
 
     /// Passes `written` on; fails when the client has read nothing for too long.
-    fn poll_stall(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+    fn poll_stall<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;
             return written;
@@ -81,6 +85,11 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.peer.certificate.as_ref().is_some_and(|certificate| self.credentials.is_revoked(certificate))
+        {
+            let revoked = io::Error::new(io::ErrorKind::PermissionDenied, "the certificate was revoked");
+            return Poll::Ready(Err(revoked));
+        }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         let Some(greeting) = &mut self.greeting else { return read };
@@ -116,11 +125,13 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.poll_stall(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.poll_stall(cx, closed)
     }
 }
 
