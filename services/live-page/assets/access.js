@@ -31,7 +31,7 @@ export class Access {
     for (const part of form.children) /** @type {HTMLElement} */ (part).hidden = !secure && part.id !== "access-note";
     if (!secure) {
       form.hidden = false;
-      setText(byId("access-note"), "From another host, open this page with https://.");
+      setText(byId("access-note"), "From another host, open this page over https.");
       return;
     }
     setText(byId("access-note"), this.token ? "The coordinator does not accept this token." : "");
