@@ -132,3 +132,34 @@ fn compose_hardens_every_container() {
         "{containers:?}"
     );
 }
+
+/// The image is built from the folders that `.dockerignore` lets in: a file that the code includes from elsewhere is missing there.
+#[test]
+fn image_has_every_file_that_the_code_includes() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let sent = fs::read_to_string(format!("{root}/.dockerignore")).unwrap();
+    let sent: Vec<&str> = sent.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let (mut folders, mut included) = (vec![std::path::PathBuf::from(root)], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() && !path.ends_with("target") && !path.ends_with("node_modules") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                for file in text.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+                    let Ok(file) = fs::canonicalize(folder.join(file)) else { continue };
+                    let inside = file.strip_prefix(fs::canonicalize(root).unwrap()).unwrap();
+                    included += 1;
+                    assert!(
+                        sent.iter().any(|sent| inside.starts_with(sent)),
+                        "{}: {}",
+                        path.display(),
+                        inside.display()
+                    );
+                }
+            }
+        }
+    }
+    assert!(included > 10, "{included}");
+}
