@@ -78,7 +78,7 @@ pub enum HeadRefused {
     /// It has no signature, and needs one.
     #[error("it is not signed")]
     Unsigned,
-    /// Its key is none of this worker's.
+    /// This worker does not hold its key.
     #[error("it is signed with key {0}, which this worker does not hold")]
     UnknownKey(HeadKeyId),
     /// The signature is not of this head in this place.

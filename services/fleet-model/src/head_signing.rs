@@ -14,7 +14,7 @@ pub struct InvalidHeadKeyId;
 /// How the fleet signs the heads of checkpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HeadSigning {
-    /// The newest key that every worker holds; `None` while there is none.
+    /// The newest key that every worker holds; `None` until all workers hold the same one.
     pub by: Option<HeadKeyId>,
     /// Every worker has had a key once: unsigned heads are refused.
     pub required: bool,

@@ -72,7 +72,12 @@ where
             }
             Err(refusal) => {
                 let peer = peer.and_then(|peer| peer.address);
-                tracing::info!(rpc.method = path, peer = ?peer, reason = refusal.reason, "call refused");
+                tracing::info!(
+                    rpc.method = path,
+                    peer = peer.map(tracing::field::display),
+                    reason = refusal.reason,
+                    "call refused"
+                );
                 Either::Left(ready(Ok(Status::new(refusal.code, refusal.text).into_http())))
             }
         }
@@ -128,7 +133,11 @@ impl Credentials {
                 if let Some(counts) = self.counts()
                     && counts.served(address.map(|address| address.ip()), path)
                 {
-                    tracing::warn!(rpc.method = path, peer = ?address, "call without credentials");
+                    tracing::warn!(
+                        rpc.method = path,
+                        peer = address.map(tracing::field::display),
+                        "call without credentials"
+                    );
                 }
                 return Ok(Caller { identity: None, address });
             }

@@ -137,7 +137,7 @@ impl Files {
     }
 }
 
-/// Reads the access list of the credentials at `path`: beside the file, or in the folder. `None` if there is none.
+/// Reads the access list of the credentials at `path`: beside the file, or in the folder. `None` if the file does not exist.
 pub(super) fn read_access_list(path: &Path) -> Result<Option<AccessList>, CredentialsError> {
     let list = if path.is_dir() { path.join(ACCESS_LIST) } else { path.with_file_name(ACCESS_LIST) };
     let text = match read(&list, &mut Context::new(&SHA256)) {
