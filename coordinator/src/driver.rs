@@ -282,6 +282,10 @@ impl<'a> Driver<'a> {
             }
         };
         self.calls.tasks.close();
+        let now = self.shell.now();
+        for entry in self.publishing.problems.end_of_term(self.term.number, now) {
+            self.shell.history.record(entry);
+        }
         end
     }
 

@@ -43,11 +43,18 @@ impl ProblemChanges {
             }
         }
         let ended = self.known.extract_if(.., |_, known| known.last_seen < now.mono);
-        for ((code, shard, _), known) in ended.filter(|(_, known)| known.told) {
-            let lasted = now.mono.saturating_sub(known.began).as_secs();
-            let ended = HistoryEntry::new(HistoryKind::ProblemCleared, term, now.unix_ms);
-            let entry = about(ended, code, shard).detail(format!("after {lasted} s: {}", known.message));
-            add(&mut entries, entry);
+        for ((code, shard, _), known) in ended {
+            known.end("", code, shard, term, now, &mut entries);
+        }
+        entries
+    }
+
+    /// Returns an entry for each problem that lasts at the end of a term: who acts next sees its own problems, and would never
+    /// record that these ended.
+    pub fn end_of_term(&mut self, term: Term, now: Now) -> Vec<HistoryEntry> {
+        let mut entries = Vec::new();
+        for ((code, shard, _), known) in std::mem::take(&mut self.known) {
+            known.end(", when the term ended", code, shard, term, now, &mut entries);
         }
         entries
     }
@@ -79,6 +86,28 @@ impl ProblemChanges {
             known.told = true;
             let began = HistoryEntry::new(HistoryKind::ProblemRaised, term, known.began_unix_ms);
             add(entries, about(began, problem.code, shard).detail(problem.message.clone()));
+        }
+    }
+}
+
+impl Known {
+    /// Adds that the problem ended, if its beginning was an entry.
+    fn end(
+        self,
+        how: &str,
+        code: ProblemCode,
+        shard: Option<ShardSlot>,
+        term: Term,
+        now: Now,
+        entries: &mut Vec<HistoryEntry>,
+    ) {
+        if self.told {
+            let lasted = now.mono.saturating_sub(self.began).as_secs();
+            let ended = HistoryEntry::new(HistoryKind::ProblemCleared, term, now.unix_ms);
+            add(
+                entries,
+                about(ended, code, shard).detail(format!("after {lasted} s{how}: {}", self.message)),
+            );
         }
     }
 }

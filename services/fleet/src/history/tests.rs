@@ -216,6 +216,26 @@ fn lasting_problem_is_an_entry_when_it_began_and_when_it_ended() {
 }
 
 #[test]
+fn problem_that_outlasts_its_term_ends_with_it() {
+    let mut changes = ProblemChanges::default();
+    let away = [Problem::new(ProblemCode::StoreAway, "the fleet store is away")];
+    observe(&mut changes, &away, 0);
+    observe(&mut changes, &away, 1_000);
+    let short = Problem::new(ProblemCode::WorkerCutOff, "worker a is cut off");
+    observe(&mut changes, &[away[0].clone(), short], 4_000);
+    let ended = changes.end_of_term(TERM, at(5_000));
+    let [entry] = ended.as_slice() else { panic!("{ended:?}") };
+    assert_eq!(
+        (entry.kind, entry.to_string().as_str()),
+        (
+            HistoryKind::ProblemCleared,
+            "problem store_away ended: after 5 s, when the term ended: the fleet store is away"
+        )
+    );
+    assert_eq!(changes.end_of_term(TERM, at(6_000)), []);
+}
+
+#[test]
 fn moment_and_progress_are_no_entries() {
     let mut changes = ProblemChanges::default();
     let cut_off = [Problem::new(ProblemCode::WorkerCutOff, "worker a is cut off")];
