@@ -16,13 +16,38 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "proto"))
 messages = grpc.protos("altergolden/v1/events.proto")
 bridge_messages, bridge_services = grpc.protos_and_services("altergolden/v1/shard_bridge.proto")
 
-URL = os.environ.get("COORDINATOR_URL", "http://127.0.0.1:50051")
 # These pings detect a server that disappeared.
 OPTIONS = [("grpc.keepalive_time_ms", 10_000), ("grpc.keepalive_timeout_ms", 5_000), ("grpc.max_reconnect_backoff_ms", 2_000)]
 
 
-def connect():
-    return bridge_services.ShardBridgeStub(grpc.insecure_channel(URL.removeprefix("http://"), options=OPTIONS))
+def connect(server="coordinator"):
+    """Connects to COORDINATOR_URL: over TLS with CREDENTIALS (a bot's PEM file), or with COORDINATOR_TOKEN and COORDINATOR_CA (the CA's PEM file).
+
+    `server` is what answers there: "coordinator" or "worker". Certificates name roles, as addresses change.
+    """
+    url, secured = os.environ.get("COORDINATOR_URL") or "127.0.0.1:50051", channel_credentials()
+    scheme, _, address = url.rpartition("://")
+    if scheme not in ("", "https" if secured else "http"):
+        sys.exit("COORDINATOR_URL: https:// needs CREDENTIALS, or COORDINATOR_TOKEN and COORDINATOR_CA; http:// must have neither")
+    if not secured:
+        return bridge_services.ShardBridgeStub(grpc.insecure_channel(address, options=OPTIONS))
+    name = f"{server}.{os.environ.get('FLEET') or 'altergolden'}.altergolden"
+    options = [*OPTIONS, ("grpc.ssl_target_name_override", name)]
+    return bridge_services.ShardBridgeStub(grpc.secure_channel(address, secured, options=options))
+
+
+def channel_credentials():
+    """Returns the credentials in the environment, or None."""
+    if token := os.environ.get("COORDINATOR_TOKEN"):
+        ca = os.environ.get("COORDINATOR_CA") or sys.exit("COORDINATOR_TOKEN: set COORDINATOR_CA to the file with the CA (ca.pem) too")
+        tls = grpc.ssl_channel_credentials(Path(ca).read_bytes())
+        return grpc.composite_channel_credentials(tls, grpc.access_token_call_credentials(token))
+    if not os.environ.get("CREDENTIALS"):
+        return None
+    path = Path(os.environ["CREDENTIALS"])
+    # One file has certificate, key and CA; each reader takes its blocks.
+    pem = (path / "bot.pem" if path.is_dir() else path).read_bytes()
+    return grpc.ssl_channel_credentials(pem, pem, pem)
 
 
 def say(*words):

@@ -13,7 +13,7 @@ const RETRY_AFTER_MS = 5_000;
 
 async function main(config: Settings): Promise<void> {
   setLogLevel(config.logLevel);
-  const bridge = new ShardBridgeClient({ url: config.coordinatorUrl });
+  const bridge = connect();
   const rest = new REST({
     version: '10',
     api: config.api,
@@ -33,6 +33,15 @@ async function main(config: Settings): Promise<void> {
   log('info', 'listening', { streams, group: config.group, consumer: config.consumer });
   await untilDone('register the commands', async () => register(client.api, (await client.api.applications.getCurrent()).id));
   log('info', 'commands registered');
+}
+
+/** Takes COORDINATOR_URL, and CREDENTIALS or COORDINATOR_TOKEN with COORDINATOR_CA. */
+function connect(): ShardBridgeClient {
+  try {
+    return new ShardBridgeClient();
+  } catch (error) {
+    throw new SettingError(reason(error));
+  }
 }
 
 async function untilDone<T>(what: string, attempt: () => Promise<T>): Promise<T> {

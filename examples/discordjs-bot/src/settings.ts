@@ -22,7 +22,6 @@ export interface Settings {
   /** Whether `api` is a proxy, which enforces Discord's shared rate limits. */
   proxied: boolean;
   token: string;
-  coordinatorUrl: string;
   logLevel: Level;
 }
 
@@ -51,7 +50,6 @@ export function settings(env: NodeJS.ProcessEnv): Settings {
       : `${new URL(url(env, 'DISCORD_API_URL', WEB, 'https://discord.com')).origin}/api`,
     proxied: Boolean(proxy),
     token,
-    coordinatorUrl: url(env, 'COORDINATOR_URL', ['http:'], 'http://127.0.0.1:50051'),
     logLevel,
   };
 }

@@ -3,7 +3,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import {
-  credentials,
   loadPackageDefinition,
   type CallOptions as GrpcOptions,
   type ClientReadableStream,
@@ -13,13 +12,12 @@ import {
 import { loadSync } from '@grpc/proto-loader';
 import * as answers from './answers.js';
 import type { Received, Wire } from './answers.js';
+import { targetOf, type ChannelOptions } from './channel.js';
 import { BridgeError, toBridgeError, type BridgeErrorCode } from './errors.js';
 import { idToWire, type Id } from './ids.js';
 import { toWire, type Json } from './value.js';
 
-export interface ClientOptions {
-  /** The coordinator or any worker; by default `COORDINATOR_URL` or http://127.0.0.1:50051. */
-  url?: string;
+export interface ClientOptions extends ChannelOptions {
   /** Deadline of calls; 2,000 by default. */
   deadlineMs?: number;
   /** The folder that contains `altergolden/v1`; by default this repository's. */
@@ -72,12 +70,12 @@ export class ShardBridgeClient {
   readonly #stub: InstanceType<ServiceClientConstructor>;
   readonly #deadlineMs: number;
 
-  /** Throws a TypeError for an invalid URL. Connects at the first call. */
+  /** Throws a TypeError for an invalid URL and for credentials that cannot be read. Connects at the first call. */
   constructor(options: ClientOptions = {}) {
-    const url = options.url ?? process.env['COORDINATOR_URL'] ?? 'http://127.0.0.1:50051';
+    const target = targetOf(options);
     this.#deadlineMs = options.deadlineMs ?? 2_000;
     const protoDir = options.protoDir ?? fileURLToPath(new URL('../../../proto', import.meta.url));
-    this.#stub = new (service(protoDir))(addressOf(url), credentials.createInsecure(), CHANNEL);
+    this.#stub = new (service(protoDir))(target.address, target.credentials, { ...CHANNEL, ...target.options });
   }
 
   /** Returns totals over the whole bot and per shard. `maxStalenessMs` allows figures up to this age. */
@@ -194,12 +192,4 @@ function service(protoDir: string): ServiceClientConstructor {
   });
   const { altergolden } = loadPackageDefinition(contract) as { altergolden?: GrpcObject };
   return (altergolden?.['v1'] as GrpcObject)['ShardBridge'] as ServiceClientConstructor;
-}
-
-function addressOf(url: string): string {
-  const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  if (parsed?.protocol !== 'http:' || !parsed.port) {
-    throw new TypeError(`COORDINATOR_URL: must be a URL such as http://127.0.0.1:50051, not ${url}`);
-  }
-  return parsed.host;
 }

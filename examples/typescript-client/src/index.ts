@@ -5,6 +5,7 @@
 
 export { ShardBridgeClient } from './client.js';
 export type { CallOptions, ClientOptions, SubscribeOptions } from './client.js';
+export type { ChannelOptions } from './channel.js';
 export { BridgeError } from './errors.js';
 export type { BridgeErrorCode } from './errors.js';
 export type { Id } from './ids.js';

@@ -7,7 +7,7 @@ use redis_fixture::RedisServer;
 use serde_json::{Value, json};
 
 use crate::{
-    node::{example, installed, node},
+    node::{node, python},
     relay::Relay,
 };
 
@@ -62,10 +62,7 @@ impl Dev {
     }
 
     fn python(&self, script: &str, folder: &tempfile::TempDir) -> Process {
-        installed("python-events/requirements.txt", "python-events/.venv/.installed");
-        let mut command = Command::new(example("python-events/.venv/bin/python"));
-        command.arg("-u").arg(example("python-events").join(script)).current_dir(folder.path());
-        self.bot(&mut command, script)
+        self.bot(python(script).current_dir(folder.path()), script)
     }
 
     async fn sim(&self, path: &str, body: Option<Value>) -> Value {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
 
+mod credentials;
 mod dev;
 mod discord;
 mod discordjs_bot;

@@ -16,7 +16,7 @@ pub(crate) fn example(path: &str) -> PathBuf {
 }
 
 /// Asserts that the installed packages match the lock file.
-pub(crate) fn installed(wanted: &str, present: &str) {
+fn installed(wanted: &str, present: &str) {
     let read = |path: &str| fs::read(example(path)).ok();
     assert!(
         read(present).is_some_and(|present| Some(present) == read(wanted)),
@@ -40,13 +40,21 @@ pub(crate) fn node(script: &str) -> Command {
     let mut command = Command::new("node");
     command.arg("--enable-source-maps").arg(example(script));
     for (key, _) in std::env::vars() {
-        if ["DISCORD", "BOT_TOKEN", "REDIS", "COORDINATOR", "RELAY", "REST_"]
+        if ["DISCORD", "BOT_TOKEN", "REDIS", "COORDINATOR", "RELAY", "REST_", "CREDENTIALS", "FLEET"]
             .iter()
             .any(|ours| key.starts_with(ours))
         {
             command.env_remove(key);
         }
     }
+    command
+}
+
+/// Returns the command of a program in Python.
+pub(crate) fn python(script: &str) -> Command {
+    installed("python-events/requirements.txt", "python-events/.venv/.installed");
+    let mut command = Command::new(example("python-events/.venv/bin/python"));
+    command.arg("-u").arg(example("python-events").join(script));
     command
 }
 

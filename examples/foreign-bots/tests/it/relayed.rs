@@ -7,7 +7,7 @@ use fleet_fixture::{Coordinator, Deployment, Process, Worker, http, sim_config, 
 use serde_json::Value;
 
 use crate::{
-    node::{example, installed, node},
+    node::{node, python},
     relay::Relay,
 };
 
@@ -64,10 +64,9 @@ impl Fleet {
     }
 
     fn python(&self, script: &str, folder: &tempfile::TempDir) -> Command {
-        installed("python-events/requirements.txt", "python-events/.venv/.installed");
-        let mut command = Command::new(example("python-events/.venv/bin/python"));
+        let mut command = python(script);
         self.settings(&mut command);
-        command.arg("-u").arg(example("python-events").join(script)).current_dir(folder.path());
+        command.current_dir(folder.path());
         command
     }
 
