@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::LazyLock, time::Duration};
 
 use fleet_model::{Percent, ShardCount};
 use process::{
-    credentials::{Credentials, CredentialsArgs, Listening, Role},
+    credentials::{Credentials, CredentialsArgs, Listening, Protection, Role},
     settings::{self, ApiOrigin, DiscordArgs, GatewayUrl, Secret, SettingsError, StoreArgs},
 };
 use relay::RelayArgs;
@@ -182,12 +182,12 @@ impl CoordinatorArgs {
             Listening {
                 setting: "--coordinator-listen (COORDINATOR_LISTEN)",
                 address: self.coordinator_listen,
-                is_protected: true,
+                protection: Protection::Credentials,
             },
             Listening {
                 setting: "--health-listen-host (HEALTH_LISTEN_HOST)",
                 address: health_listen,
-                is_protected: true,
+                protection: Protection::Credentials,
             },
         ];
         let credentials = self.access.open(self.store.redis_prefix.as_str(), Role::Coordinator, &ports)?;

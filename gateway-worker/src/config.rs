@@ -7,7 +7,9 @@ use checkpoint::HeadKeys;
 use fleet_model::{AdvertisedAddress, Generation, WorkerId};
 use outside_text::printable;
 use process::{
-    credentials::{Credentials, CredentialsArgs, Listening, Role},
+    credentials::{
+        ClientFacingArgs, ClientFacingCertificate, Credentials, CredentialsArgs, Listening, Protection, Role,
+    },
     settings::{self, ApiOrigin, DiscordArgs, GatewayUrl, Secret, SettingsError, StoreArgs},
 };
 use redis_link::KeyPrefix;
@@ -179,6 +181,10 @@ pub struct WorkerArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub access: CredentialsArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub client_facing: ClientFacingArgs,
 }
 
 /// The coordinator's URL. `HOST:PORT` alone means https for a worker with credentials, else http.
@@ -325,6 +331,8 @@ pub struct WorkerConfig {
     pub compression: GatewayCompression,
     /// What this worker proves to others, and demands of callers.
     pub credentials: Credentials,
+    /// The certificate of the REST proxy.
+    pub client_facing: ClientFacingCertificate,
 }
 
 impl WorkerArgs {
@@ -346,24 +354,29 @@ impl WorkerArgs {
         }
         let health_listen = SocketAddr::new(self.health_listen_host, self.health_port);
         let rest = self.rest.into_config()?;
+        let client_facing = self.client_facing.open()?;
         let ports = [
             Listening {
                 setting: "--worker-listen (WORKER_LISTEN)",
                 address: self.worker_listen,
-                is_protected: true,
+                protection: Protection::Credentials,
             },
             Listening {
                 setting: "--health-listen-host (HEALTH_LISTEN_HOST)",
                 address: health_listen,
-                is_protected: true,
+                protection: Protection::Credentials,
             },
-            Listening { setting: "--rest-listen (REST_LISTEN)", address: rest.listen, is_protected: false },
+            Listening {
+                setting: "--rest-listen (REST_LISTEN)",
+                address: rest.listen,
+                protection: if client_facing.is_set() { Protection::ClientFacing } else { Protection::None },
+            },
         ];
         let credentials = self.access.open(self.store.redis_prefix.as_str(), Role::Worker, &ports)?;
-        let head_keys = HeadKeys::new(credentials.record_keys()).map_err(|error| {
+        let head_keys = HeadKeys::new(credentials.head_keys()).map_err(|error| {
             SettingsError::new(
                 "--credentials (CREDENTIALS)",
-                format!("cannot use the keys in the ALTERGOLDEN RECORD KEY blocks: {error}"),
+                format!("cannot use the keys in the ALTERGOLDEN HEAD KEY blocks: {error}"),
             )
         })?;
         Ok(WorkerConfig {
@@ -401,6 +414,7 @@ impl WorkerArgs {
             gateway: self.discord.discord_gateway_url,
             compression: self.gateway_compression,
             credentials,
+            client_facing,
         })
     }
 }

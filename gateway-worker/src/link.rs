@@ -10,8 +10,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use fleet_model::{
-    Assignment, Epoch, Incarnation, RefusedDirective, Routes, SentReport, ShardKey, ShardReport, ShardSlot,
-    ShardStatus, Term, WorkerId, WorkerReport,
+    Assignment, Epoch, HeadKeyId, Incarnation, RefusedDirective, Routes, SentReport, ShardKey, ShardReport,
+    ShardSlot, ShardStatus, Term, WorkerId, WorkerReport,
 };
 use fleet_store::FleetStore;
 use tokio::{
@@ -21,6 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    checkpoints::SignedHeads,
     clock::BootTime,
     config::WorkerConfig,
     coordinator::{CoordinatorConnection, RegisterFailure},
@@ -52,6 +53,8 @@ pub(crate) struct LinkParts {
     pub(crate) config: WorkerConfig,
     pub(crate) store: Arc<dyn FleetStore>,
     pub(crate) shards: ShardSet,
+    /// The coordinator is told of their keys.
+    pub(crate) heads: SignedHeads,
     /// Notified whenever a shard's status changes.
     pub(crate) changed: Arc<Notify>,
     pub(crate) advertise_url: String,
@@ -96,6 +99,8 @@ struct Membership {
     /// What the coordinator said; a guess before the first registration.
     ttl: Duration,
     interval: Duration,
+    /// The ids that it registered.
+    head_keys: Vec<HeadKeyId>,
     renewals: Renewals,
 }
 
@@ -108,6 +113,7 @@ impl Membership {
             lease,
             ttl: Duration::from_secs(5),
             interval: Duration::from_secs(1),
+            head_keys: Vec::new(),
         }
     }
 }
@@ -192,6 +198,7 @@ impl Link {
                     match end {
                         SessionEnd::Stopped => return Ok(MembershipEnd::Stopped),
                         SessionEnd::Refused => return Ok(MembershipEnd::Refused),
+                        SessionEnd::NewKeys => continue,
                         SessionEnd::Broken(why) => why,
                     }
                 }

@@ -8,7 +8,10 @@ use discord_rest::{
     RestStatus, SharedBudget, Upstream,
 };
 use fleet_model::{Routes, WorkerId};
-use process::settings::{self, ApiOrigin, Secret, SettingsError};
+use process::{
+    credentials::ClientFacingCertificate,
+    settings::{self, ApiOrigin, Secret, SettingsError},
+};
 use redis_link::{KeyPrefix, LinkOptions, RedisLink, RedisUrl};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -108,7 +111,7 @@ impl RestBudget {
 
 /// The proxy as the rest of the worker knows it.
 pub(crate) struct Proxy {
-    /// Where this process reaches it, as `host:port`.
+    /// Where this process reaches it, as `host:port`. Without TLS, which callers on this host do not need.
     pub(crate) authority: String,
     pub(crate) status: RestStatus,
 }
@@ -119,7 +122,7 @@ pub(crate) struct Proxy {
 /// The client for Discord cannot be set up; in one line.
 pub(crate) fn start(
     rest: Rest,
-    (config, api): (RestConfig, Option<&ApiOrigin>),
+    (config, certificate, api): (RestConfig, ClientFacingCertificate, Option<&ApiOrigin>),
     (worker, token): (WorkerId, &Secret),
     budget: RestBudget,
     (routes, metrics): (watch::Receiver<Arc<Routes>>, RestMetrics),
@@ -146,9 +149,10 @@ pub(crate) fn start(
         longest_wait: config.longest_wait,
         only_token: (!config.allows_any_token).then(|| Caller::bot(token.expose())),
         allows_gateway: config.allows_gateway,
+        certificate,
     };
+    tracing::info!(%address, scheme = options.certificate.scheme(), "REST proxy listening");
     tasks.spawn(rest.serve(gate, upstream, metrics, options, stop.clone()));
-    tracing::info!(%address, "REST proxy listening");
     Ok(Proxy { authority: towards(address).to_string(), status })
 }
 

@@ -211,6 +211,7 @@ impl Worker {
             metrics: metrics.problems.clone(),
             clock: Mutex::default(),
             credentials: config.credentials.clone(),
+            client_facing: config.client_facing.clone(),
         };
         servers.health(health, health_source, registry);
         let hub = Hub::new(parts.bus.clone(), metrics.bridge.clone());
@@ -228,6 +229,9 @@ impl Worker {
             credentials: config.credentials.clone(),
         });
         servers.spawn(|stop| config.credentials.clone().watch(stop));
+        servers.spawn(|stop| config.client_facing.clone().watch(stop));
+        servers.spawn(|stop| heads.clone().follow(config.credentials.clone(), stop));
+        let link_heads = heads.clone();
         if let Some(relaying) = &relaying {
             servers.relay(relaying, &worker, &shards, &bridge);
         }
@@ -287,6 +291,7 @@ impl Worker {
                 config,
                 store: parts.store,
                 shards: ShardSet::new(shard_parts, shards),
+                heads: link_heads,
                 changed,
                 advertise_url,
                 incarnation,

@@ -9,7 +9,7 @@ use discord_rest::RestStatus;
 use event_bus::BusStatus;
 use fleet_model::{Problem, ProblemClock, ProblemCode, ShardStatus, WorkerId};
 use process::{
-    credentials::Credentials,
+    credentials::{ClientFacingCertificate, Credentials},
     telemetry::{
         health::{HealthSource, Verdict, problems_json},
         problems::ProblemMetrics,
@@ -76,6 +76,7 @@ pub(crate) struct WorkerHealth {
     /// When each problem began.
     pub(crate) clock: Mutex<ProblemClock>,
     pub(crate) credentials: Credentials,
+    pub(crate) client_facing: ClientFacingCertificate,
 }
 
 impl WorkerHealth {
@@ -127,6 +128,7 @@ impl WorkerHealth {
         problems.extend(self.heads.problem(unix_ms()));
         problems.extend(self.rest.problems());
         problems.extend(self.credentials.problems());
+        problems.extend(self.client_facing.problems());
         problems
     }
 }

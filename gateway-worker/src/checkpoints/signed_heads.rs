@@ -1,10 +1,16 @@
-//! The signatures of this worker's checkpoint heads: its keys, what the coordinator said last, and what was refused.
+//! The signatures of this worker's checkpoint heads: its head keys, what the coordinator said last, and what was refused.
+//!
+//! The keys follow the credentials. The coordinator learns of new ones by a registration, and then names the key that signs. Each owner
+//! writes its head every second, so no head is left that the old key has signed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use checkpoint::{FormatError, Head, HeadKeys, HeadPlace, HeadRefused, ReadHeadError};
-use fleet_model::{HeadSigning, Problem, ProblemCode, ShardKey, ShardSlot};
+use fleet_model::{HeadKeyId, HeadSigning, Problem, ProblemCode, ShardKey, ShardSlot};
+use process::credentials::Credentials;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// How long a refused head is shown.
 const SHOWN_MS: u64 = 60 * 60 * 1000;
@@ -12,7 +18,7 @@ const SHOWN_MS: u64 = 60 * 60 * 1000;
 /// Set with each assignment, used by every shard. Clones share the values.
 #[derive(Clone, Debug)]
 pub(crate) struct SignedHeads {
-    keys: HeadKeys,
+    keys: watch::Sender<HeadKeys>,
     /// The fleet's name: a part of what is signed.
     fleet: Arc<str>,
     state: Arc<Mutex<State>>,
@@ -35,7 +41,43 @@ struct Refused {
 
 impl SignedHeads {
     pub(crate) fn new(keys: HeadKeys, fleet: &str) -> Self {
-        Self { keys, fleet: fleet.into(), state: Arc::default() }
+        Self { keys: watch::Sender::new(keys), fleet: fleet.into(), state: Arc::default() }
+    }
+
+    /// The ids of the keys, newest first.
+    pub(crate) fn key_ids(&self) -> Vec<HeadKeyId> {
+        self.keys.borrow().ids()
+    }
+
+    /// Changes when the keys do.
+    pub(crate) fn new_keys(&self) -> watch::Receiver<HeadKeys> {
+        self.keys.subscribe()
+    }
+
+    /// Takes the keys of new credentials until `stop`.
+    pub(crate) async fn follow(self, credentials: Credentials, stop: CancellationToken) {
+        let Some(mut replaced) = credentials.replaced() else { return };
+        while let Some(Ok(())) = stop.run_until_cancelled(replaced.changed()).await {
+            match HeadKeys::new(credentials.head_keys()) {
+                Ok(keys) => self.replace_keys(keys),
+                Err(error) => tracing::warn!(%error, "new head keys rejected; the old ones stay in use"),
+            }
+        }
+    }
+
+    /// Without keys this worker would check no signature any more, so credentials without keys leave the old ones in use.
+    fn replace_keys(&self, keys: HeadKeys) {
+        let (old, new) = (self.key_ids(), keys.ids());
+        if new == old {
+            return;
+        }
+        if new.is_empty() {
+            tracing::warn!("new credentials have no head keys; the old ones stay in use until a restart");
+            return;
+        }
+        let list = |ids: &[HeadKeyId]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        tracing::info!(old = list(&old), new = list(&new), "head keys replaced");
+        self.keys.send_replace(keys);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -64,7 +106,7 @@ impl SignedHeads {
         serial: u64,
     ) -> Result<Bytes, FormatError> {
         let signing = self.state().signing;
-        self.keys.encode_head(head, format, self.place(shard.slot(), serial), signing)
+        self.keys.borrow().encode_head(head, format, self.place(shard.slot(), serial), signing)
     }
 
     /// Reads a head from the store. `serial`: of the claim.
@@ -76,7 +118,7 @@ impl SignedHeads {
         now_unix_ms: u64,
     ) -> Result<Head, ReadHeadError> {
         let signing = self.state().signing;
-        let read = self.keys.decode_head(bytes, self.place(shard.slot(), serial), signing);
+        let read = self.keys.borrow().decode_head(bytes, self.place(shard.slot(), serial), signing);
         if let Err(ReadHeadError::Refused(why)) = read {
             let mut state = self.state();
             let before = state.refused.take().filter(|refused| refused.is_shown(now_unix_ms));
@@ -130,5 +172,19 @@ mod tests {
         heads.assign(HeadSigning { by: None, required: true });
         heads.assign(HeadSigning::default());
         assert!(heads.state().signing.required);
+    }
+
+    #[test]
+    fn credentials_without_head_keys_leave_the_old_ones_in_use() {
+        let keys = |texts: &[&str]| HeadKeys::new(texts).unwrap();
+        let (one, two) = ("the first of two keys", "the second of two keys");
+        let heads = SignedHeads::new(keys(&[one]), "bot");
+        let changes = heads.new_keys();
+        heads.replace_keys(HeadKeys::none());
+        heads.replace_keys(keys(&[one]));
+        assert!(!changes.has_changed().unwrap());
+        heads.replace_keys(keys(&[two, one]));
+        assert!(changes.has_changed().unwrap());
+        assert_eq!(heads.key_ids(), keys(&[two, one]).ids());
     }
 }

@@ -31,10 +31,12 @@ impl Link {
         } else {
             ClaimedShards::default()
         };
+        let profile = self.profile();
+        membership.head_keys.clone_from(&profile.head_keys);
         let call = RegistrationCall {
             worker: self.worker.clone(),
             incarnation: membership.incarnation.clone(),
-            profile: self.profile(),
+            profile,
             running,
             draining: self.draining.is_some(),
         };
@@ -81,7 +83,7 @@ impl Link {
                 oldest: checkpoint::FORMAT_MIN,
                 newest: config.checkpoint_format_max,
             },
-            head_keys: config.head_keys.ids(),
+            head_keys: self.parts.heads.key_ids(),
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) enum SessionEnd {
     Stopped,
     /// The lease was refused.
     Refused,
+    /// The coordinator must learn of new head keys: the worker registers again.
+    NewKeys,
     /// The stream broke.
     Broken(String),
 }
@@ -60,6 +62,10 @@ impl Link {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut report_soon = None;
         let changed = self.parts.changed.clone();
+        let mut new_keys = self.parts.heads.new_keys();
+        if new_keys.borrow_and_update().ids() != membership.head_keys {
+            return SessionEnd::NewKeys;
+        }
         loop {
             tokio::select! {
                 biased;
@@ -78,6 +84,7 @@ impl Link {
                         return SessionEnd::Refused;
                     }
                 }
+                Ok(()) = new_keys.changed(), if !self.is_stopping() => return SessionEnd::NewKeys,
                 // The coordinator waits for it.
                 () = self.parts.shards.one_closed() => report_soon = Some(Instant::now()),
                 // Many changes are one report, and none puts it off.

@@ -40,6 +40,7 @@ impl WorkerMetrics {
     ) -> Metrics {
         Metrics::new(&config.metrics_prefix, |registry| {
             config.credentials.register(registry);
+            config.client_facing.register(registry);
             self.shards.register(registry);
             self.link.register(registry);
             self.bridge.register(registry);

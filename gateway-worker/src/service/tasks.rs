@@ -59,7 +59,7 @@ impl Servers {
         routes: watch::Receiver<Arc<Routes>>,
         metrics: &WorkerMetrics,
     ) -> Result<Proxy, WorkerError> {
-        let settings = (config.rest, config.api.as_ref());
+        let settings = (config.rest, config.client_facing.clone(), config.api.as_ref());
         let own = (config.worker.clone(), &config.token);
         let known = (routes, metrics.rest.clone());
         rest::start(rest, settings, own, budget, known, (&self.tasks, &self.stop)).map_err(WorkerError::Rest)

@@ -21,7 +21,7 @@ const TEXT: usize = 8 * 1024;
 const KEPT: usize = 300;
 /// Cache resources in a registration.
 const RESOURCES: usize = 64;
-/// Keys for checkpoint heads in a registration.
+/// Head keys in a registration.
 const HEAD_KEYS: usize = 8;
 /// Kinds in a question about the history.
 const KINDS: usize = 32;

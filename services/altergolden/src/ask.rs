@@ -1,11 +1,18 @@
 //! Commands that ask a running fleet.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use altergolden_proto::v1;
 use clap::{Args, Subcommand};
 use outside_text::printable;
-use process::credentials::{Credentials, CredentialsArgs, FleetName, Role};
+use process::{
+    credentials::{Credentials, CredentialsArgs, FleetName, Role},
+    settings::SettingsError,
+};
 use shard_bridge::{BridgeClient, ClientError, Data};
 
 use crate::{
@@ -140,6 +147,11 @@ pub(crate) struct ServerArgs {
     json: bool,
 }
 
+/// The prefix of keys, which names the fleet as for its programs.
+fn redis_prefix() -> String {
+    std::env::var("REDIS_PREFIX").unwrap_or_else(|_| "altergolden".to_owned())
+}
+
 fn discord_id(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("expected a Discord id, a number such as 613425648685547541".to_owned()),
@@ -172,15 +184,26 @@ impl ServerArgs {
         BridgeClient::connect_with(&self.full_url(), self.deadline, &credentials, Role::Coordinator).await
     }
 
-    fn open_credentials(&self) -> Result<Credentials, ClientError> {
-        let args = CredentialsArgs {
+    /// The operator's credentials.
+    pub(crate) fn open_credentials(&self) -> Result<Credentials, ClientError> {
+        self.access().load(&redis_prefix(), Role::Operator).map_err(ClientError::Credentials)
+    }
+
+    /// The file or folder with credentials, and the fleet that they are of.
+    ///
+    /// # Errors
+    /// The fleet has no name.
+    pub(crate) fn credentials_of_fleet(&self) -> Result<Option<(&Path, FleetName)>, SettingsError> {
+        let Some(path) = &self.credentials else { return Ok(None) };
+        Ok(Some((path, self.access().fleet(&redis_prefix())?)))
+    }
+
+    fn access(&self) -> CredentialsArgs {
+        CredentialsArgs {
             credentials: self.credentials.clone(),
             fleet: self.fleet.clone(),
             ..CredentialsArgs::default()
-        };
-        // REDIS_PREFIX names the fleet, as for its programs.
-        let prefix = std::env::var("REDIS_PREFIX").unwrap_or_else(|_| "altergolden".to_owned());
-        args.load(&prefix, Role::Operator).map_err(ClientError::Credentials)
+        }
     }
 
     /// Prints the answer as a table or as JSON.

@@ -4,7 +4,11 @@ mod authority;
 mod folder;
 mod show;
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use clap::{Args, Subcommand};
 use process::credentials::{ANY_NAME, FleetName, Identity, Role};
@@ -34,8 +38,8 @@ enum CredentialsCommand {
     },
     /// Make one certificate
     Issue {
-        /// coordinator, worker, bot, operator, supervisor or monitor
-        role: Role,
+        /// coordinator, worker, bot, operator, supervisor or monitor; or client-facing, for CLIENT_FACING_CERTIFICATE
+        role: Purpose,
         /// Its name in logs and the history; a worker with it must have this WORKER_NAME, unless it is `any`
         name: String,
         /// The folder of `credentials init`
@@ -70,6 +74,28 @@ enum CredentialsCommand {
     },
 }
 
+/// What a certificate is for.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    /// It proves a role.
+    Role(Role),
+    /// A port for Discord libraries. It proves no role.
+    ClientFacing,
+}
+
+const CLIENT_FACING: &str = "client-facing";
+
+impl FromStr for Purpose {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == CLIENT_FACING {
+            return Ok(Self::ClientFacing);
+        }
+        text.parse().map(Self::Role).map_err(|error| format!("{error}, {CLIENT_FACING}"))
+    }
+}
+
 impl From<FolderError> for CommandOutcome {
     fn from(error: FolderError) -> Self {
         Self::wrong_setting(error)
@@ -97,6 +123,15 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Makes the credentials of a fleet with the usual name, as `credentials init` does.
+///
+/// # Errors
+/// A file cannot be written, or the folder has credentials of another fleet.
+pub(crate) fn make(folder: &Path) -> Result<(), CommandOutcome> {
+    let fleet = "altergolden".parse().map_err(CommandOutcome::wrong_setting)?;
+    make_files(&CredentialsFolder(folder.to_owned()), &fleet, &[]).map_err(Into::into)
+}
+
 /// Names of the certificates that `init` makes.
 fn usual_name(role: Role) -> &'static str {
     match role {
@@ -110,6 +145,15 @@ fn init(
     fleet: &FleetName,
     hosts: &[String],
 ) -> Result<CommandOutcome, FolderError> {
+    make_files(folder, fleet, hosts)?;
+    print_line(format_args!(
+        "Next: set CREDENTIALS to {} for programs on this host; copy a role's .pem and access.list to other hosts, and keep ca.key here.",
+        folder.0.display()
+    ));
+    Ok(CommandOutcome::success())
+}
+
+fn make_files(folder: &CredentialsFolder, fleet: &FleetName, hosts: &[String]) -> Result<(), FolderError> {
     folder.create()?;
     let authority = match folder.authority()? {
         Some(known) if known.fleet != *fleet => return Err(FolderError::OtherFleet(known.fleet)),
@@ -120,7 +164,7 @@ fn init(
             made
         }
     };
-    let record_keys = folder.record_keys()?;
+    let head_keys = folder.head_keys()?;
     for role in Role::ALL {
         let file = format!("{role}.pem");
         if folder.has(&file) {
@@ -134,31 +178,42 @@ fn init(
         }
         let identity = Identity::new(role, usual_name(role)).map_err(FolderError::Invalid)?;
         let leaf = authority.issue(&identity, &at)?;
-        folder.write_leaf(&file, &leaf, &authority, &record_keys)?;
+        folder.write_leaf(&file, &leaf, &authority, &head_keys)?;
         print_line(format_args!("wrote {}", folder.path(&file).display()));
     }
-    print_line(format_args!(
-        "Next: set CREDENTIALS to {} for programs on this host; copy a role's .pem and access.list to other hosts, and keep ca.key here.",
-        folder.0.display()
-    ));
-    Ok(CommandOutcome::success())
+    Ok(())
 }
 
 fn issue(
     folder: &CredentialsFolder,
-    role: Role,
+    purpose: Purpose,
     name: &str,
     hosts: &[String],
 ) -> Result<CommandOutcome, FolderError> {
     let authority = folder.known_authority()?;
-    let identity = Identity::new(role, name).map_err(FolderError::Invalid)?;
-    let Leaf { serial, .. } = &{
-        let leaf = authority.issue(&identity, hosts)?;
-        let file = format!("{role}-{name}.pem");
-        folder.write_leaf(&file, &leaf, &authority, &folder.record_keys()?)?;
-        print_line(format_args!("wrote {}", folder.path(&file).display()));
-        leaf
+    let (file, Leaf { serial, .. }) = match purpose {
+        Purpose::Role(role) => {
+            let identity = Identity::new(role, name).map_err(FolderError::Invalid)?;
+            let leaf = authority.issue(&identity, hosts)?;
+            let file = format!("{role}-{name}.pem");
+            folder.write_leaf(&file, &leaf, &authority, &folder.head_keys()?)?;
+            (file, leaf)
+        }
+        Purpose::ClientFacing => {
+            // The rules for names are the same for all.
+            Identity::new(Role::Worker, name).map_err(FolderError::Invalid)?;
+            if hosts.is_empty() {
+                return Err(FolderError::Invalid(
+                    "--host: needed, as bots' clients check the name that they connect to; repeat it for each name and address",
+                ));
+            }
+            let leaf = authority.issue_client_facing(name, hosts)?;
+            let file = format!("{CLIENT_FACING}-{name}.pem");
+            folder.write_leaf(&file, &leaf, &authority, "")?;
+            (file, leaf)
+        }
     };
+    print_line(format_args!("wrote {}", folder.path(&file).display()));
     print_line(format_args!("serial number {serial}"));
     Ok(CommandOutcome::success())
 }

@@ -1,7 +1,7 @@
 //! `altergolden doctor`: checks what a fleet needs, before the first start and at night.
 //!
 //! Each check asks one thing at a time, within a deadline, and becomes one line; all that are independent run at the same time. What
-//! is asked is apart from how it is judged: [`discord`], [`redis`], [`fleet`], [`ports`] and [`host`] ask; the judges are pure. The
+//! is asked is apart from how it is judged: [`discord`], [`redis`], [`fleet`], [`ports`], [`credentials`] and [`host`] ask; the judges are pure. The
 //! doctor changes nothing, and sends no IDENTIFY.
 
 use std::{
@@ -11,7 +11,10 @@ use std::{
 
 use fleet_model::{Percent, ShardCount};
 use gateway_worker::config::IntentList;
-use process::settings::{self, ApiOrigin, DiscordArgs, Secret, SettingsError, StoreArgs};
+use process::{
+    credentials::{ClientFacingArgs, Role},
+    settings::{self, ApiOrigin, DiscordArgs, Secret, SettingsError, StoreArgs},
+};
 use tokio::time::timeout;
 
 use self::{
@@ -26,6 +29,7 @@ use crate::{ask::ServerArgs, exit::CommandOutcome};
 mod application;
 mod capacity;
 mod clock;
+mod credentials;
 mod discord;
 mod fleet;
 mod host;
@@ -96,6 +100,9 @@ pub(crate) struct DoctorArgs {
     store: StoreArgs,
 
     #[command(flatten)]
+    client_facing: ClientFacingArgs,
+
+    #[command(flatten)]
     probe: ProbeArgs,
 }
 
@@ -104,10 +111,10 @@ impl DoctorArgs {
         let health = |port| SocketAddr::new(self.health_listen_host, port);
         let named = |setting, address, service| NamedPort { setting, address, service };
         vec![
-            named("COORDINATOR_LISTEN", self.coordinator_listen, Service::Grpc),
+            named("COORDINATOR_LISTEN", self.coordinator_listen, Service::Grpc(Role::Coordinator)),
             named("MANAGER_HEALTH_PORT", health(self.manager_health_port), Service::Health),
             named("HEALTH_PORT", health(self.health_port), Service::Health),
-            named("WORKER_LISTEN", self.worker_listen, Service::Grpc),
+            named("WORKER_LISTEN", self.worker_listen, Service::Grpc(Role::Worker)),
             named("REST_LISTEN", self.rest_listen, Service::RestProxy),
         ]
     }
@@ -132,12 +139,14 @@ pub(crate) async fn run(args: DoctorArgs, server: &ServerArgs) -> CommandOutcome
 }
 
 async fn examine(args: &DoctorArgs, server: &ServerArgs) -> Report {
+    // A problem with them has a line of its own.
+    let credentials = server.open_credentials().unwrap_or_default();
     let token = settings::discord_token().and_then(settings::required_token);
     let (discord, redis, fleet, ports) = tokio::join!(
         ask_discord(&token, args),
         redis::ask(&args.store),
         fleet::ask(server),
-        ports::look(args.ports()),
+        ports::look(args.ports(), &credentials),
     );
     let gateway = discord.gateway.as_ref();
     let guilds = application::approximate_guilds(&discord);
@@ -153,6 +162,7 @@ async fn examine(args: &DoctorArgs, server: &ServerArgs) -> Report {
     findings.extend(redis::judge(&redis));
     findings.push(clock::against_discord(&discord.user));
     findings.extend(ports);
+    findings.extend(credentials::judge(server, &args.client_facing, &args.ports()));
     findings.push(host::open_files(shards));
     findings.push(host::huge_pages());
     findings.push(fleet::versions(&fleet));

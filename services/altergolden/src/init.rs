@@ -16,7 +16,10 @@ use fleet_model::ShardCount;
 use process::settings::Secret;
 use questions::{QuestionError, Terminal};
 
-use crate::exit::{CommandOutcome, print_line};
+use crate::{
+    credentials,
+    exit::{CommandOutcome, print_line},
+};
 
 /// The command's name.
 pub(crate) const COMMAND: &str = "init";
@@ -75,7 +78,11 @@ pub(crate) struct InitArgs {
     #[arg(long, value_name = "FILE")]
     worker_program: Option<PathBuf>,
 
-    /// Replace files that exist
+    /// Make certificates for the fleet's programs in the folder `credentials`, and have them use these (mutual TLS)
+    #[arg(long)]
+    make_credentials: bool,
+
+    /// Replace files that exist; credentials stay
     #[arg(long)]
     force: bool,
 }
@@ -107,7 +114,10 @@ fn prepare_and_write(args: InitArgs) -> Result<(), CommandOutcome> {
     };
     answers.check().map_err(CommandOutcome::wrong_setting)?;
     files::refuse_existing(answers.target, &args.dir, args.force).map_err(CommandOutcome::failed)?;
-    let files = files::files(&answers).map_err(CommandOutcome::wrong_setting)?;
+    let files = files::files(&answers, &args.dir).map_err(CommandOutcome::wrong_setting)?;
+    if answers.make_credentials {
+        credentials::make(&args.dir.join(files::CREDENTIALS))?;
+    }
     let written = writing::write_all(&args.dir, &files, args.force).map_err(CommandOutcome::failed)?;
     for file in &written {
         print_line(format!("wrote {}", file.display()));

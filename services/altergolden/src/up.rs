@@ -17,7 +17,7 @@ use coordinator::CoordinatorArgs;
 use fleet_model::ShardCount;
 use gateway_worker::WorkerArgs;
 use process::{
-    credentials::{Listening, Role},
+    credentials::{Listening, Protection, Role},
     settings::{self, Secret, SettingsError},
 };
 use supervisor::{
@@ -306,7 +306,7 @@ impl UpArgs {
         let port = Listening {
             setting: "--coordinator-listen (COORDINATOR_LISTEN)",
             address: port,
-            is_protected: true,
+            protection: Protection::Credentials,
         };
         let credentials = coordinator
             .access

@@ -40,13 +40,13 @@ struct HeadKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHeadKeys {
     /// More than a key and its successor.
-    #[error("there are more than {MOST} keys for checkpoint heads")]
+    #[error("there are more than {MOST} head keys")]
     TooMany,
     /// A key that could be guessed.
-    #[error("a key for checkpoint heads has less than {SHORTEST} bytes")]
+    #[error("a head key has less than {SHORTEST} bytes")]
     TooShort,
     /// One key twice.
-    #[error("two keys for checkpoint heads are the same")]
+    #[error("two head keys are the same")]
     Same,
 }
 

@@ -18,6 +18,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderName, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 use process::{
+    credentials::{ClientFacingCertificate, PortSecurity},
     server::{Limits, Listener},
     telemetry::SpanKind,
 };
@@ -60,12 +61,19 @@ pub struct RestOptions {
     pub only_token: Option<Caller>,
     /// Whether requests for the gateway's address are passed on.
     pub allows_gateway: bool,
+    /// The certificate of the port. With one, callers on other hosts need TLS.
+    pub certificate: ClientFacingCertificate,
 }
 
 impl Default for RestOptions {
     /// 10 s: discord.js gives up after 15 s.
     fn default() -> Self {
-        Self { longest_wait: Duration::from_secs(10), only_token: None, allows_gateway: false }
+        Self {
+            longest_wait: Duration::from_secs(10),
+            only_token: None,
+            allows_gateway: false,
+            certificate: ClientFacingCertificate::none(),
+        }
     }
 }
 
@@ -103,6 +111,7 @@ impl Rest {
         options: RestOptions,
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()> {
+        let security = PortSecurity::Clients(options.certificate.clone());
         let proxy = Proxy {
             gate,
             upstream,
@@ -114,7 +123,7 @@ impl Rest {
             kept: body::room(),
             tasks: TaskTracker::new(),
         };
-        Box::pin(server::serve(self.listener, Arc::new(proxy), stop))
+        Box::pin(server::serve(self.listener, security, Arc::new(proxy), stop))
     }
 }
 
@@ -138,7 +147,9 @@ impl Proxy {
     /// Answers one request.
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
-        if let Err(not_taken) = guard::check_sender(&head, self.on_loopback) {
+        let port =
+            guard::Port { on_loopback: self.on_loopback, has_certificate: self.options.certificate.is_set() };
+        if let Err(not_taken) = guard::check_sender(&head, head.extensions.get(), port) {
             return self.not_taken(not_taken);
         }
         let Some(route) = Route::of(&head.method, head.uri.path(), unix_ms()) else {

@@ -2,13 +2,13 @@
 
 use std::{fmt, str::FromStr};
 
-/// The name of a key that signs heads: the first 8 hex digits of its SHA-256. It says nothing of the key.
+/// The name of a head key, which signs the heads of checkpoints: the first 8 hex digits of its SHA-256. It says nothing of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HeadKeyId(pub [u8; 4]);
 
 /// A text that is no [`HeadKeyId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the id of a key for checkpoint heads has 8 hex digits")]
+#[error("the id of a head key has 8 hex digits")]
 pub struct InvalidHeadKeyId;
 
 /// How the fleet signs the heads of checkpoints.

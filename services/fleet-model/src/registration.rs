@@ -22,7 +22,7 @@ pub struct WorkerProfile {
     pub needs: Option<SessionNeeds>,
     /// The checkpoint formats that it reads.
     pub formats: CheckpointFormats,
-    /// The keys for checkpoint heads that it holds, newest first; none without credentials and from older versions.
+    /// The head keys that it holds, newest first; none without credentials and from older versions.
     pub head_keys: Vec<HeadKeyId>,
 }
 

@@ -90,7 +90,7 @@ impl Programs {
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(redis) = &self.redis {
-            command.env("REDIS_URL", redis.expose()).env_remove("REDIS_URL_FILE");
+            command.env("REDIS_URL", redis.expose()).env_remove("REDIS_PASSWORD_FILE");
         }
         if let Some(simulator) = self.simulator {
             // A real token must not be given to a simulator.

@@ -78,20 +78,41 @@ impl Authority {
 
     /// Makes a certificate. `hosts` are names and addresses for clients that check them; clients of this platform check the role's name.
     pub(super) fn issue(&self, identity: &Identity, hosts: &[String]) -> Result<Leaf, FolderError> {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(hosts.to_vec())?;
-        validity(&mut params, LEAF);
+        let mut params = params(hosts)?;
         params.distinguished_name.push(DnType::CommonName, identity.to_string());
         params.subject_alt_names.push(SanType::URI(uri(&self.fleet, identity).try_into()?));
         params.subject_alt_names.push(SanType::DnsName(dns_name(&self.fleet, identity.role).try_into()?));
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         if matches!(identity.role, Role::Coordinator | Role::Worker) {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
+        self.sign(params)
+    }
+
+    /// Makes a certificate for a port whose clients are Discord libraries. It proves no role: it lacks the names of the platform and the
+    /// usage of clients.
+    pub(super) fn issue_client_facing(&self, name: &str, hosts: &[String]) -> Result<Leaf, FolderError> {
+        let mut params = params(hosts)?;
+        params.distinguished_name.push(DnType::CommonName, format!("client-facing {name}"));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(params)
+    }
+
+    fn sign(&self, mut params: CertificateParams) -> Result<Leaf, FolderError> {
+        let key = KeyPair::generate()?;
+        validity(&mut params, LEAF);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let serial = params.serial_number.as_ref().map(SerialNumber::to_bytes).unwrap_or_default();
         let issuer = Issuer::from_ca_cert_pem(&self.certificate, &self.key)?;
         let certificate = params.signed_by(&key, &issuer)?.pem();
         Ok(Leaf { certificate, key: key.serialize_pem(), serial: hex(&serial) })
     }
+}
+
+/// A certificate for these hosts, which must not be names by which members of the fleet know each other.
+fn params(hosts: &[String]) -> Result<CertificateParams, FolderError> {
+    if hosts.iter().any(|host| host.trim_end_matches('.').to_ascii_lowercase().ends_with(".altergolden")) {
+        return Err(FolderError::Invalid("--host: names that end in .altergolden stand for roles"));
+    }
+    Ok(CertificateParams::new(hosts.to_vec())?)
 }

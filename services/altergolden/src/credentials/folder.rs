@@ -8,16 +8,16 @@ use std::{
 };
 
 use process::credentials::{
-    ACCESS_LIST, AccessList, AccessListError, FleetName, Identity, RECORD_KEY_TAG, Role, TokenHash,
+    ACCESS_LIST, AccessList, AccessListError, FleetName, HEAD_KEY_TAG, Identity, Role, TokenHash,
 };
 
 use super::{Authority, Leaf, hex};
 
 const CA: &str = "ca.pem";
 const CA_KEY: &str = "ca.key";
-const RECORD_KEYS: &str = "record.keys";
+const HEAD_KEYS: &str = "head.keys";
 
-/// Bytes of a key for records, and of a token.
+/// Bytes of a head key, and of a token.
 const KEY_BYTES: usize = 32;
 
 /// The files of a fleet's credentials.
@@ -73,27 +73,27 @@ impl CredentialsFolder {
         self.write(CA, &authority.certificate)
     }
 
-    /// Returns the keys for checkpoint records, as PEM; the first call makes one.
-    pub(super) fn record_keys(&self) -> Result<String, FolderError> {
-        if let Some(keys) = self.read(RECORD_KEYS)? {
+    /// Returns the head keys, as PEM; the first call makes one.
+    pub(super) fn head_keys(&self) -> Result<String, FolderError> {
+        if let Some(keys) = self.read(HEAD_KEYS)? {
             return Ok(keys);
         }
         let key: [u8; KEY_BYTES] = rand::random();
-        let block = pem::encode(&pem::Pem::new(RECORD_KEY_TAG, key));
-        self.write(RECORD_KEYS, &block)?;
+        let block = pem::encode(&pem::Pem::new(HEAD_KEY_TAG, key));
+        self.write(HEAD_KEYS, &block)?;
         Ok(block)
     }
 
-    /// Writes a certificate with its key and the CA. Workers, which read and write checkpoints, get the keys for records too.
+    /// Writes a certificate with its key and the CA. Workers, which read and write checkpoints, get the head keys too.
     pub(super) fn write_leaf(
         &self,
         file: &str,
         leaf: &Leaf,
         authority: &Authority,
-        record_keys: &str,
+        head_keys: &str,
     ) -> Result<(), FolderError> {
-        let records = if file.starts_with(Role::Worker.as_str()) { record_keys } else { "" };
-        self.write(file, &format!("{}{}{}{records}", leaf.certificate, leaf.key, authority.certificate))
+        let head_keys = if file.starts_with(Role::Worker.as_str()) { head_keys } else { "" };
+        self.write(file, &format!("{}{}{}{head_keys}", leaf.certificate, leaf.key, authority.certificate))
     }
 
     /// Adds a new token for this caller to the access list, and returns it.

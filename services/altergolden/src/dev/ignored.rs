@@ -7,7 +7,7 @@ use super::{
 };
 
 /// Settings of coordinator and workers that dev mode never uses.
-const NEVER_USED: [(&str, &str); 10] = [
+const NEVER_USED: [(&str, &str); 9] = [
     ("CREDENTIALS", "all parts of dev mode are in one process"),
     ("CREDENTIALS_OPTIONAL", "all parts of dev mode are in one process"),
     ("FLEET", "all parts of dev mode are in one process"),
@@ -15,7 +15,6 @@ const NEVER_USED: [(&str, &str); 10] = [
     ("WORKER_LISTEN", "workers take free ports of 127.0.0.1"),
     ("WORKER_ADVERTISE", "workers take free ports of 127.0.0.1"),
     ("REDIS_PREFIX", "only relayed events may be in Redis, and RELAY_PREFIX is their prefix"),
-    ("REDIS_URL_FILE", "dev takes a Redis for relayed events from REDIS_URL"),
     ("REDIS_PASSWORD_FILE", "the password of the relay's Redis is in its URL"),
     ("REDIS_CA_FILE", "the relay's Redis needs a certificate of a public authority"),
 ];
@@ -82,7 +81,7 @@ mod tests {
     }
 
     /// Settings of coordinator and workers that dev mode uses, besides the variables of its own flags.
-    const USED: [&str; 32] = [
+    const USED: [&str; 33] = [
         "BRIDGE_DEADLINE",
         "CACHE",
         "CACHE_MESSAGES",
@@ -90,6 +89,7 @@ mod tests {
         "CHECKPOINT",
         "CHECKPOINT_EVERY",
         "CHECKPOINT_FORMAT_MAX",
+        "CLIENT_FACING_CERTIFICATE",
         "DRAIN_TIMEOUT",
         "GATEWAY_COMPRESSION",
         "GENERATION",
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_variable_without_effect_is_named_with_the_reason() {
         assert_eq!(said(&[], &["CACHE", "INTENTS", "SHARD_COUNT"]), [""; 0]);
-        assert_eq!(said(&[], &["WORKER_NAME", "REDIS_URL_FILE"]).len(), 2);
+        assert_eq!(said(&[], &["WORKER_NAME", "REDIS_PASSWORD_FILE"]).len(), 2);
         let said_url = said(&[], &["DISCORD_API_URL"]);
         assert!(said_url[0].contains("no token is set"), "{said_url:?}");
         let token = said(&["--simulate"], &["DISCORD_TOKEN"]);

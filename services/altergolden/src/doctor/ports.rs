@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use process::credentials::{Credentials, Role};
 use shard_bridge::{BridgeClient, ClientError};
 use tokio::{net::TcpListener, time::timeout};
 
@@ -23,7 +24,8 @@ const STALE_IS_FINE: Duration = Duration::from_mins(10);
 /// What a port is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Service {
-    Grpc,
+    /// gRPC of a program with this role.
+    Grpc(Role),
     Health,
     RestProxy,
 }
@@ -48,12 +50,13 @@ enum PortState {
 }
 
 /// Looks at all ports at once. Ports with number 0 are free ones of the system and not listed.
-pub(super) async fn look(ports: Vec<NamedPort>) -> Vec<Finding> {
+pub(super) async fn look(ports: Vec<NamedPort>, credentials: &Credentials) -> Vec<Finding> {
     let ports: Vec<NamedPort> = ports.into_iter().filter(|port| port.address.port() != 0).collect();
     let mut tasks = tokio::task::JoinSet::new();
     for (place, port) in ports.iter().copied().enumerate() {
         let same =
             ports[..place].iter().find(|other| clash(other.address, port.address)).map(|other| other.setting);
+        let credentials = credentials.clone();
         tasks.spawn(async move {
             (
                 place,
@@ -63,7 +66,7 @@ pub(super) async fn look(ports: Vec<NamedPort>) -> Vec<Finding> {
                         format!("{} {}: {other} names the same port", port.address, port.setting),
                         format!("give {} another port", port.setting),
                     ),
-                    None => judge(port, state(port).await),
+                    None => judge(port, state(port, &credentials).await),
                 },
             )
         });
@@ -79,12 +82,12 @@ fn clash(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && (one.ip() == other.ip() || any(one.ip()) || any(other.ip()))
 }
 
-async fn state(port: NamedPort) -> PortState {
+async fn state(port: NamedPort, credentials: &Credentials) -> PortState {
     // As a server of ours binds it; the port is free again at once.
     match TcpListener::bind(port.address).await {
         Ok(_) => PortState::Free,
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let ours = timeout(TIMEOUT, is_ours(port)).await.unwrap_or(false);
+            let ours = timeout(TIMEOUT, is_ours(port, credentials)).await.unwrap_or(false);
             if ours { PortState::Ours } else { PortState::Stranger }
         }
         Err(error) => PortState::Refused(error),
@@ -92,7 +95,7 @@ async fn state(port: NamedPort) -> PortState {
 }
 
 /// Whether a process of this platform answers at a port.
-async fn is_ours(port: NamedPort) -> bool {
+async fn is_ours(port: NamedPort, credentials: &Credentials) -> bool {
     let mut address = port.address;
     if address.ip().is_unspecified() {
         let loopback = if address.is_ipv4() {
@@ -104,19 +107,28 @@ async fn is_ours(port: NamedPort) -> bool {
     }
     let url = format!("http://{address}");
     match port.service {
-        Service::Grpc => match BridgeClient::connect(&url, TIMEOUT).await {
-            Ok(mut client) => match client.aggregate_stats(STALE_IS_FINE).await {
-                Ok(_) => true,
-                // A status that was sent has no source; another gRPC server does not know the method.
-                Err(ClientError::Refused(status)) => {
-                    status.source().is_none() && status.code() != tonic::Code::Unimplemented
-                }
-                Err(_) => false,
-            },
-            Err(_) => false,
-        },
+        Service::Grpc(role) => {
+            let secured = format!("https://{address}");
+            let has_role = credentials.is_set()
+                && answers_as_ours(BridgeClient::connect_with(&secured, TIMEOUT, credentials, role).await)
+                    .await;
+            // One that is not secured yet, or that these credentials do not open.
+            has_role || answers_as_ours(BridgeClient::connect(&url, TIMEOUT).await).await
+        }
         Service::Health => is_health_port(&url).await,
         Service::RestProxy => health::is_rest_proxy(&url).await,
+    }
+}
+
+async fn answers_as_ours(connected: Result<BridgeClient, ClientError>) -> bool {
+    let Ok(mut client) = connected else { return false };
+    match client.aggregate_stats(STALE_IS_FINE).await {
+        Ok(_) => true,
+        // A status that was sent has no source; another gRPC server does not know the method.
+        Err(ClientError::Refused(status)) => {
+            status.source().is_none() && status.code() != tonic::Code::Unimplemented
+        }
+        Err(_) => false,
     }
 }
 
@@ -158,7 +170,7 @@ mod tests {
         drop(free);
         let none = SocketAddr::from(([127, 0, 0, 1], 0));
         // The stranger accepts nothing.
-        let findings = look([taken, open, none, open].map(named).to_vec()).await;
+        let findings = look([taken, open, none, open].map(named).to_vec(), &Credentials::none()).await;
         let verdicts: Vec<Verdict> = findings.iter().map(|finding| finding.verdict).collect();
         assert_eq!(verdicts, [Verdict::Fail, Verdict::Ok, Verdict::Fail]);
         assert!(

@@ -43,6 +43,8 @@ pub(super) struct Given {
     pub(super) intents: Option<String>,
     pub(super) redis_url: Option<Secret>,
     pub(super) worker_program: Option<PathBuf>,
+    /// `None`: not decided yet.
+    pub(super) make_credentials: Option<bool>,
 }
 
 /// All settings.
@@ -57,6 +59,8 @@ pub(super) struct Answers {
     /// By default a redis-server of its own.
     pub(super) redis_url: Option<Secret>,
     pub(super) worker_program: Option<PathBuf>,
+    /// Makes certificates for the programs.
+    pub(super) make_credentials: bool,
 }
 
 impl Given {
@@ -82,6 +86,7 @@ impl Given {
             intents: args.intents.clone(),
             redis_url: args.redis_url.clone(),
             worker_program: worker_program.transpose()?,
+            make_credentials: args.make_credentials.then_some(true),
         })
     }
 
@@ -94,6 +99,7 @@ impl Given {
             intents: self.intents.unwrap_or_else(default_intents),
             redis_url: self.redis_url,
             worker_program: self.worker_program,
+            make_credentials: self.make_credentials.unwrap_or(false),
         }
     }
 }
@@ -128,6 +134,9 @@ impl Answers {
             }
             if self.worker_program.is_some() {
                 return refuse("--worker-program", "with Compose a bot is an image: see docs/compose.md");
+            }
+            if self.make_credentials {
+                return refuse("--make-credentials", "compose.yaml makes credentials of its own");
             }
         }
         if let Some(program) = &self.worker_program {

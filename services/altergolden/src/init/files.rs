@@ -18,6 +18,11 @@ pub(super) const UNIT: &str = "altergolden.service";
 /// The stack that `.env` configures.
 const COMPOSE: &str = "compose.yaml";
 
+/// The folder with certificates and keys.
+pub(super) const CREDENTIALS: &str = "credentials";
+/// Where the unit's user, which is made at each start, can read them.
+pub(super) const UNIT_CREDENTIALS: &str = "/var/lib/altergolden/credentials";
+
 const UNIT_TEXT: &str = include_str!("../../../../deploy/systemd/altergolden.service");
 
 /// A file to write.
@@ -55,9 +60,9 @@ pub(super) fn refuse_existing(target: Target, folder: &Path, force: bool) -> Res
 }
 
 /// The files of the target.
-pub(super) fn files(answers: &Answers) -> Result<Vec<NewFile>, SettingsError> {
+pub(super) fn files(answers: &Answers, folder: &Path) -> Result<Vec<NewFile>, SettingsError> {
     let settings = |name| -> Result<NewFile, SettingsError> {
-        Ok(NewFile { name, content: settings_text(answers)?, is_secret: true })
+        Ok(NewFile { name, content: settings_text(answers, folder)?, is_secret: true })
     };
     Ok(match answers.target {
         Target::Env | Target::Compose => vec![settings(ENV)?],
@@ -88,7 +93,7 @@ fn examples(target: Target) -> &'static str {
 }
 
 /// The file of settings.
-fn settings_text(answers: &Answers) -> Result<String, SettingsError> {
+fn settings_text(answers: &Answers, folder: &Path) -> Result<String, SettingsError> {
     let reader = match answers.target {
         Target::Env => "`altergolden up` in this folder; variables of the environment win over it",
         Target::Compose => "`docker compose` in this folder; variables of the shell win over it",
@@ -114,6 +119,16 @@ fn settings_text(answers: &Answers) -> Result<String, SettingsError> {
         if answers.target != Target::Compose || name != "CLUSTER_COUNT" {
             line(&mut text, name, &value)?;
         }
+    }
+    if answers.make_credentials {
+        let path = match answers.target {
+            Target::Systemd => UNIT_CREDENTIALS.to_owned(),
+            Target::Env | Target::Compose => {
+                let path = std::path::absolute(folder.join(CREDENTIALS)).unwrap_or_default();
+                path.to_str().ok_or_else(|| SettingsError::new("--dir", "the path is not UTF-8"))?.to_owned()
+            }
+        };
+        line(&mut text, "CREDENTIALS", &path)?;
     }
     text.push_str(examples(answers.target));
     Ok(text)

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path, process::Command, process::Stdio};
 use super::{
     Target,
     answers::{Answers, COMPOSE_WORKERS, Token},
-    files::{ENV, UNIT, UNIT_ENV},
+    files::{CREDENTIALS, ENV, UNIT, UNIT_CREDENTIALS, UNIT_ENV},
 };
 
 /// The lines to print.
@@ -33,7 +33,13 @@ pub(super) fn text(answers: &Answers, folder: &Path) -> String {
     match answers.target {
         Target::Env => {
             command(&mut text, &format!("{enter}altergolden up"), "starts the fleet; Ctrl-C stops it");
-            command(&mut text, "altergolden status", "in another terminal: the fleet in one sentence");
+            let with = if answers.make_credentials {
+                format!("CREDENTIALS={} ", quoted(&folder.join(CREDENTIALS)))
+            } else {
+                String::new()
+            };
+            let status = format!("{with}altergolden status");
+            command(&mut text, &status, "in another terminal: the fleet in one sentence");
         }
         Target::Compose => {
             let workers = answers.workers.unwrap_or(COMPOSE_WORKERS);
@@ -55,6 +61,16 @@ pub(super) fn text(answers: &Answers, folder: &Path) -> String {
             );
             command(&mut text, &format!("sudo install -D -m 600 {env} /etc/altergolden/{UNIT_ENV}"), "");
             command(&mut text, &format!("sudo install -D -m 644 {unit} /etc/systemd/system/{UNIT}"), "");
+            if answers.make_credentials {
+                let credentials = folder.join(CREDENTIALS);
+                let files = ["coordinator.pem", "worker.pem", "supervisor.pem"];
+                let files = files.map(|name| quoted(&credentials.join(name))).join(" ");
+                command(
+                    &mut text,
+                    &format!("sudo install -D -m 600 -t {UNIT_CREDENTIALS} {files}"),
+                    "systemd gives them to the unit's user",
+                );
+            }
             command(&mut text, "sudo systemctl daemon-reload && sudo systemctl enable --now altergolden", "");
         }
     }

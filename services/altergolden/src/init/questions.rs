@@ -72,7 +72,20 @@ pub(super) fn ask(
         None if target != Target::Compose => ask_redis(terminal)?,
         given => given,
     };
-    Ok(Answers { target, token, shards, workers, intents, redis_url, worker_program: given.worker_program })
+    let make_credentials = match given.make_credentials {
+        None if target != Target::Compose => ask_credentials(terminal)?,
+        given => given.unwrap_or(false),
+    };
+    let worker_program = given.worker_program;
+    Ok(Answers { target, token, shards, workers, intents, redis_url, worker_program, make_credentials })
+}
+
+fn ask_credentials(terminal: &mut dyn Ask) -> io::Result<bool> {
+    let items = [
+        "no, only programs of this host reach the ports",
+        "yes, make certificates (mutual TLS): for several hosts, or users that must not control the fleet",
+    ];
+    Ok(terminal.choose("Credentials for the fleet?", &items)? == 1)
 }
 
 fn ask_target(terminal: &mut dyn Ask) -> io::Result<Target> {

@@ -71,6 +71,7 @@ fn nothing_given() -> Given {
         intents: None,
         redis_url: None,
         worker_program: None,
+        make_credentials: None,
     }
 }
 
@@ -79,7 +80,7 @@ fn ask(script: &mut Script, given: Given) -> Result<Answers, QuestionError> {
 }
 
 fn content(answers: &Answers, name: &str) -> String {
-    let files = files::files(answers).unwrap();
+    let files = files::files(answers, Path::new("/opt/bot")).unwrap();
     files.into_iter().find(|file| file.name == name).expect("the file is among them").content
 }
 
@@ -90,7 +91,7 @@ fn variables(text: &str) -> Vec<(String, String)> {
 
 #[test]
 fn defaults_need_no_answer() {
-    let mut script = Script::new(&["altergolden up", "", "", "", "", ""]);
+    let mut script = Script::new(&["altergolden up", "", "", "", "", "", "no"]);
     let answers = ask(&mut script, nothing_given()).unwrap();
     answers.check().unwrap();
     assert_eq!(
@@ -102,7 +103,7 @@ fn defaults_need_no_answer() {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
     );
-    assert_eq!(script.asked.len(), 6);
+    assert_eq!(script.asked.len(), 7);
 }
 
 #[test]
@@ -122,6 +123,7 @@ fn wrong_answers_are_asked_again() {
         "guilds, GUILD_MEMBERS",
         "http://example",
         "redis://:p%40ss@10.0.0.5:6379/2",
+        "yes",
     ]);
     let answers = ask(&mut script, nothing_given()).unwrap();
     answers.check().unwrap();
@@ -148,6 +150,7 @@ fn wrong_answers_are_asked_again() {
             ("INTENTS", "guilds,GUILD_MEMBERS"),
             ("CLUSTER_COUNT", "3"),
             ("REDIS_URL", "redis://:p%40ss@10.0.0.5:6379/2"),
+            ("CREDENTIALS", "/var/lib/altergolden/credentials"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
     );
@@ -193,6 +196,7 @@ fn settings_are_checked_as_the_programs_do() {
         (Answers { intents: "GILDS".to_owned(), ..good.clone() }, "is not an intent"),
         (Answers { redis_url: redis("10.0.0.5:6379"), ..good.clone() }, "redis://"),
         (Answers { redis_url: redis("redis://10.0.0.5"), ..compose.clone() }, "a Redis of its own"),
+        (Answers { make_credentials: true, ..compose.clone() }, "of its own"),
         (Answers { worker_program: Some("/bin/true".into()), ..compose }, "docs/compose.md"),
         (Answers { worker_program: Some("/home/me/bot".into()), ..systemd }, "/usr/local/bin"),
     ] {
@@ -212,8 +216,15 @@ fn values_mean_the_same_in_every_reader() {
     assert!(variables(&text).contains(&("WORKER_PROGRAM".to_owned(), program.to_owned())), "{text}");
     for wrong in ["/opt/it's", "/opt/a\nb", "/opt/a\\b"] {
         let answers = Answers { worker_program: Some(wrong.into()), ..nothing_given().or_defaults() };
-        assert!(files::files(&answers).is_err(), "{wrong:?} passed");
+        assert!(files::files(&answers, Path::new(".")).is_err(), "{wrong:?} passed");
     }
+}
+
+#[test]
+fn settings_name_the_credentials() {
+    let answers = Answers { make_credentials: true, ..nothing_given().or_defaults() };
+    let text = content(&answers, ".env");
+    assert!(text.contains("CREDENTIALS=/opt/bot/credentials\n"), "{text}");
 }
 
 #[test]

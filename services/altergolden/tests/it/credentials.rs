@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
+use checkpoint::HeadKeys;
 use fleet_fixture::{Coordinator, DEADLINE, Deployment, Worker, command, http, sim_config, until};
 use process::credentials::{
     Credentials, Enforcement, Role,
@@ -9,6 +10,7 @@ use process::credentials::{
 };
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use serde_json::Value;
 use shard_bridge::BridgeClient;
 use tempfile::TempDir;
@@ -228,6 +230,67 @@ async fn ca_and_certificates_are_replaced_while_the_fleet_runs() {
     scene.deployment.assert_lawful();
 }
 
+/// Waits until a worker has logged this message with a field that contains `value`.
+async fn until_logged(worker: &mut Worker, message: &str, field: &str, value: &str) {
+    let is_it = |line: &str| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        let has_value = line[field].as_str().is_some_and(|text| text.contains(value));
+        (line["message"] == message && has_value).then_some(())
+    };
+    worker.process.line(message, is_it).await;
+}
+
+/// Waits until a worker has written each of its heads again.
+async fn until_heads_are_written(worker: &Worker) {
+    let name = "altergolden_checkpoint_writes_total";
+    let before = worker.metric(name).await;
+    worker.until_metric(name, |writes| writes >= before + 3 * u64::from(SHARDS)).await;
+}
+
+/// A head key is replaced in two steps, without a restart. Then a worker dies, and the other one accepts its heads.
+#[tokio::test(flavor = "multi_thread")]
+async fn head_key_is_replaced_while_the_fleet_runs() {
+    let scene = Scene::start().await;
+    let coordinator = scene.coordinator(&[]).await;
+    let (mut a, mut b) = tokio::join!(scene.worker("a", &coordinator), scene.worker("b", &coordinator));
+    coordinator.until_balanced(&[&a, &b]).await;
+    let identifies = scene.identifies();
+    let signed_by = async || {
+        scene.deployment.redis.command::<Option<String>>(&["HGET", "{altergolden}:fleet", "head_key"]).await
+    };
+    let old = until("the fleet to sign", async || signed_by().await.filter(|id| !id.is_empty())).await;
+
+    // The new key in front of the old one.
+    let worker = scene.folder.path().join("worker.pem");
+    let with_old = fs::read_to_string(&worker).unwrap();
+    let (certificates, old_block) = with_old.split_at(with_old.find("-----BEGIN ALTERGOLDEN HEAD").unwrap());
+    let key = [7; 32];
+    let new_block = pem::encode(&pem::Pem::new("ALTERGOLDEN HEAD KEY", key));
+    let new = HeadKeys::new([key]).unwrap().ids()[0].to_string();
+    let write = |text: String| {
+        let next = worker.with_extension("next");
+        fs::write(&next, text).unwrap();
+        fs::rename(next, &worker).unwrap();
+    };
+    write(format!("{certificates}{new_block}{old_block}"));
+    for worker in [&mut a, &mut b] {
+        until_logged(worker, "head keys replaced", "new", &format!("{new}, {old}")).await;
+    }
+    until("the new key to sign", async || (signed_by().await.as_deref() == Some(&new)).then_some(())).await;
+    tokio::join!(until_heads_are_written(&a), until_heads_are_written(&b));
+    // The old one goes.
+    write(format!("{certificates}{new_block}"));
+    for worker in [&mut a, &mut b] {
+        until_logged(worker, "head keys replaced", "old", &format!("{new}, {old}")).await;
+    }
+    coordinator.until_balanced(&[&a, &b]).await;
+    a.process.kill().await;
+    coordinator.until_balanced(&[&b]).await;
+    assert_eq!(b.metric("altergolden_checkpoint_signatures_refused_total").await, 0);
+    assert_eq!((scene.identifies(), gaps(&coordinator).await), (identifies, 0));
+    scene.deployment.assert_lawful();
+}
+
 #[test]
 fn credentials_are_made_shown_and_revoked() {
     let folder = Folder::new();
@@ -240,7 +303,7 @@ fn credentials_are_made_shown_and_revoked() {
     let again = folder.credentials(&["init"]);
     assert!(again.code == 0 && again.out.contains("stays as it is"), "{}", again.out);
     assert_eq!(read("coordinator.pem"), before);
-    assert!(read("worker.pem").contains("RECORD KEY") && !read("bot.pem").contains("RECORD KEY"));
+    assert!(read("worker.pem").contains("HEAD KEY") && !read("bot.pem").contains("HEAD KEY"));
 
     let issued = folder.credentials(&["issue", "bot", "shop"]);
     assert_eq!(issued.code, 0, "{}", issued.err);
@@ -264,6 +327,8 @@ fn credentials_are_made_shown_and_revoked() {
     for (words, says) in [
         (&["issue", "root", "x"][..], "coordinator, worker"),
         (&["issue", "bot", "a/b"], "a-z A-Z"),
+        (&["issue", "client-facing", "x"], "--host"),
+        (&["issue", "client-facing", "x", "--host", "Worker.altergolden.altergolden"], "stand for roles"),
         (&["token", "worker", "x"], "need a certificate"),
         (&["revoke", "xyz"], "hexadecimal"),
     ] {
@@ -299,6 +364,92 @@ async fn port_that_other_hosts_reach_needs_credentials_or_a_word() {
     })
     .await;
     assert!(problem.contains("INSECURE_NETWORK"), "{problem}");
+}
+
+/// A certificate for localhost that has expired, with its key.
+fn expired_certificate() -> String {
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_after = date_time_ymd(2020, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    format!("{}{}", params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+/// Asks a REST proxy for the bot's user by TLS. Returns the status.
+fn curl(folder: &Folder, port: &str, options: &[&str]) -> String {
+    let mut run = Command::new("curl");
+    run.args(["--silent", "--show-error", "--output", "/dev/null", "--write-out", "%{http_code}"]);
+    run.args(["--max-time", "20", "--header", "authorization: Bot a-token-of-the-tests"]).args(options);
+    run.arg("--cacert").arg(folder.path().join("ca.pem"));
+    let output = output({
+        run.arg(format!("https://localhost:{port}/api/v10/users/@me"));
+        run
+    });
+    format!("{}{}", output.out, output.err)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rest_proxy_has_a_certificate_of_its_own() {
+    let scene = Scene::start().await;
+    let folder = &scene.folder;
+    let host = ["issue", "client-facing", "rest", "--host", "localhost"];
+    assert_eq!(folder.credentials(&host).code, 0);
+    let pem = folder.path().join("client-facing-rest.pem");
+    let valid = fs::read_to_string(&pem).unwrap();
+
+    // Without a certificate, and with one that is no use, a worker ends with one line.
+    let start = |settings: &[(&str, &Path)]| {
+        let mut run = scene.deployment.worker_command("a", "127.0.0.1:1");
+        run.env("REST_LISTEN", "0.0.0.0:0").envs(settings.iter().copied());
+        let refused = output(run);
+        assert_eq!((refused.code, refused.err.lines().count()), (2, 1), "{}", refused.err);
+        refused.err
+    };
+    let error = start(&[]);
+    assert!(error.contains("--rest-listen") && error.contains("CLIENT_FACING_CERTIFICATE"), "{error}");
+    let error = start(&[("CREDENTIALS", folder.path())]);
+    assert!(error.contains("--rest-listen") && error.contains("CLIENT_FACING_CERTIFICATE"), "{error}");
+    fs::write(&pem, "no certificate").unwrap();
+    let error = start(&[("CLIENT_FACING_CERTIFICATE", &pem)]);
+    assert!(error.contains("client-facing-rest.pem") && error.contains("no certificate"), "{error}");
+    let error = start(&[("CLIENT_FACING_CERTIFICATE", &folder.path().join("bot.pem"))]);
+    assert!(error.contains("clients would refuse"), "{error}");
+    fs::write(&pem, expired_certificate()).unwrap();
+    let error = start(&[("CLIENT_FACING_CERTIFICATE", &pem)]);
+    assert!(error.contains("has expired"), "{error}");
+    fs::write(&pem, &valid).unwrap();
+    // It is of no use as a member's.
+    let mut run = scene.deployment.worker_command("a", "127.0.0.1:1");
+    let refused = output({
+        run.env("CREDENTIALS", &pem);
+        run
+    });
+    assert!(refused.code == 2 && refused.err.contains("no name of the fleet"), "{}", refused.err);
+
+    let coordinator = scene.coordinator(&[]).await;
+    let address = coordinator.address.split_once("://").unwrap().1;
+    let mut command = scene.deployment.worker_command("a", address);
+    command.env("REST_LISTEN", "0.0.0.0:0").env("CREDENTIALS", folder.path());
+    let mut worker = Worker::start("a", command.env("CLIENT_FACING_CERTIFICATE", &pem)).await;
+    coordinator.until_balanced(&[&worker]).await;
+    let health: Value = http::json(&format!("{}/health", worker.health)).await;
+    let port = health["rest"].as_str().unwrap().rsplit_once(':').unwrap().1;
+    for tls in [&["--tls-max", "1.2"][..], &["--tlsv1.3"]] {
+        assert_eq!(curl(folder, port, tls), "200", "{tls:?}");
+    }
+    let left = worker.metric("altergolden_client_facing_certificate_expire_seconds").await;
+    assert!(left > 89 * 24 * 60 * 60, "{left}");
+
+    for (bad, why) in [("garbage", "no certificate"), (&expired_certificate(), "has expired")] {
+        fs::write(&pem, bad).unwrap();
+        until_logged(&mut worker, "new credentials rejected; the old ones stay in use", "why", why).await;
+        assert_eq!(curl(folder, port, &[]), "200", "the old one stays in use");
+    }
+    let health: Value = http::json(&format!("{}/health", worker.health)).await;
+    assert!(health["problems"].to_string().contains("credentials_rejected"), "{health}");
+    assert_eq!(folder.credentials(&host).code, 0);
+    worker.process.logged("client-facing certificate replaced", "path").await;
+    assert_eq!(curl(folder, port, &[]), "200");
+    scene.deployment.assert_lawful();
 }
 
 #[test]

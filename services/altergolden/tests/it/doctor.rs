@@ -1,13 +1,17 @@
 //! `altergolden doctor`, before the first start, beside a running fleet, and with each thing wrong that it looks for.
 
 use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
 
 use altergolden_proto::v1;
 use discord_sim::{Edit, Fault, Intents, RestAnswer, Sim, SimConfig};
-use fleet_fixture::{Deployment, Worker, all_ready, command, http, is_ready, sim_config, until};
+use fleet_fixture::{Coordinator, Deployment, Worker, all_ready, command, http, is_ready, sim_config, until};
+use process::credentials::{Credentials, Enforcement};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -373,4 +377,73 @@ async fn wrong_settings_are_one_line() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.lines().count() == 1 && said.contains("--intents"), "{said}");
+}
+
+/// Makes the credentials of a fleet.
+fn credentials(folder: &Path, words: &[&str]) {
+    let made = command("altergolden").arg("credentials").args(words).arg(folder).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_are_checked_and_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    credentials(folder.path(), &["init"]);
+    credentials(folder.path(), &["issue", "client-facing", "rest", "--host", "localhost", "--dir"]);
+    let deployment = Deployment::start(sim_config(20)).await;
+    let mut start = deployment.coordinator_command(1);
+    let operator =
+        Credentials::open(&at("operator.pem"), "altergolden".parse().unwrap(), Enforcement::Enforced);
+    let coordinator =
+        Coordinator::start(start.env("CREDENTIALS", folder.path())).await.secured(operator.unwrap());
+    let listen = coordinator.address.strip_prefix("https://").unwrap();
+    let mut start = deployment.worker_command("a", listen);
+    let worker = Worker::start("a", start.env("CREDENTIALS", folder.path())).await;
+    coordinator.until("the fleet to be ready", all_ready).await;
+
+    let mut command = doctor().await;
+    command.env("DISCORD_API_URL", deployment.sim.http_origin()).env("REDIS_URL", deployment.redis.url());
+    command.env("COORDINATOR_URL", &coordinator.address).env("COORDINATOR_LISTEN", listen);
+    command.env("WORKER_LISTEN", worker.address.strip_prefix("http://").unwrap());
+    command.env("CREDENTIALS", folder.path());
+    command.env("CLIENT_FACING_CERTIFICATE", at("client-facing-rest.pem"));
+    let answer = run(&mut command);
+    let texts = |answer: &Answer, result: &str| -> Vec<String> {
+        let lines = answer.lines("credentials").filter(|line| line["result"] == result);
+        lines.map(|line| line["text"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(texts(&answer, "ok").len(), 8, "{}", answer.text);
+    assert_eq!((texts(&answer, "warn").len(), texts(&answer, "fail").len()), (0, 0), "{}", answer.text);
+    answer.expect("fleet", "ok", "1 of 1 shards ready");
+    let held =
+        answer.lines("port").filter(|line| line["text"].as_str().unwrap().contains("of this platform"));
+    assert_eq!(held.count(), 2, "{}", answer.text);
+
+    // What is wrong with files is named.
+    fs::set_permissions(at("worker.pem"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(at("monitor.pem"), "no certificate").unwrap();
+    fs::copy(at("bot.pem"), at("supervisor.pem")).unwrap();
+    fs::write(at("client-facing-rest.pem"), "").unwrap();
+    command.env("COORDINATOR_URL", listen.replacen("127.0.0.1", "127.0.0.2", 1));
+    let answer = run(&mut command);
+    let failed = texts(&answer, "fail").join("\n");
+    for says in ["monitor.pem", "role bot, not supervisor", "client-facing-rest.pem"] {
+        assert!(failed.contains(says), "{says}: {}", answer.text);
+    }
+    let warned = texts(&answer, "warn").join("\n");
+    for says in ["other users may read", "does not name 127.0.0.2"] {
+        assert!(warned.contains(says), "{says}: {}", answer.text);
+    }
+
+    fs::write(at("access.list"), "token operator alice 00\n").unwrap();
+    let failed = texts(&run(&mut command), "fail").join("\n");
+    assert!(failed.contains("access.list: line 1"), "{failed}");
+
+    // Without them: ports that others reach are named.
+    command
+        .env_remove("CREDENTIALS")
+        .env_remove("CLIENT_FACING_CERTIFICATE")
+        .env("WORKER_LISTEN", "0.0.0.0:0");
+    run(&mut command).expect("credentials", "warn", "WORKER_LISTEN");
 }

@@ -67,6 +67,24 @@ fn up_accepts_what_init_writes() {
 }
 
 #[test]
+fn init_makes_credentials_that_up_takes() {
+    let (folder, token) = (tempfile::tempdir().unwrap(), token_file());
+    let file = token.path().join("token");
+    let words = ["--yes", "--make-credentials", "--token-file", file.to_str().unwrap(), "--workers=2"];
+    let output = init(folder.path(), &words);
+    assert!(output.status.success(), "{}", text(&output));
+    let credentials = folder.path().join("credentials");
+    assert!(text(&output).contains("CREDENTIALS=") && credentials.join("coordinator.pem").is_file());
+    let written = fs::read_to_string(folder.path().join(".env")).unwrap();
+    assert!(written.contains(&format!("CREDENTIALS={}\n", credentials.display())), "{written}");
+    assert!(check_up(folder.path()).status.success());
+    // A folder that lacks a role's file is refused before anything starts.
+    fs::remove_file(credentials.join("supervisor.pem")).unwrap();
+    let checked = check_up(folder.path());
+    assert!(checked.status.code() == Some(2) && text(&checked).contains("CREDENTIALS"), "{}", text(&checked));
+}
+
+#[test]
 fn token_of_the_environment_is_written_and_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     let output = command("altergolden")

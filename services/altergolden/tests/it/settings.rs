@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use fleet_fixture::{Coordinator, Deployment, Process, command, http, sim_config, until};
+use fleet_fixture::{Deployment, Process, command, http, sim_config, until};
 use redis_fixture::RedisServer;
 
 fn run(command: &mut Command) -> (i32, String) {
@@ -26,26 +26,17 @@ fn missing_settings_end_the_process_in_one_line() {
         let (code, said) = run(command(name).env("DISCORD_TOKEN_FILE", "/nonexistent"));
         assert_eq!(code, 2, "{said}");
         assert!(said.contains("/nonexistent"), "{said}");
-        let both = [("REDIS_URL", "redis://:hunter2@127.0.0.1:1"), ("REDIS_URL_FILE", "/nonexistent")];
-        for (variables, problem) in [(&both[..], "set only one"), (&both[1..], "cannot read /nonexistent")] {
-            let variables = variables.iter().copied().chain([("DISCORD_TOKEN", "a")]);
+        for (url, file, problem) in [
+            ("redis://:hunter2@127.0.0.1:1", "/dev/null", "remove one of them"),
+            ("redis://127.0.0.1:1", "/nonexistent", "cannot read /nonexistent"),
+        ] {
+            let variables = [("DISCORD_TOKEN", "a"), ("REDIS_URL", url), ("REDIS_PASSWORD_FILE", file)];
             let (code, said) = run(command(name).envs(variables));
             assert_eq!(code, 2, "{said}");
-            assert!(said.contains("REDIS_URL_FILE") && said.contains(problem), "{said}");
+            assert!(said.contains("REDIS_PASSWORD_FILE") && said.contains(problem), "{said}");
             assert!(!said.contains("hunter2"), "{said}");
         }
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn redis_url_may_be_in_a_file() {
-    let deployment = Deployment::start(sim_config(1)).await;
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(&file, format!("{}\n", deployment.redis.url())).unwrap();
-    let mut command = deployment.coordinator_command(1);
-    command.env_remove("REDIS_URL").env("REDIS_URL_FILE", file.path());
-    let coordinator = Coordinator::start(&mut command).await;
-    coordinator.until("the coordinator to act", |status| status.acting).await;
 }
 
 #[test]

@@ -8,9 +8,10 @@ use std::{
 };
 
 use fleet_fixture::{
-    Coordinator, Deployment, IDENTIFY_INTERVAL, LEASE_TTL, Process, Signal, command, humantime, sim_config,
-    until,
+    Coordinator, Deployment, IDENTIFY_INTERVAL, LEASE_TTL, Process, Signal, all_ready, command, humantime,
+    sim_config, until,
 };
+use process::credentials::{Credentials, Enforcement};
 use rustix::process::{Pid, kill_process, kill_process_group, test_kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -95,7 +96,7 @@ impl Up {
             process,
             address: format!("http://{address}"),
             health: String::new(),
-            credentials: process::credentials::Credentials::none(),
+            credentials: Credentials::none(),
         };
         Self { fleet, state: place.state() }
     }
@@ -249,5 +250,37 @@ async fn full_disk_stops_nothing() {
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
     assert_eq!(status.code(), Some(0));
+    deployment.assert_lawful();
+}
+
+/// Every program takes its role's file from the folder: coordinator and workers join, and the supervisor may report exits.
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_get_their_credentials() {
+    let deployment = Deployment::start(sim_config(20)).await;
+    let place = Place::new();
+    let credentials = place.folder.path().join("credentials");
+    let made = command("altergolden").args(["credentials", "init"]).arg(&credentials).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let operator = Credentials::open(
+        &credentials.join("operator.pem"),
+        "altergolden".parse().unwrap(),
+        Enforcement::Enforced,
+    );
+    let mut up = Up::start(&place, place.command(&deployment).env("CREDENTIALS", &credentials)).await;
+    up.fleet.address = up.fleet.address.replacen("http:", "https:", 1);
+    up.fleet.credentials = operator.unwrap();
+    up.ready_on(&["worker-0", "worker-1"]).await;
+    let before = identifies(&deployment);
+    kill(up.pid("worker-0"));
+    up.fleet
+        .process
+        .line("the report of the exit", |line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            (line["message"] == "exit reported to the coordinator").then_some(())
+        })
+        .await;
+    up.fleet.until("shards on both workers", |status| status.workers.len() == 2 && all_ready(status)).await;
+    assert_eq!(identifies(&deployment), before);
+    up.stop().await;
     deployment.assert_lawful();
 }

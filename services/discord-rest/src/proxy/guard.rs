@@ -1,10 +1,11 @@
 //! Decides from a request's head whether the proxy accepts it. Pure.
 //!
 //! A web page can reach a port on the loopback, by its address or by a name that resolves to the loopback (DNS rebinding). Bots
-//! are not browsers: requests with a browser's headers are rejected, and so are hosts other than this machine.
+//! are not browsers: requests with a browser's headers are rejected, and so are hosts other than this machine. Over TLS the client has
+//! checked the name in the certificate, which such a page's name is not.
 
 use http::{HeaderName, StatusCode, header, request::Parts};
-use process::server::is_for_localhost;
+use process::{credentials::Peer, server::is_for_localhost};
 
 use super::RestOptions;
 use crate::{
@@ -18,6 +19,7 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 /// Why a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestRejected {
+    NotEncrypted,
     WebPage,
     Host,
     Gateway,
@@ -28,6 +30,7 @@ pub(super) enum RequestRejected {
 impl RequestRejected {
     pub(super) const fn status(self) -> StatusCode {
         match self {
+            Self::NotEncrypted => StatusCode::BAD_REQUEST,
             Self::WebPage | Self::Host | Self::Gateway => StatusCode::FORBIDDEN,
             Self::NoToken | Self::OtherToken => StatusCode::UNAUTHORIZED,
         }
@@ -35,6 +38,10 @@ impl RequestRejected {
 
     pub(super) const fn text(self) -> &'static str {
         match self {
+            Self::NotEncrypted => {
+                "this proxy takes https:// only: use that. A token in this request was sent without encryption, and may be known to \
+                 others now: replace it"
+            }
             Self::WebPage => {
                 "this proxy refuses requests from web pages (Origin or Sec-Fetch-Site is set): call it from a bot"
             }
@@ -59,6 +66,7 @@ impl RequestRejected {
     /// The metric label.
     pub(super) const fn name(self) -> &'static str {
         match self {
+            Self::NotEncrypted => "not_encrypted",
             Self::WebPage => "web_page",
             Self::Host => "host",
             Self::Gateway => "gateway",
@@ -67,14 +75,27 @@ impl RequestRejected {
     }
 }
 
-/// Rejects requests from web pages, and for other hosts.
-pub(super) fn check_sender(head: &Parts, on_loopback: bool) -> Result<(), RequestRejected> {
+/// The proxy's port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Port {
+    /// Whether it listens on the loopback.
+    pub(super) on_loopback: bool,
+    /// Whether callers on other hosts need TLS. The worker's own bot code needs none.
+    pub(super) has_certificate: bool,
+}
+
+/// Rejects requests from web pages, for other hosts, and without encryption from other hosts.
+pub(super) fn check_sender(head: &Parts, peer: Option<&Peer>, port: Port) -> Result<(), RequestRejected> {
+    let is_tls = peer.is_some_and(|peer| peer.is_tls);
+    if port.has_certificate && !is_tls && !peer.is_some_and(|peer| peer.is_on_this_host) {
+        return Err(RequestRejected::NotEncrypted);
+    }
     // Node's fetch always sets Sec-Fetch-Mode to cors. Browsers that do set Origin or Sec-Fetch-Site as well.
     let is_browser = head.headers.get(&SEC_FETCH_MODE).is_some_and(|mode| mode != "cors");
     if is_browser || head.headers.contains_key(header::ORIGIN) || head.headers.contains_key(&SEC_FETCH_SITE) {
         return Err(RequestRejected::WebPage);
     }
-    if on_loopback && !is_for_localhost(head) {
+    if port.on_loopback && !is_tls && !is_for_localhost(head) {
         return Err(RequestRejected::Host);
     }
     Ok(())
@@ -110,17 +131,45 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
+    const LOOPBACK: Port = Port { on_loopback: true, has_certificate: false };
+    const OPEN: Port = Port { on_loopback: false, has_certificate: false };
+
+    fn peer(is_on_this_host: bool, is_tls: bool) -> Peer {
+        Peer { address: None, is_on_this_host, is_tls, certificate: None }
+    }
+
+    #[test]
+    fn other_hosts_need_tls_once_there_is_a_certificate() {
+        let head = head("/", &[("host", "rest.example")]);
+        for (is_on_this_host, is_tls, taken) in
+            [(false, false, false), (false, true, true), (true, false, true), (true, true, true)]
+        {
+            let peer = peer(is_on_this_host, is_tls);
+            let port = Port { has_certificate: true, ..OPEN };
+            assert_eq!(check_sender(&head, Some(&peer), port).is_ok(), taken, "{peer:?}");
+            assert_eq!(check_sender(&head, Some(&peer), OPEN), Ok(()));
+        }
+        // Over TLS the client has checked the name; in plain it may be a web page.
+        let port = Port { has_certificate: true, ..LOOPBACK };
+        assert_eq!(check_sender(&head, Some(&peer(true, true)), port), Ok(()));
+        assert_eq!(check_sender(&head, Some(&peer(true, false)), port), Err(RequestRejected::Host));
+    }
+
     #[test]
     fn loopback_accepts_only_local_hosts() {
-        assert_eq!(check_sender(&head("/", &[("host", "localhost:3080")]), true), Ok(()));
+        assert_eq!(check_sender(&head("/", &[("host", "localhost:3080")]), None, LOOPBACK), Ok(()));
         for hosts in
             [&[("host", "evil.example")][..], &[("host", "127.0.0.1"), ("host", "evil.example")], &[]]
         {
-            assert_eq!(check_sender(&head("/", hosts), true), Err(RequestRejected::Host), "{hosts:?}");
-            assert_eq!(check_sender(&head("/", hosts), false), Ok(()), "{hosts:?}");
+            assert_eq!(
+                check_sender(&head("/", hosts), None, LOOPBACK),
+                Err(RequestRejected::Host),
+                "{hosts:?}"
+            );
+            assert_eq!(check_sender(&head("/", hosts), None, OPEN), Ok(()), "{hosts:?}");
         }
         let absolute = head("http://evil.example/", &[("host", "127.0.0.1")]);
-        assert_eq!(check_sender(&absolute, true), Err(RequestRejected::Host));
+        assert_eq!(check_sender(&absolute, None, LOOPBACK), Err(RequestRejected::Host));
     }
 
     #[test]
@@ -135,9 +184,9 @@ mod tests {
             ("sec-fetch-mode", "navigate", false),
             ("sec-fetch-mode", "cors", true),
         ] {
-            for on_loopback in [true, false] {
+            for port in [LOOPBACK, OPEN] {
                 let head = head("/", &[("host", "127.0.0.1"), (name, value)]);
-                assert_eq!(check_sender(&head, on_loopback).is_ok(), taken, "{name}: {value}");
+                assert_eq!(check_sender(&head, None, port).is_ok(), taken, "{name}: {value}");
             }
         }
     }

@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use process::{
-    credentials::Credentials,
+    credentials::PortSecurity,
     server::{Http1, Listener, serve_http1},
 };
 use tokio::time::timeout;
@@ -20,13 +20,18 @@ const LIMITS: Http1 = Http1 {
 };
 
 /// Serves until `stop`, then lets requests in progress finish.
-pub(super) async fn serve(listener: Listener, proxy: Arc<Proxy>, stop: CancellationToken) {
+pub(super) async fn serve(
+    listener: Listener,
+    security: PortSecurity,
+    proxy: Arc<Proxy>,
+    stop: CancellationToken,
+) {
     let served = proxy.clone();
     let service = service_fn(move |request| {
         let proxy = served.clone();
         async move { Ok::<_, Infallible>(proxy.answer(request).await) }
     });
-    serve_http1(listener, Credentials::none(), LIMITS, service, stop).await;
+    serve_http1(listener, security, LIMITS, service, stop).await;
     proxy.tasks.close();
     if timeout(LIMITS.last_answers, proxy.tasks.wait()).await.is_err() {
         tracing::warn!(requests = proxy.tasks.len(), "REST proxy stopped with requests in progress");

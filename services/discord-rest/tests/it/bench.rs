@@ -12,7 +12,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use process::telemetry::metrics::Metrics;
+use process::{credentials::ClientFacingCertificate, telemetry::metrics::Metrics};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +49,7 @@ pub(crate) struct Setting {
     pub(crate) longest_wait: Duration,
     /// The only accepted token.
     pub(crate) only_token: Option<Caller>,
+    pub(crate) certificate: ClientFacingCertificate,
     pub(crate) metrics: RestMetrics,
     pub(crate) status: RestStatus,
 }
@@ -63,7 +64,8 @@ impl Setting {
     pub(crate) fn over(budget: Arc<dyn Budget>) -> Self {
         let (metrics, status) = (RestMetrics::default(), RestStatus::default());
         let longest_wait = Duration::from_secs(10);
-        Self { budget, per_second: 50, longest_wait, only_token: None, metrics, status }
+        let certificate = ClientFacingCertificate::none();
+        Self { budget, per_second: 50, longest_wait, only_token: None, certificate, metrics, status }
     }
 }
 
@@ -73,11 +75,11 @@ impl Bench {
         let api = format!("http://{upstream}").parse().unwrap();
         let rest = Rest::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let (address, stop) = (rest.address(), CancellationToken::new());
-        let Setting { budget, per_second, longest_wait, only_token, metrics, status } = setting;
+        let Setting { budget, per_second, longest_wait, only_token, certificate, metrics, status } = setting;
         let registry = Metrics::new("test", |registry| metrics.register(registry));
         let gate = Arc::new(Gate::new(budget, per_second, metrics.clone(), status.clone()));
         let upstream = Upstream::new(Some(&api)).unwrap();
-        let options = RestOptions { longest_wait, only_token, ..RestOptions::default() };
+        let options = RestOptions { longest_wait, only_token, certificate, ..RestOptions::default() };
         let task = tokio::spawn(rest.serve(gate, upstream, metrics, options, stop.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { address, status, metrics: registry, client, stop, task }

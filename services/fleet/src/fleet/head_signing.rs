@@ -98,7 +98,7 @@ impl Fleet {
         let without: Vec<&str> = without.map(|(name, _)| WorkerId::as_str(name)).collect();
         if required && !without.is_empty() {
             let why = format!(
-                "workers without the key that signs checkpoints: {}; a shard that fails over to or from them needs an IDENTIFY. \
+                "workers without the head key that signs checkpoints: {}; a shard that fails over to or from them needs an IDENTIFY. \
                  Give all workers the same credentials; to give up credentials, run `altergolden repair --accept-unsigned`",
                 without.join(", ")
             );

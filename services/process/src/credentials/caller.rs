@@ -9,6 +9,8 @@ use super::Identity;
 pub struct Peer {
     /// The address of the other end.
     pub address: Option<SocketAddr>,
+    /// Whether the other end is on this host: on the loopback, or at the address that it has connected to.
+    pub is_on_this_host: bool,
     /// Whether the connection is encrypted.
     pub is_tls: bool,
     /// What the client's certificate says.

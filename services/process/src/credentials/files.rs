@@ -14,15 +14,19 @@ use super::{AccessList, AccessListError, FleetName};
 /// Name of the access list, beside the credentials.
 pub const ACCESS_LIST: &str = "access.list";
 
-/// Tag of a PEM block with a key for the records of checkpoints.
-pub const RECORD_KEY_TAG: &str = "ALTERGOLDEN RECORD KEY";
+/// Tag of a PEM block with a head key, which signs the heads of checkpoints.
+pub const HEAD_KEY_TAG: &str = "ALTERGOLDEN HEAD KEY";
 
 /// Largest file, in bytes.
 const LARGEST_FILE: u64 = 1024 * 1024;
 /// Files of a folder, as cert-manager writes them.
 const FOLDER_FILES: [&str; 3] = ["tls.crt", "tls.key", "ca.crt"];
-/// Keys for records in a folder.
-const RECORD_KEYS: &str = "record.keys";
+/// The most head keys at once: while a key is replaced, the new one and the old one.
+const MOST_HEAD_KEYS: usize = 2;
+/// The fewest bytes of a head key.
+const SHORTEST_HEAD_KEY: usize = 16;
+/// Head keys in a folder.
+const HEAD_KEYS: &str = "head.keys";
 
 /// Credentials cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +72,8 @@ pub(super) struct Files {
     pub(super) key: PrivateKeyDer<'static>,
     /// The CAs that this process trusts.
     pub(super) roots: Vec<CertificateDer<'static>>,
-    /// Keys for checkpoint records, the newest first.
-    pub(super) record_keys: Vec<Vec<u8>>,
+    /// Head keys, the newest first.
+    pub(super) head_keys: Vec<Vec<u8>>,
     /// Changes with the content.
     pub(super) digest: Vec<u8>,
 }
@@ -98,42 +102,86 @@ fn read_if_there(path: &Path, digest: &mut Context) -> Result<Vec<u8>, Credentia
     }
 }
 
+/// The files of a server whose clients have no certificates.
+pub(super) struct ServerFiles {
+    /// The certificate of this process, then intermediate ones.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: PrivateKeyDer<'static>,
+    /// Changes with the content.
+    pub(super) digest: Vec<u8>,
+}
+
+impl ServerFiles {
+    /// Reads the certificate at `path`: a PEM file with the chain and the key, or a folder with `tls.crt` and `tls.key`.
+    pub(super) fn read(path: &Path) -> Result<Self, CredentialsError> {
+        let mut digest = Context::new(&SHA256);
+        let (leaf, key) = if path.is_dir() {
+            let [leaf, key, _] = FOLDER_FILES;
+            (read(&path.join(leaf), &mut digest)?, read(&path.join(key), &mut digest)?)
+        } else {
+            let all = read(path, &mut digest)?;
+            (all.clone(), all)
+        };
+        let mut chain = certificates(blocks(path, &leaf)?).into_iter();
+        let own = chain.next().ok_or_else(|| invalid(path, "it has no certificate (PEM)"))?;
+        // Clients have the CA's certificate, or do not trust it.
+        let intermediate = chain.filter(|certificate| !is_own_issuer(certificate));
+        let chain = std::iter::once(own).chain(intermediate).collect();
+        let key = first_key(path, &key)?;
+        Ok(Self { chain, key, digest: digest.finish().as_ref().to_vec() })
+    }
+}
+
+fn invalid(path: &Path, problem: &str) -> CredentialsError {
+    CredentialsError::Invalid { path: path.to_owned(), problem: problem.to_owned() }
+}
+
+fn blocks(path: &Path, bytes: &[u8]) -> Result<Vec<pem::Pem>, CredentialsError> {
+    pem::parse_many(bytes).map_err(|_| invalid(path, "it is not a PEM file"))
+}
+
+fn first_key(path: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, CredentialsError> {
+    let mut keys = blocks(path, bytes)?.into_iter().filter_map(private_key);
+    keys.next().ok_or_else(|| invalid(path, "it has no private key (PKCS#8, PKCS#1 or SEC1 PEM block)"))
+}
+
 impl Files {
     /// Reads the credentials at `path`: a PEM file, or a folder with `tls.crt`, `tls.key` and `ca.crt`.
     pub(super) fn read(path: &Path) -> Result<Self, CredentialsError> {
         let mut digest = Context::new(&SHA256);
         let is_folder = path.is_dir();
-        let (leaf, key, roots, records) = if is_folder {
+        let (leaf, key, roots, head_keys) = if is_folder {
             let [leaf, key, roots] = FOLDER_FILES.map(|name| read(&path.join(name), &mut digest));
-            let records = read_if_there(&path.join(RECORD_KEYS), &mut digest)?;
-            (leaf?, key?, roots?, records)
+            let head_keys = read_if_there(&path.join(HEAD_KEYS), &mut digest)?;
+            (leaf?, key?, roots?, head_keys)
         } else {
             let all = read(path, &mut digest)?;
             (all.clone(), all.clone(), all.clone(), all)
         };
-        let invalid =
-            |problem: &str| CredentialsError::Invalid { path: path.to_owned(), problem: problem.to_owned() };
-        let blocks = |bytes: &[u8]| pem::parse_many(bytes).map_err(|_| invalid("it is not a PEM file"));
-        let mut chain = certificates(blocks(&leaf)?);
-        let mut trusted = certificates(blocks(&roots)?);
+        let mut chain = certificates(blocks(path, &leaf)?);
+        let mut trusted = certificates(blocks(path, &roots)?);
         if !is_folder {
             // One file has the certificate, its intermediate ones and the CA.
             chain.retain(|certificate| !is_own_issuer(certificate));
             trusted.retain(is_own_issuer);
         }
         if chain.is_empty() {
-            return Err(invalid("it has no certificate of this process"));
+            return Err(invalid(path, "it has no certificate of this process"));
         }
         if trusted.is_empty() {
-            return Err(invalid("it has no CA certificate"));
+            return Err(invalid(path, "it has no CA certificate"));
         }
-        let mut keys = blocks(&key)?.into_iter().filter_map(private_key);
-        let key =
-            keys.next().ok_or_else(|| invalid("it has no private key (PKCS#8, PKCS#1 or SEC1 PEM block)"))?;
-        let record_keys = blocks(&records)?.into_iter().filter(|block| block.tag() == RECORD_KEY_TAG);
-        let record_keys = record_keys.map(pem::Pem::into_contents).collect();
+        let key = first_key(path, &key)?;
+        let head_keys = blocks(path, &head_keys)?.into_iter().filter(|block| block.tag() == HEAD_KEY_TAG);
+        let head_keys: Vec<Vec<u8>> = head_keys.map(pem::Pem::into_contents).collect();
+        if head_keys.len() > MOST_HEAD_KEYS || head_keys.iter().any(|key| key.len() < SHORTEST_HEAD_KEY) {
+            return Err(invalid(
+                path,
+                "it takes at most two head keys (ALTERGOLDEN HEAD KEY), of 16 bytes or more",
+            ));
+        }
         let digest = digest.finish().as_ref().to_vec();
-        Ok(Self { chain, key, roots: trusted, record_keys, digest })
+        Ok(Self { chain, key, roots: trusted, head_keys, digest })
     }
 }
 

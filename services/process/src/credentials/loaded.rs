@@ -28,7 +28,7 @@ pub(super) struct Loaded {
     pub(super) serial: Vec<u8>,
     /// The end of the certificate's validity, in seconds since 1970.
     pub(super) expires_unix_s: i64,
-    pub(super) record_keys: Vec<Vec<u8>>,
+    pub(super) head_keys: Vec<Vec<u8>>,
     pub(super) digest: Vec<u8>,
     http2: Arc<ServerConfig>,
     http1: Arc<ServerConfig>,
@@ -45,7 +45,7 @@ impl std::fmt::Debug for Loaded {
 impl Loaded {
     /// Checks the files: the certificate is valid now, of this fleet, and belongs to the key.
     pub(super) fn new(path: &Path, files: Files, fleet: &FleetName) -> Result<Self, CredentialsError> {
-        let Files { chain, key, roots, record_keys, digest } = files;
+        let Files { chain, key, roots, head_keys, digest } = files;
         let invalid = |problem: String| CredentialsError::Invalid { path: path.to_owned(), problem };
         let own = read_certificate(&chain[0], fleet)
             .map_err(|problem| invalid(format!("the certificate is invalid: {problem}")))?
@@ -80,7 +80,7 @@ impl Loaded {
             identity: own.certificate.identity,
             serial: own.certificate.serial,
             expires_unix_s: own.expires_unix_s,
-            record_keys,
+            head_keys,
             digest,
             http2,
             http1,

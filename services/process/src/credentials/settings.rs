@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::builder::BoolishValueParser;
 
-use super::{Credentials, Enforcement, FleetName, Role};
+use super::{ClientFacingCertificate, Credentials, Enforcement, FleetName, Role};
 use crate::settings::SettingsError;
 
 /// Where the credentials are, and what happens without them.
@@ -28,7 +28,40 @@ pub struct CredentialsArgs {
     pub insecure_network: bool,
 }
 
+/// The certificate of ports for bots' own clients.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Credentials")]
+pub struct ClientFacingArgs {
+    /// Certificate and key of the REST proxy: a PEM file, or a folder with tls.crt and tls.key; clients on other hosts then need https
+    #[arg(long, env = "CLIENT_FACING_CERTIFICATE", value_name = "PATH")]
+    pub client_facing_certificate: Option<PathBuf>,
+}
+
+impl ClientFacingArgs {
+    /// Reads the certificate.
+    ///
+    /// # Errors
+    /// It is invalid.
+    pub fn open(&self) -> Result<ClientFacingCertificate, SettingsError> {
+        let Some(path) = &self.client_facing_certificate else { return Ok(ClientFacingCertificate::none()) };
+        ClientFacingCertificate::open(path).map_err(|error| {
+            SettingsError::new("--client-facing-certificate (CLIENT_FACING_CERTIFICATE)", error)
+        })
+    }
+}
+
 const SETTING: &str = "--credentials (CREDENTIALS)";
+
+/// What a port demands of other hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Credentials, if the program has some.
+    Credentials,
+    /// A certificate of its own, and the bot's token: the REST proxy, whose clients have no certificates.
+    ClientFacing,
+    /// The bot's token alone, unencrypted.
+    None,
+}
 
 /// A port that a program binds.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +70,8 @@ pub struct Listening {
     pub setting: &'static str,
     /// Where it listens.
     pub address: SocketAddr,
-    /// Whether credentials protect it. The REST proxy's clients, Discord libraries, have none.
-    pub is_protected: bool,
+    /// What other hosts need to use it.
+    pub protection: Protection,
 }
 
 impl CredentialsArgs {
@@ -71,16 +104,11 @@ impl CredentialsArgs {
                 format!("the certificate has the role {}, and this program needs {role}", identity.role);
             return Err(SettingsError::new(SETTING, problem));
         }
-        if let Some(port) = open_ports(ports).find(|port| !port.is_protected) {
+        if let Some(port) = open_ports(ports).find(|port| port.protection == Protection::None) {
             if self.insecure_network {
                 return Ok(credentials.with_open_port(port.address));
             }
-            let problem = format!(
-                "{} is open to other hosts, and credentials do not protect this port: use the loopback, or set INSECURE_NETWORK=true if only \
-                 your bots reach it",
-                port.address
-            );
-            return Err(SettingsError::new(port.setting, problem));
+            return Err(open_port(port));
         }
         Ok(credentials)
     }
@@ -108,17 +136,29 @@ impl CredentialsArgs {
                 "needs CREDENTIALS",
             ));
         }
-        let Some(port) = open_ports(ports).next() else { return Ok(Credentials::none()) };
+        let is_open = |port: &&Listening| port.protection != Protection::ClientFacing;
+        let Some(port) = open_ports(ports).find(is_open) else { return Ok(Credentials::none()) };
         if self.insecure_network {
             return Ok(Credentials::none().with_open_port(port.address));
         }
-        let problem = format!(
-            "{} is open to other hosts, and this process has no credentials: make some with `altergolden credentials init DIR` and set \
-             CREDENTIALS, or set INSECURE_NETWORK=true if only the fleet's own hosts reach this port",
-            port.address
-        );
-        Err(SettingsError::new(port.setting, problem))
+        Err(open_port(port))
     }
+}
+
+/// Says how to protect a port that other hosts reach.
+fn open_port(port: &Listening) -> SettingsError {
+    let address = port.address;
+    let problem = match port.protection {
+        Protection::Credentials | Protection::ClientFacing => format!(
+            "{address} is open to other hosts, and this process has no credentials: make some with `altergolden credentials init DIR` and set \
+             CREDENTIALS, or set INSECURE_NETWORK=true if only the fleet's own hosts reach this port"
+        ),
+        Protection::None => format!(
+            "{address} is open to other hosts without encryption: make a certificate with `altergolden credentials issue client-facing` and \
+             set CLIENT_FACING_CERTIFICATE, or set INSECURE_NETWORK=true if only your bots reach this port"
+        ),
+    };
+    SettingsError::new(port.setting, problem)
 }
 
 fn open_ports(ports: &[Listening]) -> impl Iterator<Item = &Listening> {
@@ -129,27 +169,38 @@ fn open_ports(ports: &[Listening]) -> impl Iterator<Item = &Listening> {
 mod tests {
     use super::*;
 
-    fn listening(address: &str, is_protected: bool) -> Listening {
-        Listening { setting: "--x", address: address.parse().unwrap(), is_protected }
+    fn listening(address: &str, protection: Protection) -> Listening {
+        Listening { setting: "--x", address: address.parse().unwrap(), protection }
     }
 
     #[test]
     fn only_ports_that_other_hosts_reach_need_credentials() {
         let mut args = CredentialsArgs::default();
         let open = |args: &CredentialsArgs, port| {
-            args.open("f", Role::Worker, &[listening("127.0.0.1:1", true), port])
+            args.open("f", Role::Worker, &[listening("127.0.0.1:1", Protection::Credentials), port])
         };
         for local in ["127.9.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
-            assert_eq!(open(&args, listening(local, true)).unwrap().problems(), []);
+            assert_eq!(open(&args, listening(local, Protection::Credentials)).unwrap().problems(), []);
         }
         for other in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1"] {
-            let error = open(&args, listening(other, true)).unwrap_err().to_string();
-            assert!(error.contains("--x") && error.contains("credentials init"), "{error}");
+            for (protection, says) in [
+                (Protection::Credentials, "credentials init"),
+                (Protection::None, "CLIENT_FACING_CERTIFICATE"),
+            ] {
+                let error = open(&args, listening(other, protection)).unwrap_err().to_string();
+                assert!(error.contains("--x") && error.contains(says), "{error}");
+            }
+            assert_eq!(open(&args, listening(other, Protection::ClientFacing)).unwrap().problems(), []);
         }
         args.insecure_network = true;
-        let problems = open(&args, listening("0.0.0.0:1", true)).unwrap().problems();
+        let problems = open(&args, listening("0.0.0.0:1", Protection::None)).unwrap().problems();
         assert_eq!(problems.len(), 1);
         args.credentials_optional = true;
-        assert!(open(&args, listening("127.0.0.1:1", true)).unwrap_err().to_string().contains("CREDENTIALS"));
+        assert!(
+            open(&args, listening("127.0.0.1:1", Protection::None))
+                .unwrap_err()
+                .to_string()
+                .contains("CREDENTIALS")
+        );
     }
 }

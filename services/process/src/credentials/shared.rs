@@ -3,8 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::Arc,
 };
 
 use arc_swap::ArcSwap;
@@ -19,6 +18,7 @@ use rustls::{
     ClientConfig, ServerConfig,
     pki_types::{CertificateDer, ServerName},
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -27,13 +27,8 @@ use super::{
     dns_name,
     files::{Files, read_access_list},
     loaded::{Loaded, Protocol, now_unix_s},
+    reload::{Rejected, expiry_problem, read_regularly},
 };
-
-/// How often the files are read.
-const READ_EVERY: Duration = Duration::from_secs(5);
-
-/// How long before its end a certificate is a problem: 14 days.
-const EXPIRES_SOON_S: i64 = 14 * 24 * 60 * 60;
 
 /// What happens to callers without credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +55,9 @@ struct Shared {
     current: ArcSwap<Loaded>,
     /// Read apart from the certificate: a new revocation counts even while this process's own certificate is invalid.
     access: ArcSwap<AccessList>,
-    /// Why the newest content of the files is not in use.
-    rejected: Mutex<Option<String>>,
+    rejected: Rejected,
+    /// Changes when `current` does.
+    replaced: watch::Sender<()>,
     counts: PlainCallers,
 }
 
@@ -88,7 +84,8 @@ impl Credentials {
             enforcement,
             current: ArcSwap::from_pointee(loaded),
             access: ArcSwap::from_pointee(access),
-            rejected: Mutex::default(),
+            rejected: Rejected::default(),
+            replaced: watch::Sender::default(),
             counts: PlainCallers::default(),
         };
         Ok(Self { shared: Some(Arc::new(shared)), open_port: None })
@@ -130,9 +127,14 @@ impl Credentials {
         self.shared.as_ref().map(|shared| &shared.counts)
     }
 
-    /// Keys for the records of checkpoints, the newest first.
-    pub fn record_keys(&self) -> Vec<Vec<u8>> {
-        self.shared.as_ref().map(|shared| shared.current.load().record_keys.clone()).unwrap_or_default()
+    /// Changes each time that the process takes new credentials; `None` without any.
+    pub fn replaced(&self) -> Option<watch::Receiver<()>> {
+        self.shared.as_ref().map(|shared| shared.replaced.subscribe())
+    }
+
+    /// The head keys, which sign the heads of checkpoints, the newest first.
+    pub fn head_keys(&self) -> Vec<Vec<u8>> {
+        self.shared.as_ref().map(|shared| shared.current.load().head_keys.clone()).unwrap_or_default()
     }
 
     /// Seconds until the certificate expires; negative afterwards.
@@ -188,14 +190,7 @@ impl Credentials {
     /// Reads the files every five seconds until `stop`, and takes valid new content. Kubernetes replaces links, so content is compared.
     pub async fn watch(self, stop: CancellationToken) {
         let Some(shared) = self.shared else { return };
-        let mut ticks = tokio::time::interval(READ_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            let reading = shared.clone();
-            if let Err(error) = tokio::task::spawn_blocking(move || reading.read_again()).await {
-                tracing::error!(%error, "reading the credentials failed");
-            }
-        }
+        read_regularly(move || shared.read_again(), stop).await;
     }
 
     /// The problems of the credentials, for `/health`.
@@ -206,21 +201,10 @@ impl Credentials {
             problems.push(Problem::new(ProblemCode::InsecureNetwork, text));
         }
         let Some(shared) = &self.shared else { return problems };
-        if let Some(why) = shared.rejected.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            problems.push(Problem::new(ProblemCode::CredentialsRejected, why));
-        }
-        let left = shared.current.load().expires_unix_s.saturating_sub(now_unix_s());
-        if left < EXPIRES_SOON_S {
-            let text = if left < 0 {
-                "the certificate has expired, and other programs refuse new connections: issue a new one (`altergolden credentials issue`)".to_owned()
-            } else {
-                format!(
-                    "the certificate expires in {}",
-                    humantime::format_duration(Duration::from_secs(left.unsigned_abs() / 3600 * 3600))
-                )
-            };
-            problems.push(Problem::new(ProblemCode::CredentialsExpire, text));
-        }
+        problems.extend(shared.rejected.problem());
+        let remedy =
+            "other programs refuse new connections: issue a new one (`altergolden credentials issue`)";
+        problems.extend(expiry_problem("the certificate", shared.current.load().expires_unix_s, remedy));
         if shared.enforcement == Enforcement::Optional {
             let (calls, callers) = shared.counts.seen();
             let text = if calls == 0 {
@@ -291,16 +275,11 @@ impl Shared {
             Ok(Some(loaded)) => {
                 tracing::info!(path = %self.path.display(), identity = %loaded.identity, "credentials replaced");
                 self.current.store(Arc::new(loaded));
+                self.replaced.send_replace(());
                 rejected
             }
             Err(error) => Some(error.to_string()),
         };
-        let mut known = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(why) = &rejected
-            && known.as_ref() != Some(why)
-        {
-            tracing::warn!(why, "new credentials rejected; the old ones stay in use");
-        }
-        *known = rejected;
+        self.rejected.set(rejected);
     }
 }

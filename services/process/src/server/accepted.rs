@@ -9,7 +9,7 @@ use super::{
     connection::{Connection, Deadlines},
     wire::Wire,
 };
-use crate::credentials::{Credentials, Peer, Protocol};
+use crate::credentials::{Credentials, Peer, PortSecurity, Protocol};
 
 /// First byte of a TLS connection: a record of the type handshake ([RFC 8446, 5.1](https://www.rfc-editor.org/rfc/rfc8446#section-5.1)). No
 /// HTTP request begins with it.
@@ -27,21 +27,24 @@ pub struct Accepted {
 impl Accepted {
     /// Returns the connection as it is.
     pub(crate) fn plain(self) -> Connection {
-        let peer = Peer { address: Some(self.address), is_tls: false, certificate: None };
+        let peer = self.peer(false);
         Connection::new(Wire::Plain(self.stream), peer, Credentials::none(), self.place, self.deadlines)
     }
 
-    /// Makes the TLS handshake if the client begins one and the process has credentials. What a client without TLS may do, each request
+    fn peer(&self, is_tls: bool) -> Peer {
+        let ip = self.address.ip().to_canonical();
+        let own = self.stream.local_addr().ok().map(|own| own.ip().to_canonical());
+        let is_on_this_host = ip.is_loopback() || own == Some(ip);
+        Peer { address: Some(self.address), is_on_this_host, is_tls, certificate: None }
+    }
+
+    /// Makes the TLS handshake if the client begins one and the port has a certificate. What a client without TLS may do, each request
     /// decides.
     ///
     /// # Errors
     /// The client does not finish the handshake in time, or has an invalid certificate.
-    pub(crate) async fn secured(
-        self,
-        credentials: &Credentials,
-        protocol: Protocol,
-    ) -> io::Result<Connection> {
-        let Some(config) = credentials.server(protocol) else { return Ok(self.plain()) };
+    pub(crate) async fn secured(self, security: &PortSecurity, protocol: Protocol) -> io::Result<Connection> {
+        let Some(config) = security.server(protocol) else { return Ok(self.plain()) };
         let within = self.deadlines.greeting_within;
         let securing = async {
             let mut first = [0];
@@ -49,12 +52,13 @@ impl Accepted {
             if !is_tls {
                 return Ok(self.plain());
             }
+            let (peer, credentials) = (self.peer(true), security.credentials());
             let stream = TlsAcceptor::from(config).accept(self.stream).await?;
             let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
             let certificate = credentials.peer(chain).map_err(io::Error::other)?;
-            let peer = Peer { address: Some(self.address), is_tls: true, certificate };
+            let peer = Peer { certificate, ..peer };
             let wire = Wire::Tls(Box::new(stream.into()));
-            Ok(Connection::new(wire, peer, credentials.clone(), self.place, self.deadlines))
+            Ok(Connection::new(wire, peer, credentials, self.place, self.deadlines))
         };
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the client did not finish the TLS handshake");
         timeout(within, securing).await.map_err(late)?

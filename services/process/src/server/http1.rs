@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Accepted, Listener};
-use crate::credentials::{Credentials, Peer, Protocol};
+use crate::credentials::{Peer, PortSecurity, Protocol};
 
 /// The limits of one HTTP/1.1 server.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ pub struct Http1 {
 /// Serves `service` until `stop`, then lets requests in progress finish. Each request has the [`Peer`] among its extensions.
 pub async fn serve_http1<S, B>(
     mut listener: Listener,
-    credentials: Credentials,
+    security: PortSecurity,
     limits: Http1,
     service: S,
     stop: CancellationToken,
@@ -38,8 +38,8 @@ pub async fn serve_http1<S, B>(
 {
     let connections = TaskTracker::new();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-        let (credentials, service, stop) = (credentials.clone(), service.clone(), stop.clone());
-        connections.spawn(serve_connection(accepted, credentials, limits, service, stop));
+        let (security, service, stop) = (security.clone(), service.clone(), stop.clone());
+        connections.spawn(serve_connection(accepted, security, limits, service, stop));
     }
     drop(listener);
     connections.close();
@@ -50,7 +50,7 @@ pub async fn serve_http1<S, B>(
 
 async fn serve_connection<S, B>(
     accepted: Accepted,
-    credentials: Credentials,
+    security: PortSecurity,
     limits: Http1,
     service: S,
     stop: CancellationToken,
@@ -61,11 +61,12 @@ async fn serve_connection<S, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let securing = accepted.secured(&credentials, Protocol::Http1);
+    let address = accepted.address;
+    let securing = accepted.secured(&security, Protocol::Http1);
     let connection = match stop.run_until_cancelled(securing).await {
         Some(Ok(connection)) => connection,
         Some(Err(error)) => {
-            tracing::debug!(%error, "TLS handshake failed");
+            tracing::info!(peer = %address, %error, "TLS handshake failed");
             return;
         }
         None => return,

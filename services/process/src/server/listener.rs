@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     coalesced::Coalesced,
-    credentials::{Credentials, Protocol},
+    credentials::{Credentials, PortSecurity, Protocol},
     supervised::is_supervised,
 };
 
@@ -178,11 +178,12 @@ impl Listener {
     ) -> impl Stream<Item = io::Result<Coalesced<Connection>>> {
         let (name, at_once) = (self.name, self.limits.connections);
         let accepted = stream::unfold(self, async |mut listener| Some((listener.accept().await, listener)));
+        let security = PortSecurity::Fleet(credentials);
         let secured = accepted.map(move |accepted| {
-            let credentials = credentials.clone();
+            let security = security.clone();
             async move {
                 let address = accepted.address;
-                let secured = accepted.secured(&credentials, Protocol::Http2).await;
+                let secured = accepted.secured(&security, Protocol::Http2).await;
                 secured
                     .inspect_err(|error| {
                         tracing::info!(listener = name, peer = %address, %error, "TLS handshake failed");

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::credentials::Credentials;
+use crate::credentials::{ClientFacingCertificate, Credentials, PortSecurity};
 
 use super::{Http1, Limits, Listener, grpc::grpc_server, serve_http1};
 
@@ -44,7 +44,8 @@ async fn http1(limits: Limits) -> SocketAddr {
     let service =
         service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"well")))));
     let limits = Http1 { head_within: SOON, largest_head: 16 * 1024, last_answers: SOON };
-    tokio::spawn(serve_http1(listener, Credentials::none(), limits, service, CancellationToken::new()));
+    let plain = PortSecurity::Clients(ClientFacingCertificate::none());
+    tokio::spawn(serve_http1(listener, plain, limits, service, CancellationToken::new()));
     address
 }
 

@@ -75,20 +75,8 @@ pub fn required_token(token: Option<Secret>) -> Result<Secret, SettingsError> {
 /// Both at once, or a file that can't be read or is empty.
 pub fn read_secret(name: &'static str, file_name: &'static str) -> Result<Option<Secret>, SettingsError> {
     let value = variable(name);
-    Ok(read_secret_file(file_name, name, value.is_some())?.or(value))
-}
-
-/// A secret from the file that the variable `file_name` names; `name` is the setting in whose place it is.
-///
-/// # Errors
-/// Both at once, or a file that can't be read or is empty.
-pub(super) fn read_secret_file(
-    file_name: &'static str,
-    name: &'static str,
-    is_given: bool,
-) -> Result<Option<Secret>, SettingsError> {
-    let Some(path) = variable(file_name) else { return Ok(None) };
-    if is_given {
+    let Some(path) = variable(file_name) else { return Ok(value) };
+    if value.is_some() {
         return Err(SettingsError::new(file_name, format!("{name} is set too: set only one")));
     }
     let path = path.expose();
@@ -101,7 +89,7 @@ pub(super) fn read_secret_file(
 }
 
 /// A variable's trimmed value; an empty one counts as not set, as in an `.env` file.
-pub(super) fn variable(name: &str) -> Option<Secret> {
+fn variable(name: &str) -> Option<Secret> {
     let value = env::var(name).ok()?;
     let value = value.trim();
     (!value.is_empty()).then(|| Secret::new(value))

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use redis_link::{KeyPrefix, RedisUrl};
 
-use super::{Secret, SettingsError, secret};
+use super::{Secret, SettingsError};
 
 /// Address of Redis and prefix of the keys.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,30 +28,21 @@ pub struct StoreArgs {
     pub redis_prefix: KeyPrefix,
 }
 
-/// The variable that names a file with the URL: like the token's, for deployments that make a password.
-const FILE: &str = "REDIS_URL_FILE";
-
 impl StoreArgs {
     /// Whether a Redis is named; its URL may still be invalid.
     pub fn is_named(&self) -> bool {
-        self.given().is_some() || secret::variable(FILE).is_some()
+        self.given().is_some()
     }
 
     /// Returns the URL. It is checked here because an error of the command line would show its password.
     ///
     /// # Errors
-    /// It is not set or not a Redis URL; a file of the URL, the password or the certificate authority cannot be used.
+    /// It is not set or not a Redis URL; a file with the password or the certificate authority cannot be used.
     pub fn url(&self) -> Result<RedisUrl, SettingsError> {
         let setting = "--redis-url (REDIS_URL)";
-        let from_file = secret::read_secret_file(FILE, "REDIS_URL", self.given().is_some())?;
-        let (setting, url) = match (self.given(), &from_file) {
-            (Some(url), _) => (setting, url),
-            (None, Some(url)) => (FILE, url),
-            (None, None) => {
-                let problem = "is not set; set it or REDIS_URL_FILE (`altergolden dev` needs none)";
-                return Err(SettingsError::new(setting, problem));
-            }
-        };
+        let url = self.given().ok_or_else(|| {
+            SettingsError::new(setting, "is not set; set it (`altergolden dev` needs none)")
+        })?;
         let url: RedisUrl = url.expose().parse().map_err(|error| SettingsError::new(setting, error))?;
         let url = self.with_root(url)?;
         let Some(file) = set(self.redis_password_file.as_ref()) else { return Ok(url) };

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::{CONTENT_TYPE, Metrics};
 use crate::{
-    credentials::{Credentials, Peer, calls::HEALTH_READERS},
+    credentials::{Credentials, Peer, PortSecurity, calls::HEALTH_READERS},
     server::{Http1, Limits, Listener, is_for_localhost, serve_http1},
 };
 
@@ -147,7 +147,8 @@ impl HealthServer {
             .with_state(Served { source, metrics })
             .merge(self.more);
         tracing::info!(address = %self.address, "health endpoints listening");
-        serve_http1(self.listener, self.credentials, LIMITS, TowerToHyperService::new(router), stop).await;
+        let security = PortSecurity::Fleet(self.credentials);
+        serve_http1(self.listener, security, LIMITS, TowerToHyperService::new(router), stop).await;
     }
 }
 

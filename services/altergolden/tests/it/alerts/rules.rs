@@ -40,7 +40,8 @@ pub(super) fn alerts(rules: &str) -> Vec<(&str, Vec<&str>)> {
 fn promtool_accepts_rules_and_configuration() {
     let folder = project_file("deploy/prometheus");
     promtool(&["check", "rules", "alerts.yml"], &folder);
-    promtool(&["check", "config", "prometheus.yml"], &folder);
+    // The files that it names are in the containers of compose.yaml.
+    promtool(&["check", "config", "--syntax-only", "prometheus.yml"], &folder);
 }
 
 #[test]

@@ -88,6 +88,7 @@ fn questions_are_answered_on_a_terminal() {
     terminal.answer("Number of workers", "2");
     terminal.answer("Intents", "");
     terminal.answer("URL of Redis", "redis://127.0.0.1:6379");
+    terminal.answer("Credentials for the fleet?", "");
     let (code, shown) = terminal.finish();
     assert_eq!(code, 0, "{shown}");
     assert!(shown.contains("altergolden up") && !shown.contains(TOKEN), "{shown}");

@@ -1,9 +1,11 @@
 //! Alerts about the REST proxy.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, path::Path};
 
 use discord_sim::{Fault, LimitScope, RestAnswer, SimConfig};
 use fleet_fixture::{http, sim_config};
+use rcgen::{CertificateParams, KeyPair};
+use time::{Duration, OffsetDateTime};
 use tokio::task::JoinSet;
 
 use super::scene::Scene;
@@ -88,4 +90,29 @@ async fn alert_about_refused_requests_fires_and_clears() {
     senders.join_all().await;
     scene.fires("RestInvalidRequests").await;
     scene.clears("RestInvalidRequests").await;
+}
+
+/// Writes a certificate for localhost that expires in `days` days.
+fn write_certificate(path: &Path, days: i64) {
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_before = OffsetDateTime::now_utc() - Duration::hours(1);
+    params.not_after = OffsetDateTime::now_utc() + Duration::days(days);
+    let key = KeyPair::generate().unwrap();
+    let pem = params.self_signed(&key).unwrap().pem();
+    fs::write(path, format!("{pem}{}", key.serialize_pem())).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: .ci/night alerts"]
+async fn alert_about_a_certificate_fires_and_clears() {
+    let folder = tempfile::tempdir().unwrap();
+    let pem = folder.path().join("rest.pem");
+    write_certificate(&pem, 10);
+    let mut scene = Scene::start(1).await;
+    scene.start_worker("a", &[("CLIENT_FACING_CERTIFICATE", pem.to_str().unwrap())]).await;
+    scene.until_ready().await;
+    scene.fires("CredentialsExpire").await;
+    // The worker reads the new file without a restart.
+    write_certificate(&pem, 90);
+    scene.clears("CredentialsExpire").await;
 }
