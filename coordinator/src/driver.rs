@@ -39,6 +39,7 @@ use fleet::{
 };
 
 mod commands;
+mod copy_tickets;
 mod exits;
 mod held_term;
 mod identifies;
@@ -54,6 +55,7 @@ mod term_status;
 mod tests;
 mod traces;
 
+use copy_tickets::CopyTickets;
 use exits::ExitReports;
 pub(crate) use held_term::HeldTerm;
 use identifies::Permits;
@@ -152,6 +154,7 @@ pub(crate) struct Driver<'a> {
     intents: IntentWriting,
     refusals: RefusalLog,
     traces: MoveTraces,
+    tickets: CopyTickets,
     calls: Calls,
     publishing: Publishing,
 }
@@ -219,6 +222,7 @@ impl<'a> Driver<'a> {
             intents: IntentWriting::default(),
             refusals: RefusalLog::default(),
             traces: MoveTraces::default(),
+            tickets: CopyTickets::new(rand::random()),
             calls: Calls { tasks: TaskTracker::new(), outcomes },
             publishing: Publishing {
                 dirty: true,
@@ -332,6 +336,7 @@ impl<'a> Driver<'a> {
         let mut traces = if assignments.is_empty() { BTreeMap::new() } else { self.traces.of_workers() };
         for (worker, mut assignment) in assignments {
             assignment.traces = traces.remove(&worker).unwrap_or_default();
+            self.tickets.add_to(&mut assignment, &worker);
             self.send(&worker, Directive::Assignment(assignment));
         }
         self.answer_written();

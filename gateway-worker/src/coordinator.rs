@@ -115,6 +115,7 @@ impl CoordinatorConnection {
             checkpoint_format_max: profile.formats.newest.into(),
             needs: profile.needs.map(Into::into),
             head_keys: profile.head_keys.iter().map(ToString::to_string).collect(),
+            refuses_unsigned_heads: profile.refuses_unsigned_heads,
         });
         request.set_timeout(REGISTER);
         let answer = self.client().register(request).await.map_err(|status| failure(&status))?.into_inner();

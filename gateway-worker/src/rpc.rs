@@ -9,7 +9,7 @@ use altergolden_proto::{
 use arc_swap::ArcSwap;
 use checkpoint::SetAsideStore;
 use fleet_model::{Epoch, ErrorClass, Incarnation, ShardSlot, WorkerId};
-use process::credentials::Caller;
+use process::credentials::{Caller, Credentials};
 use shard_bridge::LocalShards as _;
 use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
@@ -41,6 +41,7 @@ pub(crate) struct WorkerService {
     pub(crate) format: WrittenFormat,
     pub(crate) set_aside: Arc<dyn SetAsideStore>,
     pub(crate) taps: Taps,
+    pub(crate) credentials: Credentials,
 }
 
 fn check(ids: &[u64]) -> Result<(), Status> {
@@ -100,14 +101,18 @@ impl gateway_worker_server::GatewayWorker for WorkerService {
         request: Request<v1::CopyShardRequest>,
     ) -> Result<Response<Self::CopyShardStream>, Status> {
         let caller = Caller::of(&request);
-        let v1::CopyShardRequest { shard_id, epoch, worker_id } = request.into_inner();
+        let v1::CopyShardRequest { shard_id, epoch, worker_id, ticket } = request.into_inner();
         if !caller.may_be_worker(&worker_id) {
-            return Err(refusal(ErrorClass::NotPermitted, "the certificate is not for this worker_id"));
+            return Err(refusal(ErrorClass::Forbidden, "the certificate is not for this worker_id"));
         }
         let shard = self.shards.get(ShardSlot(shard_id)).filter(|shard| shard.epoch() == Epoch(epoch));
         let shard = shard.ok_or_else(|| {
             refusal(ErrorClass::NotFound, format!("shard {shard_id} does not run here at epoch {epoch}"))
         })?;
+        if let Err(refused) = shard.copy_slot().admit(&ticket, self.credentials.is_enforced()) {
+            tracing::info!(shard.id = shard_id, peer = %caller, "copy refused: not the ticket of a move");
+            return Err(convert::status(&refused));
+        }
         let copying = shard.copy_slot().begin(shard.state(), self.format.now());
         let copying = copying.map_err(|refused| convert::status(&refused))?;
         tracing::debug!(shard.id = shard_id, to.id = worker_id, "the shard is being copied");

@@ -250,6 +250,7 @@ impl Worker {
             format: checkpoints.format.clone(),
             set_aside: parts.set_aside,
             taps: event_queues.taps.clone(),
+            credentials: config.credentials.clone(),
         };
         let shard_parts = ShardParts {
             cache: config.cache,

@@ -31,11 +31,14 @@ impl Driver<'_> {
                         .queue
                         .hold_until(now.mono + unknown_permits_end(self.shell.identify_interval));
                 }
-                let joined = self.fleet.join(*registration, now).map(|assignment| Admission {
-                    term: self.term.number,
-                    assignment,
-                    lease_ttl: self.shell.lease_ttl,
-                    gateway_url: self.term.gateway_url.clone(),
+                let joined = self.fleet.join(*registration, now).map(|mut assignment| {
+                    self.tickets.add_to(&mut assignment, &worker);
+                    Admission {
+                        term: self.term.number,
+                        assignment,
+                        lease_ttl: self.shell.lease_ttl,
+                        gateway_url: self.term.gateway_url.clone(),
+                    }
                 });
                 if joined.is_ok() {
                     // The new incarnation's directives go over its new stream.

@@ -42,6 +42,7 @@ impl Driver<'_> {
         // What was decided between the registration and this stream, and who runs what.
         if let Some(mut assignment) = self.fleet.assignment(&worker).cloned() {
             assignment.traces = self.traces.of_workers().remove(&worker).unwrap_or_default();
+            self.tickets.add_to(&mut assignment, &worker);
             self.send(&worker, Directive::Assignment(assignment));
         }
         self.drain(&worker);

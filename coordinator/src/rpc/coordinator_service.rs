@@ -69,9 +69,10 @@ impl CoordinatorService {
                     record.worker, record.incarnation
                 ),
             )),
-            Ok(LeaseGrant::HeldByOther { incarnation, remaining }) => {
+            // The holder's incarnation is not named: it admits a worker's own calls.
+            Ok(LeaseGrant::HeldByOther { remaining, .. }) => {
                 let text = format!(
-                    "the name {} is taken by incarnation {incarnation}, whose lease lasts {} ms more",
+                    "the name {} is taken by a worker whose lease lasts {} ms more",
                     record.worker,
                     remaining.as_millis()
                 );
@@ -264,7 +265,7 @@ fn check_worker(caller: &Caller, worker: &WorkerId) -> Result<(), Status> {
     if caller.may_be_worker(worker.as_str()) {
         return Ok(());
     }
-    Err(refusal(ErrorClass::NotPermitted, format!("the certificate is not for a worker called {worker}")))
+    Err(refusal(ErrorClass::Forbidden, format!("the certificate is not for a worker called {worker}")))
 }
 
 fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
@@ -298,6 +299,7 @@ fn registration(request: &v1::RegisterRequest) -> Result<Registration, Status> {
             newest: format(request.checkpoint_format_max),
         },
         head_keys: request.head_keys.iter().filter_map(|id| id.parse().ok()).collect(),
+        refuses_unsigned_heads: request.refuses_unsigned_heads,
     };
     Ok(Registration {
         worker,

@@ -93,6 +93,11 @@ impl SignedHeads {
         state.signing = HeadSigning { required, ..signing };
     }
 
+    /// Whether unsigned heads are refused. Without keys none is looked at.
+    pub(crate) fn refuses_unsigned(&self) -> bool {
+        self.state().signing.required && !self.keys.ids().is_empty()
+    }
+
     fn place(&self, slot: ShardSlot, serial: u64) -> HeadPlace<'_> {
         HeadPlace { fleet: &self.fleet, slot, serial }
     }

@@ -31,6 +31,8 @@ const NEXT_PART: Duration = Duration::from_secs(5);
 /// A copy that failed is begun again so often, so long after.
 const TRIES: u32 = 3;
 const AGAIN: Duration = Duration::from_millis(100);
+/// A source that has not been told of the move yet is asked again so long: both workers are told at about the same time.
+const SOURCE_IS_TOLD: Duration = Duration::from_secs(5);
 /// Bytes of records in a copy, as they are sent. A shard with a million members has less.
 const LARGEST_COPY: usize = 256 * 1024 * 1024;
 /// How long the source may take to send all that it has so far.
@@ -173,9 +175,16 @@ enum CopyFailed {
 impl Copier {
     async fn run(self) -> Option<HandoffState> {
         let mut tries = 0;
+        let told_by = Instant::now() + SOURCE_IS_TOLD;
         loop {
             match self.copy().await {
                 Ok(state) => return Some(state),
+                Err(CopyFailed::Source(SourceError::Forbidden(_)))
+                    if self.what.ticket.is_some() && Instant::now() < told_by =>
+                {
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
                 Err(error) => {
                     tries += 1;
                     let from = &self.what.from;

@@ -1,19 +1,24 @@
 //! The source's side: a shard that runs is copied, and handed off when it stops.
 //!
-//! A shard has one [`CopySlot`], where the target waits for the last part; a later copy ends an earlier one.
+//! A shard has one [`CopySlot`], where the target waits for the last part; a later copy ends an earlier one. Only the target of a
+//! move that the coordinator ordered gets a copy: it presents the [ticket](Departing) that both workers were given for the move.
 
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use checkpoint::{FormatError, Head, Record, RecordKey, encode_head, encode_record};
-use fleet_model::{Classified, ErrorClass};
+use fleet_model::{Classified, Departing, ErrorClass};
 use tokio::sync::oneshot;
 
 use crate::{cache::GuildRecords, checkpoints::writer::LastCheckpoint, shard_state::ShardState};
 
 /// Where the target of a copy waits for its last part.
 #[derive(Debug, Default)]
-pub(crate) struct CopySlot(Mutex<Option<CopyUnderWay>>);
+pub(crate) struct CopySlot {
+    under_way: Mutex<Option<CopyUnderWay>>,
+    /// The move that the coordinator has ordered, until its copy is complete.
+    ordered: Mutex<Option<Departing>>,
+}
 
 #[derive(Debug)]
 struct CopyUnderWay {
@@ -58,11 +63,17 @@ pub(crate) enum CopyRefused {
     /// There is nothing to copy.
     #[error("the shard has no session yet, or its guilds are still being read")]
     NotYet,
+    /// The caller has no right to the shard.
+    #[error("the ticket is for no move of this shard that the coordinator has ordered here")]
+    NoTicket,
 }
 
 impl Classified for CopyRefused {
     fn class(&self) -> ErrorClass {
-        ErrorClass::NotPermitted
+        match self {
+            Self::NotYet => ErrorClass::NotPermitted,
+            Self::NoTicket => ErrorClass::Forbidden,
+        }
     }
 }
 
@@ -82,6 +93,21 @@ impl Encoded {
 }
 
 impl CopySlot {
+    /// Notes which move the coordinator has ordered, if any. Another one, or none, ends the ticket of the one before.
+    pub(crate) fn order(&self, departing: Option<&Departing>) {
+        *self.ordered() = departing.cloned();
+    }
+
+    /// Checks the ticket of a caller. Older workers present none; so this is refused only where all callers `must_present` one.
+    pub(crate) fn admit(&self, ticket: &[u8], must_present: bool) -> Result<(), CopyRefused> {
+        let is_of_move = || {
+            let ordered = self.ordered();
+            ordered.as_ref().and_then(|departing| departing.ticket).is_some_and(|own| own.is(ticket))
+        };
+        let is_admitted = if ticket.is_empty() { !must_present } else { is_of_move() };
+        is_admitted.then_some(()).ok_or(CopyRefused::NoTicket)
+    }
+
     /// Begins a copy of a shard. One that is under way ends without its last part.
     pub(crate) fn begin(&self, shard: &ShardState, format: u16) -> Result<Copying, CopyRefused> {
         let session = shard.progress().ok_or(CopyRefused::NotYet)?.session.ordinal;
@@ -111,7 +137,10 @@ impl CopySlot {
         }
         match last_part(shard, session, word, format) {
             // An error means that the target is gone; the checkpoint has it all.
-            Ok(Some(word)) => drop(last.send(word)),
+            Ok(Some(word)) => {
+                self.order(None);
+                drop(last.send(word));
+            }
             Ok(None) => {}
             Err(error) => {
                 tracing::error!(shard.id = %shard.key(), %error, "cannot encode the last part of a copy");
@@ -130,7 +159,11 @@ impl CopySlot {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<CopyUnderWay>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ordered(&self) -> std::sync::MutexGuard<'_, Option<Departing>> {
+        self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,7 +9,7 @@ use process::{
     credentials::{Credentials, Role},
     telemetry::trace_context,
 };
-use tonic::{Request, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 
 /// How long a connection to the source may take to be made.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -39,6 +39,8 @@ pub(super) struct CopyParts(Streaming<v1::ShardCopy>);
 /// A call that failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
+    #[error("{}", .0.message())]
+    Forbidden(Status),
     #[error("invalid address: {0}")]
     Address(#[from] InvalidServer),
     #[error("{0}")]
@@ -61,9 +63,14 @@ pub(super) async fn copy(
         shard_id: shard.slot().0,
         epoch: from.epoch.0,
         worker_id: to.to_string(),
+        ticket: from.ticket.map(|ticket| ticket.0.to_vec()).unwrap_or_default(),
     });
     trace_context::inject(request.metadata_mut());
-    Ok(CopyParts(source.copy_shard(request).await?.into_inner()))
+    let parts = source.copy_shard(request).await.map_err(|status| match status.code() {
+        Code::PermissionDenied => SourceError::Forbidden(status),
+        _ => SourceError::Refused(status),
+    })?;
+    Ok(CopyParts(parts.into_inner()))
 }
 
 impl CopyParts {

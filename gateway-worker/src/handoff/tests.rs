@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use checkpoint::{FORMAT_MAX, PendingEvent, Session};
-use fleet_model::{Arriving, Epoch, Position, ShardKey};
+use fleet_model::{Arriving, CopyTicket, Departing, Epoch, Position, ShardKey};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Notify, time::timeout};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -64,6 +64,7 @@ async fn serve_in(format: WrittenFormat, shard: &Arc<RunningShard>) -> String {
         runtime: tokio::runtime::Handle::current(),
         format,
         taps: crate::tap::Taps::default(),
+        credentials: process::credentials::Credentials::none(),
     };
     let server = tonic::transport::Server::builder().add_service(WorkerServer::new(service));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
@@ -76,8 +77,12 @@ struct Target {
 }
 
 impl Target {
-    /// Begins to copy the shard of an epoch.
+    /// Begins to copy the shard of an epoch, as told by a coordinator without tickets.
     fn copying(url: &str, epoch: Epoch) -> Self {
+        Self::copying_with(None, url, epoch)
+    }
+
+    fn copying_with(ticket: Option<CopyTicket>, url: &str, epoch: Epoch) -> Self {
         let changed = Arc::new(Notify::new());
         let runtime = tokio::runtime::Handle::current();
         let worker = "target".parse().unwrap();
@@ -88,7 +93,7 @@ impl Target {
             runtime,
             changed.clone(),
         );
-        let what = Arriving { epoch, from: "source".parse().unwrap(), url: url.to_owned() };
+        let what = Arriving { epoch, from: "source".parse().unwrap(), url: url.to_owned(), ticket };
         arrivals.apply(&BTreeMap::from([(SHARD, what)]), &BTreeMap::new());
         Self { arrivals, changed }
     }
@@ -245,4 +250,50 @@ async fn nothing_is_noted_for_a_copy_whose_target_is_gone() {
     };
     timeout(Duration::from_secs(10), ended).await.unwrap();
     assert!(shard.cache().end_copy(SESSION, 1).unwrap().is_none());
+}
+
+/// What the source of a move is told.
+fn departing(ticket: Option<CopyTicket>) -> Departing {
+    Departing { epoch: EPOCH, to: "target".parse().unwrap(), ticket }
+}
+
+#[tokio::test]
+async fn only_the_ticket_of_the_ordered_move_is_admitted() {
+    let (own, other) = (CopyTicket([1; 32]), CopyTicket([2; 32]));
+    let shard = source();
+    let slot = shard.copy_slot();
+    let admits = |ticket: &[u8]| [false, true].map(|must_present| slot.admit(ticket, must_present).is_ok());
+    // No move is ordered, or by a coordinator without tickets; a wrong ticket is refused in any case.
+    for order in [None, Some(departing(None))] {
+        slot.order(order.as_ref());
+        assert_eq!(admits(&[]), [true, false]);
+        assert_eq!(admits(&own.0), [false, false]);
+    }
+    slot.order(Some(&departing(Some(own))));
+    assert_eq!(admits(&own.0), [true, true]);
+    assert_eq!(admits(&own.0), [true, true], "a copy may begin again after its stream broke");
+    assert_eq!(admits(&other.0), [false, false]);
+    assert_eq!(admits(&own.0[..31]), [false, false]);
+    assert_eq!(admits(&[]), [true, false]);
+    slot.order(Some(&departing(Some(other))));
+    assert_eq!(admits(&own.0), [false, false], "the move was cancelled");
+
+    slot.order(Some(&departing(Some(own))));
+    let mut target = Target::copying_with(Some(own), &serve(&shard).await, EPOCH);
+    target.is_copied().await;
+    shard.copy_slot().hand_over(&shard, &last(Vec::new()));
+    assert!(target.arrivals.take(SHARD, Some(EPOCH)).unwrap().handoff_state().await.is_some());
+    assert_eq!(admits(&own.0), [false, false], "it is used up");
+}
+
+#[tokio::test]
+async fn target_that_was_told_first_waits_for_the_source() {
+    let shard = source();
+    let ticket = CopyTicket([1; 32]);
+    let target = Target::copying_with(Some(ticket), &serve(&shard).await, EPOCH);
+    // Longer than all tries of a copy that fails in another way.
+    assert!(timeout(Duration::from_secs(1), target.changed.notified()).await.is_err());
+    shard.copy_slot().order(Some(&departing(Some(ticket))));
+    assert_eq!(target.is_copied().await, BTreeMap::from([(SHARD, EPOCH)]));
+    assert!(shard.copy_slot().is_under_way());
 }

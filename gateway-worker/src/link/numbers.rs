@@ -23,13 +23,14 @@ pub(super) fn check(term: Term, assignment: Option<&Assignment>, now_unix_ms: u6
         return Err(format!("the coordinator's fleet of {} shards is impossible", assignment.shard_total));
     }
     let arriving = assignment.arriving.values().map(|arriving| arriving.epoch);
-    let mut epochs = assignment.shards.values().copied().chain(arriving);
+    let departing = assignment.departing.values().map(|departing| departing.epoch);
+    let mut epochs = assignment.shards.values().copied().chain(arriving).chain(departing);
     epochs.try_for_each(|epoch| check("epoch", epoch.0))
 }
 
 #[cfg(test)]
 mod tests {
-    use fleet_model::{Arriving, Epoch, ShardKey};
+    use fleet_model::{Arriving, Departing, Epoch, ShardKey};
 
     use super::*;
 
@@ -41,11 +42,13 @@ mod tests {
             [(0, true), (1, true), (NOW, true), (newest, true), (newest + 1, false), (u64::MAX, false)]
         {
             let shard = ShardKey::new(0, 1);
-            let arriving =
-                Arriving { epoch: Epoch(number), from: "w".parse().unwrap(), url: "http://w:1".to_owned() };
+            let (epoch, url) = (Epoch(number), "http://w:1".to_owned());
+            let arriving = Arriving { epoch, from: "w".parse().unwrap(), url, ticket: None };
+            let departing = Departing { epoch, to: "w".parse().unwrap(), ticket: None };
             let assignments = [
                 Assignment { shards: [(shard, Epoch(number))].into(), ..Assignment::default() },
                 Assignment { arriving: [(shard, arriving)].into(), ..Assignment::default() },
+                Assignment { departing: [(shard, departing)].into(), ..Assignment::default() },
             ];
             assert_eq!(check(Term(number), None, NOW).is_ok(), is_possible, "{number}");
             for assignment in assignments {

@@ -84,6 +84,7 @@ impl Link {
                 newest: config.checkpoint_format_max,
             },
             head_keys: self.parts.heads.key_ids(),
+            refuses_unsigned_heads: self.parts.shards.refuses_unsigned_heads(),
         }
     }
 

@@ -141,6 +141,11 @@ impl ShardSet {
         self.tasks.is_empty() && self.closing.is_empty()
     }
 
+    /// Whether a coordinator said once that unsigned heads are refused.
+    pub(crate) fn refuses_unsigned_heads(&self) -> bool {
+        self.parts.checkpoints.heads.refuses_unsigned()
+    }
+
     /// Shards of other workers that are copied as far as can be, with the epochs of those.
     pub(crate) fn copied(&self) -> BTreeMap<ShardKey, Epoch> {
         self.arrivals.copied()
@@ -210,6 +215,11 @@ impl ShardSet {
                 };
                 self.start(key, epoch, start, &lease, &gateway);
             }
+        }
+        for (key, task) in &self.tasks {
+            let departing =
+                assignment.departing.get(key).filter(|departing| departing.epoch == task.shard.epoch());
+            task.shard.copy_slot().order(departing);
         }
         self.arrivals.apply(&assignment.arriving, &assignment.traces);
         self.desired = Some(DesiredShards { assignment, lease, gateway });

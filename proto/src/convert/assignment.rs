@@ -5,7 +5,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use fleet_model::{Arriving, Assignment, Epoch, FIRST_FORMAT, HeadSigning, ShardKey, ShardRange, ShardSlot};
+use fleet_model::{
+    Arriving, Assignment, CopyTicket, Departing, Epoch, FIRST_FORMAT, HeadSigning, ShardKey, ShardRange,
+    ShardSlot,
+};
 
 use super::{MAX_SHARDS, Malformed};
 use crate::v1;
@@ -76,6 +79,7 @@ impl From<&Assignment> for v1::Assignment {
             killed: shard_epochs(assignment.killed.iter().copied()),
             checkpoint_format: assignment.checkpoint_format.into(),
             traces: assignment.traces.iter().map(trace).collect(),
+            departing: assignment.departing.iter().map(departing).collect(),
             head_signing: (assignment.head_signing != HeadSigning::default())
                 .then(|| head_signing(assignment.head_signing)),
         }
@@ -105,7 +109,21 @@ fn arriving((shard, arriving): (&ShardKey, &Arriving)) -> v1::Arriving {
         epoch: arriving.epoch.0,
         worker_id: arriving.from.to_string(),
         url: arriving.url.clone(),
+        ticket: ticket(arriving.ticket),
     }
+}
+
+fn departing((shard, departing): (&ShardKey, &Departing)) -> v1::Departing {
+    v1::Departing {
+        shard_id: shard.slot().0,
+        epoch: departing.epoch.0,
+        worker_id: departing.to.to_string(),
+        ticket: ticket(departing.ticket),
+    }
+}
+
+fn ticket(ticket: Option<CopyTicket>) -> Vec<u8> {
+    ticket.map(|ticket| ticket.0.to_vec()).unwrap_or_default()
 }
 
 /// Shards with their epochs, one by one.
@@ -138,6 +156,7 @@ impl TryFrom<v1::Assignment> for Assignment {
             checkpoint_format,
             traces,
             head_signing,
+            departing,
         } = assignment;
         // No gateway connection can be made for a shard beyond the total.
         let shards = all_in_total(unpack(shards)?, shard_total)?;
@@ -147,9 +166,14 @@ impl TryFrom<v1::Assignment> for Assignment {
         let killed =
             killed.into_iter().map(|one| Ok((in_total(one.shard_id, shard_total)?, Epoch(one.epoch))));
         let arriving = arriving.into_iter().map(|one| {
-            let v1::Arriving { shard_id, epoch, worker_id, url } = one;
-            let shard = in_total(shard_id, shard_total)?;
-            Ok((shard, Arriving { epoch: Epoch(epoch), from: worker_id.parse()?, url }))
+            let v1::Arriving { shard_id, epoch, worker_id, url, ticket } = one;
+            let (shard, ticket) = (in_total(shard_id, shard_total)?, CopyTicket::read(&ticket));
+            Ok((shard, Arriving { epoch: Epoch(epoch), from: worker_id.parse()?, url, ticket }))
+        });
+        let departing = departing.into_iter().map(|one| {
+            let v1::Departing { shard_id, epoch, worker_id, ticket } = one;
+            let (shard, ticket) = (in_total(shard_id, shard_total)?, CopyTicket::read(&ticket));
+            Ok((shard, Departing { epoch: Epoch(epoch), to: worker_id.parse()?, ticket }))
         });
         // A format number too large for `u16` is newer than any format known here: write the oldest, which every version reads.
         let checkpoint_format = u16::try_from(checkpoint_format).unwrap_or(FIRST_FORMAT);
@@ -158,6 +182,7 @@ impl TryFrom<v1::Assignment> for Assignment {
             shard_total,
             shards,
             arriving: arriving.collect::<Result<_, Malformed>>()?,
+            departing: departing.collect::<Result<_, Malformed>>()?,
             handed_over: all_in_total(epochs_of_shards(handed_over), shard_total)?,
             careful: set(careful)?,
             ran_before: set(ran_before)?,
@@ -208,17 +233,23 @@ mod tests {
             revision: u64,
             checkpoint_format: u16,
             head_key: Option<[u8; 4]>,
+            ticket: Option<[u8; 32]>,
             heads_required: bool,
         ) {
             let numbered = |all: BTreeMap<u32, u64>| all.into_iter().map(|(s, e)| (ShardKey::new(s, 100), Epoch(e)));
             let shards: BTreeMap<_, _> = numbered(shards).collect();
             let arriving = numbered(arriving).map(|(shard, epoch)| {
-                (shard, Arriving { epoch, from: "w".parse().unwrap(), url: "http://w".to_owned() })
+                let ticket = ticket.map(CopyTicket);
+                (shard, Arriving { epoch, from: "w".parse().unwrap(), url: "http://w".to_owned(), ticket })
+            });
+            let departing = shards.iter().map(|(shard, epoch)| {
+                (*shard, Departing { epoch: *epoch, to: "w".parse().unwrap(), ticket: ticket.map(CopyTicket) })
             });
             let there = Assignment {
                 revision,
                 shard_total: 100,
                 arriving: arriving.collect(),
+                departing: departing.collect(),
                 handed_over: shards.clone(),
                 shards,
                 careful: careful.into_iter().map(|s| ShardKey::new(s, 100)).collect(),

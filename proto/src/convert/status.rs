@@ -6,11 +6,12 @@ use tonic::{Code, Status};
 use super::Malformed;
 
 /// Each class of errors with its gRPC code.
-const CODES: [(ErrorClass, Code); 11] = [
+const CODES: [(ErrorClass, Code); 12] = [
     (ErrorClass::InvalidInput, Code::InvalidArgument),
     (ErrorClass::NotFound, Code::NotFound),
     (ErrorClass::AlreadyExists, Code::AlreadyExists),
     (ErrorClass::NotPermitted, Code::FailedPrecondition),
+    (ErrorClass::Forbidden, Code::PermissionDenied),
     (ErrorClass::Unavailable, Code::Unavailable),
     (ErrorClass::TooBusy, Code::ResourceExhausted),
     (ErrorClass::TooLate, Code::DeadlineExceeded),

@@ -143,9 +143,14 @@ impl Process {
 
     /// The value of a field in the log line with this message, once it is there.
     pub async fn logged(&mut self, message: &str, field: &str) -> String {
+        self.log_line(message).await[field].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The first log line with this message, once it is there.
+    pub async fn log_line(&mut self, message: &str) -> Value {
         self.line(message, |line| {
             let line: Value = serde_json::from_str(line).ok()?;
-            (line["message"] == message).then(|| line[field].as_str().unwrap_or_default().to_owned())
+            (line["message"] == message).then_some(line)
         })
         .await
     }

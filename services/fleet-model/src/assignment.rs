@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, HeadSigning, ShardKey, ShardSlot, WorkerId};
+use crate::{CopyTicket, Epoch, HeadSigning, ShardKey, ShardSlot, WorkerId};
 
 /// Consecutive shards under one epoch, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub struct Assignment {
     pub shards: BTreeMap<ShardKey, Epoch>,
     /// Shards that are to be handed over to this worker, and are to be copied now.
     pub arriving: BTreeMap<ShardKey, Arriving>,
+    /// Of `shards`, those that another worker copies now, because they are to be handed over to it.
+    pub departing: BTreeMap<ShardKey, Departing>,
     /// Of `shards`, those that the owner before handed over, with its epoch: a copy of that epoch is good to go on from.
     pub handed_over: BTreeMap<ShardKey, Epoch>,
     /// Of `shards`, those whose owners died lately: what may be to blame is handled one at a time.
@@ -58,6 +60,19 @@ pub struct Arriving {
     pub from: WorkerId,
     /// Where that one's gRPC server answers.
     pub url: String,
+    /// What the other asks for before it gives the copy; `None` from an older coordinator.
+    pub ticket: Option<CopyTicket>,
+}
+
+/// A shard that this worker runs and is to hand over to another one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Departing {
+    /// The epoch under which this worker runs it.
+    pub epoch: Epoch,
+    /// The other worker.
+    pub to: WorkerId,
+    /// What the other presents.
+    pub ticket: Option<CopyTicket>,
 }
 
 impl ShardRange {

@@ -11,6 +11,8 @@ pub enum ErrorClass {
     AlreadyExists,
     /// The state of the fleet or a setting does not permit it.
     NotPermitted,
+    /// The caller has not proven that it may do this.
+    Forbidden,
     /// A worker, a store or a connection is away: a retry may succeed.
     Unavailable,
     /// A bound is reached: a later retry may succeed.

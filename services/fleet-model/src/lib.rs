@@ -5,6 +5,7 @@
 
 mod advertised;
 mod assignment;
+mod copy_ticket;
 mod directive;
 mod error_class;
 mod event;
@@ -25,8 +26,9 @@ mod slot_ranges;
 mod worker;
 
 pub use advertised::{AdvertisedAddress, AdvertisedHost, is_one_host};
-pub use assignment::{Arriving, Assignment, ShardRange};
+pub use assignment::{Arriving, Assignment, Departing, ShardRange};
 pub use bytestring::ByteString;
+pub use copy_ticket::CopyTicket;
 pub use directive::{Directive, RefusedDirective, SentReport};
 pub use error_class::{Classified, ErrorClass};
 pub use event::{Mark, Position, ShardEvent};

@@ -24,6 +24,8 @@ pub struct WorkerProfile {
     pub formats: CheckpointFormats,
     /// The head keys that it holds, newest first; none without credentials and from older versions.
     pub head_keys: Vec<HeadKeyId>,
+    /// It was told once that unsigned heads are refused.
+    pub refuses_unsigned_heads: bool,
 }
 
 /// The checkpoint formats that a worker reads, both ends included.

@@ -18,7 +18,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Arriving, Assignment, Epoch, Incarnation, ShardKey, ShardSlot, WorkerId};
+use fleet_model::{Arriving, Assignment, Departing, Epoch, Incarnation, ShardKey, ShardSlot, WorkerId};
 
 mod breaker;
 mod claims;
@@ -180,6 +180,9 @@ impl Fleet {
                 set.suspected.extend(owner.start.suspected.then_some(slot.key));
                 set.killed.extend(owner.start.killed.iter().map(|epoch| (slot.key, *epoch)));
             }
+            if let Some((from, departing)) = departing_shard(slot) {
+                wanted.entry(from.clone()).or_default().departing.insert(slot.key, departing);
+            }
             if let Some((to, arriving)) = self.arriving_shard(slot) {
                 wanted.entry(to.clone()).or_default().arriving.insert(slot.key, arriving);
             }
@@ -210,7 +213,7 @@ impl Fleet {
                 (&previous_owner.worker, previous_owner.epoch, previous_owner.url.clone())
             }
         };
-        Some((&handoff.to, Arriving { epoch, from: from.clone(), url }))
+        Some((&handoff.to, Arriving { epoch, from: from.clone(), url, ticket: None }))
     }
 
     fn note(&mut self, note: Note) {
@@ -221,4 +224,12 @@ impl Fleet {
     fn runs_nothing(&self) -> bool {
         self.slots.iter().all(|slot| slot.owner.is_none())
     }
+}
+
+/// Returns the source of a handoff and what it may give away. Once it is told to release the shard, no other copy may begin.
+fn departing_shard(slot: &Slot) -> Option<(&WorkerId, Departing)> {
+    let (handoff, owner) = (slot.handoff.as_ref()?, slot.owner.as_ref()?);
+    let departing = Departing { epoch: owner.epoch, to: handoff.to.clone(), ticket: None };
+    (owner.phase == Phase::Running && slot.confirmed && owner.worker != handoff.to)
+        .then_some((&owner.worker, departing))
 }

@@ -11,6 +11,7 @@ mod grpc;
 mod http1;
 mod listener;
 mod local_host;
+mod places;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -22,4 +23,5 @@ pub use grpc::serve_grpc;
 pub use http1::{Http1, serve_http1};
 pub use listener::{Limits, Listener};
 pub use local_host::is_for_localhost;
+pub(crate) use places::Proof;
 pub(crate) use wire::Wire;

@@ -135,7 +135,7 @@ mod tests {
     const OPEN: Port = Port { on_loopback: false, has_certificate: false };
 
     fn peer(is_on_this_host: bool, is_tls: bool) -> Peer {
-        Peer { address: None, is_on_this_host, is_tls, certificate: None }
+        Peer::without_certificate(None, is_on_this_host, is_tls)
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! A shard's next owner must hold the key of the previous owner, so the newest key that every worker holds signs. Once every
 //! worker has had a key and every shard has started under one, so that no unsigned head is needed any more, unsigned heads are
 //! refused for good: otherwise a program that writes to the store could simply leave the signature out. `altergolden repair` ends
-//! that for a fleet that gives up its credentials.
+//! that for a fleet that gives up its credentials. A program that writes to the store could reset it there; so workers that were told
+//! once say so when they register, and one of them is enough to refuse unsigned heads again.
 //!
 //! The keys of recovered workers that have not registered here are unknown. Until they register or are lost, the decision of the
 //! previous coordinator stays if the others can follow it.
@@ -33,6 +34,7 @@ impl Fleet {
     /// Decides which key signs, and whether unsigned heads are refused.
     pub(super) fn decide_head_signing(&mut self, now: Now) {
         let before = self.heads.now;
+        self.heads.now.required |= self.was_required_before();
         self.heads.now.by = self.signing_key();
         if self.needs_unsigned_heads() {
             self.heads.complete_since = None;
@@ -44,6 +46,18 @@ impl Fleet {
         if self.heads.now != before {
             self.effects.push(Effect::WriteHeadSigning(self.heads.now));
         }
+    }
+
+    /// Returns whether a worker was told by an earlier coordinator that signatures are required. All workers with keys must hold one of its
+    /// keys: it may lie.
+    fn was_required_before(&self) -> bool {
+        let heard =
+            || self.workers.values().filter(|worker| worker.liveness.heard).map(|worker| &worker.profile);
+        let is_held_by_all = |key: &HeadKeyId| {
+            heard().all(|worker| worker.head_keys.is_empty() || worker.head_keys.contains(key))
+        };
+        let mut told = heard().filter(|worker| worker.refuses_unsigned_heads);
+        told.any(|worker| worker.head_keys.iter().any(is_held_by_all))
     }
 
     /// Writes the decision to a store that may have lost it.

@@ -33,15 +33,12 @@ pub struct Registration {
 pub enum RegistrationRefused {
     /// Another live incarnation has its name.
     #[error(
-        "the name {worker} is taken by incarnation {holder} at {url}: it is free when that worker leaves or its lease has \
-         lapsed"
+        "the name {worker} is taken by a worker at {url}: it is free when that worker leaves or its lease has lapsed"
     )]
     NameTaken {
         /// The name.
         worker: WorkerId,
-        /// The incarnation that has it.
-        holder: Incarnation,
-        /// The URL of that incarnation.
+        /// The URL of the worker that has it. Its incarnation is not named: it admits a worker's own calls.
         url: String,
     },
     /// The fleet is full.
@@ -108,11 +105,9 @@ impl Fleet {
     /// [`RegistrationRefused::NameTaken`] while another incarnation of that name is not known to be gone.
     pub fn may_join(&self, worker: &WorkerId, incarnation: &Incarnation) -> Result<(), RegistrationRefused> {
         match self.workers.get(worker) {
-            Some(known) if known.incarnation != *incarnation => Err(RegistrationRefused::NameTaken {
-                worker: worker.clone(),
-                holder: known.incarnation.clone(),
-                url: known.profile.url.clone(),
-            }),
+            Some(known) if known.incarnation != *incarnation => {
+                Err(RegistrationRefused::NameTaken { worker: worker.clone(), url: known.profile.url.clone() })
+            }
             _ => Ok(()),
         }
     }

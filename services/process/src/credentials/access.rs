@@ -5,17 +5,22 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_util::future::Either;
+use futures_util::{
+    TryFutureExt as _,
+    future::{BoxFuture, Either, MapOk},
+};
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::{
-    Caller, Credentials, Enforcement, Identity, Peer,
+    Caller, Credentials, Ending, Enforcement, Identity, Peer, TokenHash,
     calls::{Allowed, allowed},
+    ending::RightLost,
 };
 
-/// Refuses calls that the caller's role does not allow, and adds the [`Caller`] to the others.
+/// Refuses calls that the caller's role does not allow, and adds the [`Caller`] to the others. An answer to the bearer of a token ends when
+/// the token is removed.
 #[derive(Clone, Debug, Default)]
 pub struct AccessLayer(pub Credentials);
 
@@ -47,14 +52,38 @@ impl<S> Layer<S> for AccessLayer {
     }
 }
 
+/// A caller that may make its call.
+pub(super) struct Admitted {
+    pub(super) caller: Caller,
+    /// What admitted it, if that is a token.
+    token: Option<(TokenHash, Identity)>,
+}
+
+impl Admitted {
+    /// Resolves when the caller loses the right to an answer that is under way. A certificate is looked at by its connection.
+    fn right_lost(&self, credentials: &Credentials, is_grpc: bool) -> Option<RightLost> {
+        let (token, bearer) = self.token.clone()?;
+        Some(RightLost { lost: Box::pin(credentials.clone().wait_removed(token, bearer)), is_grpc })
+    }
+}
+
+type Answered<R, E> = Result<Response<Ending<R>>, E>;
+
 impl<S, B, R> Service<Request<B>> for AccessService<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
     R: Default,
 {
-    type Response = S::Response;
+    type Response = Response<Ending<R>>;
     type Error = S::Error;
-    type Future = Either<Ready<Result<Response<R>, S::Error>>, S::Future>;
+    type Future = Either<
+        Ready<Answered<R, S::Error>>,
+        Either<
+            MapOk<S::Future, fn(Response<R>) -> Response<Ending<R>>>,
+            BoxFuture<'static, Answered<R, S::Error>>,
+        >,
+    >;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -64,11 +93,18 @@ where
         let peer = request.extensions().get::<Peer>().cloned();
         let path = request.uri().path();
         match self.credentials.admit(peer.as_ref(), request.headers(), allowed(path), path) {
-            Ok(caller) => {
+            Ok(admitted) => {
                 // No service needs it, and it must not reach a log.
                 request.headers_mut().remove(AUTHORIZATION);
-                request.extensions_mut().insert(caller);
-                Either::Right(self.inner.call(request))
+                let lost = admitted.right_lost(&self.credentials, true);
+                request.extensions_mut().insert(admitted.caller);
+                let answer = self.inner.call(request);
+                Either::Right(match lost {
+                    None => Either::Left(answer.map_ok(|answer| answer.map(Ending::never))),
+                    Some(lost) => Either::Right(Box::pin(
+                        answer.map_ok(|answer| answer.map(|body| Ending::on(lost, body))),
+                    )),
+                })
             }
             Err(refusal) => {
                 let peer = peer.and_then(|peer| peer.address);
@@ -87,6 +123,8 @@ where
 impl Credentials {
     /// Checks a request for what this process says of the fleet. Callers on this machine that name it (`is_for_localhost`) need nothing.
     ///
+    /// Returns what ends the answer early, if anything does.
+    ///
     /// # Errors
     /// Why the request is refused.
     pub(crate) fn admit_reader(
@@ -96,13 +134,14 @@ impl Credentials {
         headers: &HeaderMap,
         wanted: Allowed,
         path: &str,
-    ) -> Result<(), String> {
+    ) -> Result<Option<RightLost>, String> {
         let is_local =
             |peer: &Peer| peer.address.is_some_and(|address| address.ip().to_canonical().is_loopback());
         if is_for_localhost && peer.is_some_and(is_local) && !headers.contains_key(AUTHORIZATION) {
-            return Ok(());
+            return Ok(None);
         }
-        self.admit(peer, headers, wanted, path).map(|_| ()).map_err(|refusal| refusal.text)
+        let admitted = self.admit(peer, headers, wanted, path).map_err(|refusal| refusal.text)?;
+        Ok(admitted.right_lost(self, false))
     }
 
     /// Checks one request: its connection, its bearer token, and the roles that `wanted` lists.
@@ -112,15 +151,21 @@ impl Credentials {
         headers: &HeaderMap,
         wanted: Allowed,
         path: &str,
-    ) -> Result<Caller, Refusal> {
+    ) -> Result<Admitted, Refusal> {
         let address = peer.and_then(|peer| peer.address);
-        let Some(enforcement) = self.enforcement() else { return Ok(Caller { identity: None, address }) };
+        let as_is = |identity| Admitted { caller: Caller { identity, address }, token: None };
+        let Some(enforcement) = self.enforcement() else { return Ok(as_is(None)) };
         let identity = self.identify(peer, headers);
         let refused = match identity {
-            Ok(identity) if wanted.includes(identity.as_ref().map(|identity| identity.role)) => {
-                return Ok(Caller { identity, address });
+            Ok(None) if wanted.includes(None) => return Ok(as_is(None)),
+            Ok(Some((identity, token))) if wanted.includes(Some(identity.role)) => {
+                if let Some(proof) = peer.and_then(|peer| peer.proof.as_ref()) {
+                    proof.given();
+                }
+                let token = token.map(|token| (token, identity.clone()));
+                return Ok(Admitted { token, ..as_is(Some(identity)) });
             }
-            Ok(Some(identity)) => Refusal {
+            Ok(Some((identity, _))) => Refusal {
                 reason: "role",
                 code: Code::PermissionDenied,
                 text: format!("the role {} may not make this call", identity.role),
@@ -139,7 +184,7 @@ impl Credentials {
                         "call without credentials"
                     );
                 }
-                return Ok(Caller { identity: None, address });
+                return Ok(as_is(None));
             }
             Ok(None) => {
                 Refusal::unauthenticated("not_encrypted", "this port takes TLS: use https:// and CREDENTIALS")
@@ -152,8 +197,12 @@ impl Credentials {
         Err(refused)
     }
 
-    /// Returns who the caller is: a bearer token counts more than the certificate.
-    fn identify(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Result<Option<Identity>, Refusal> {
+    /// Returns who the caller is, and the token that says so. A bearer token counts more than the certificate.
+    fn identify(
+        &self,
+        peer: Option<&Peer>,
+        headers: &HeaderMap,
+    ) -> Result<Option<(Identity, Option<TokenHash>)>, Refusal> {
         if let Some(header) = headers.get(AUTHORIZATION) {
             if !peer.is_some_and(|peer| peer.is_tls) {
                 let text = "the token was sent without encryption, and may be known to others now: replace it, and use https://";
@@ -161,11 +210,11 @@ impl Credentials {
             }
             let token = header.to_str().ok().and_then(|value| {
                 let (scheme, token) = value.split_once(' ')?;
-                scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+                scheme.eq_ignore_ascii_case("bearer").then(|| TokenHash::of(token.trim()))
             });
-            let bearer = token.and_then(|token| self.bearer(token));
+            let bearer = token.and_then(|token| Some((self.bearer(&token)?, token)));
             return match bearer {
-                Some(identity) => Ok(Some(identity)),
+                Some((identity, token)) => Ok(Some((identity, Some(token)))),
                 None => Err(Refusal::unauthenticated("token", "the bearer token is not in the access list")),
             };
         }
@@ -173,7 +222,7 @@ impl Credentials {
             Some(certificate) if self.is_revoked(certificate) => {
                 Err(Refusal::unauthenticated("revoked", "the certificate was revoked"))
             }
-            Some(certificate) => Ok(Some(certificate.identity.clone())),
+            Some(certificate) => Ok(Some((certificate.identity.clone(), None))),
             None => Ok(None),
         }
     }

@@ -3,6 +3,7 @@
 use std::{fmt, net::SocketAddr};
 
 use super::Identity;
+use crate::server::Proof;
 
 /// How a connection was made.
 #[derive(Clone, Debug)]
@@ -15,6 +16,15 @@ pub struct Peer {
     pub is_tls: bool,
     /// What the client's certificate says.
     pub certificate: Option<PeerCertificate>,
+    /// Where the client has yet to prove who it is.
+    pub(crate) proof: Option<Proof>,
+}
+
+impl Peer {
+    /// A client without a certificate.
+    pub fn without_certificate(address: Option<SocketAddr>, is_on_this_host: bool, is_tls: bool) -> Self {
+        Self { address, is_on_this_host, is_tls, certificate: None, proof: None }
+    }
 }
 
 /// A client's certificate that was verified.

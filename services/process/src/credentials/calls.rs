@@ -38,7 +38,8 @@ const TABLE: &[(&str, Allowed)] = &[
     ("/altergolden.v1.Fleet/DropSetAside", Allowed::Roles(OPERATORS)),
     ("/altergolden.v1.Fleet/ReplaySetAside", Allowed::Roles(OPERATORS)),
     ("/altergolden.v1.Fleet/Tap", Allowed::Roles(OPERATORS)),
-    ("/altergolden.v1.GatewayWorker/Identity", Allowed::Roles(MEMBERS)),
+    // An incarnation admits the calls of its worker: other workers do not learn it.
+    ("/altergolden.v1.GatewayWorker/Identity", Allowed::Roles(&[Coordinator])),
     ("/altergolden.v1.GatewayWorker/GetShards", Allowed::Roles(MEMBERS)),
     ("/altergolden.v1.GatewayWorker/LookUpGuilds", Allowed::Roles(MEMBERS)),
     ("/altergolden.v1.GatewayWorker/LookUpUsers", Allowed::Roles(MEMBERS)),

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ACCESS_LIST, AccessList, CredentialsError, FleetName, Identity, PlainCallers, Role,
+    ACCESS_LIST, AccessList, CredentialsError, FleetName, Identity, PlainCallers, Role, TokenHash,
     caller::PeerCertificate,
     dns_name,
     files::{Files, read_access_list},
@@ -55,6 +55,8 @@ struct Shared {
     current: ArcSwap<Loaded>,
     /// Read apart from the certificate: a new revocation counts even while this process's own certificate is invalid.
     access: ArcSwap<AccessList>,
+    /// Sent after each new list.
+    access_replaced: watch::Sender<()>,
     rejected: Rejected,
     /// Changes when `current` does.
     replaced: watch::Sender<()>,
@@ -84,6 +86,7 @@ impl Credentials {
             enforcement,
             current: ArcSwap::from_pointee(loaded),
             access: ArcSwap::from_pointee(access),
+            access_replaced: watch::Sender::default(),
             rejected: Rejected::default(),
             replaced: watch::Sender::default(),
             counts: PlainCallers::default(),
@@ -170,8 +173,19 @@ impl Credentials {
     }
 
     /// Returns the bearer of a token.
-    pub(super) fn bearer(&self, token: &str) -> Option<Identity> {
+    pub(super) fn bearer(&self, token: &TokenHash) -> Option<Identity> {
         self.shared.as_ref()?.access.load().bearer(token).cloned()
+    }
+
+    /// Waits until a token no longer belongs to this bearer.
+    pub(super) async fn wait_removed(self, token: TokenHash, bearer: Identity) {
+        let Some(shared) = self.shared else { return std::future::pending().await };
+        let mut replaced = shared.access_replaced.subscribe();
+        while shared.access.load().bearer(&token) == Some(&bearer) {
+            if replaced.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Whether a certificate was revoked since its connection was made.
@@ -246,6 +260,7 @@ impl Shared {
             Some(list) if list != *known => {
                 tracing::info!(path = %self.path.display(), "access list replaced");
                 self.access.store(Arc::new(list));
+                self.access_replaced.send_replace(());
             }
             None if *known != AccessList::default() => {
                 let problem = format!("{ACCESS_LIST} beside it is gone: put it back, or an empty one");

@@ -1,25 +1,37 @@
 //! Real handshakes and calls, with certificates that are made here.
 
-use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{convert::Infallible, fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use axum::{Router, body::Body, routing::get};
+use futures_util::{StreamExt as _, stream};
+use hyper_util::rt::TokioIo;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
     date_time_ymd,
 };
 use tempfile::TempDir;
 use tokio::{
-    io::AsyncReadExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::{Instant, timeout},
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Status, service::Routes, transport::Channel};
+use tonic::{
+    Code, Request, Status, Streaming,
+    service::Routes,
+    transport::{Channel, Endpoint},
+};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server::HealthServer};
 
 use super::{Credentials, Enforcement, FleetName, Identity, Role, TokenHash, dns_name, uri};
 use crate::{
     client::GrpcServer,
     server::{Limits, Listener, serve_grpc},
+    telemetry::{
+        health::{HealthServer as HealthPort, HealthSource, Verdict, for_readers},
+        metrics::Metrics,
+    },
 };
 
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -46,6 +58,11 @@ impl Ca {
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Writes the access list.
+    fn admit(&self, list: &str) {
+        fs::write(self.path(super::ACCESS_LIST), list).unwrap();
     }
 
     /// Writes the credentials of one process.
@@ -289,4 +306,158 @@ async fn clients_that_never_finish_the_handshake_do_not_delay_others() {
         let _ =
             timeout(PATIENCE, stream.read_to_end(&mut sink)).await.expect("the server closes the connection");
     }
+}
+
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+
+/// Opens a stream that says nothing more after its first message.
+async fn open_stream(channel: &Channel, token: Option<&str>) -> Streaming<HealthCheckResponse> {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.unwrap();
+    let mut request = Request::new(HealthCheckRequest::default());
+    if let Some(token) = token {
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    let codec = tonic_prost::ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
+    let path = http::uri::PathAndQuery::from_static(WATCH);
+    let mut stream = client.server_streaming(request, path, codec).await.unwrap().into_inner();
+    stream.message().await.unwrap().unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn removed_token_ends_its_open_streams_and_no_others() {
+    let ca = Ca::new();
+    let line = |role, name, token| format!("token {role} {name} {}\n", TokenHash::of(token));
+    let (alice, bob) = (line("operator", "alice", "one"), line("operator", "bob", "two"));
+    ca.admit(&format!("{alice}{bob}"));
+    let server = ca.credentials(Role::Coordinator);
+    let url = format!("https://{}", serve(server.clone(), Limits::GRPC).await);
+    let channel = connect(&url, &ca.credentials(Role::Monitor), Role::Coordinator).await.unwrap();
+    let mut removed = open_stream(&channel, Some("one")).await;
+    let mut kept = open_stream(&channel, Some("two")).await;
+    let mut by_certificate = open_stream(&channel, None).await;
+
+    // Another list with the same token changes nothing.
+    ca.admit(&format!("# both\n{bob}{alice}revoked 0a0b\n"));
+    server.read_again();
+    assert!(timeout(Duration::from_millis(100), removed.message()).await.is_err());
+    ca.admit(&bob);
+    server.read_again();
+    let ended = timeout(PATIENCE, removed.message()).await.unwrap().unwrap_err();
+    assert_eq!(ended.code(), Code::Unauthenticated, "{ended}");
+    assert!(ended.message().contains("removed"), "{ended}");
+    // The same token with another role is another right.
+    for stream in [&mut kept, &mut by_certificate] {
+        assert!(timeout(Duration::from_millis(100), stream.message()).await.is_err());
+    }
+    ca.admit(&line("bot", "bob", "two"));
+    server.read_again();
+    let ended = timeout(PATIENCE, kept.message()).await.unwrap().unwrap_err();
+    assert_eq!(ended.code(), Code::Unauthenticated, "{ended}");
+    assert!(timeout(Duration::from_millis(100), by_certificate.message()).await.is_err());
+}
+
+/// A TLS connection of a client without a certificate.
+async fn without_certificate(ca: &Ca, address: SocketAddr, protocol: &[u8]) -> TlsStream<TcpStream> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(pem::parse(&ca.certificate).unwrap().into_contents().into()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    let name = dns_name(&fleet(), Role::Coordinator).try_into().unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+}
+
+/// Says nothing of itself.
+struct Silent;
+
+impl HealthSource for Silent {
+    fn health(&self) -> (Verdict, serde_json::Value) {
+        (Verdict::Healthy, serde_json::Value::Null)
+    }
+
+    fn ready(&self) -> (bool, serde_json::Value) {
+        (true, serde_json::Value::Null)
+    }
+}
+
+#[tokio::test]
+async fn removed_token_ends_what_it_reads_over_http1() {
+    let ca = Ca::new();
+    ca.admit(&format!("token monitor page {}\n", TokenHash::of("one")));
+    let credentials = ca.credentials(Role::Coordinator);
+    // As the live page's stream.
+    let endless = async || {
+        let first = stream::iter([Ok::<_, Infallible>("first")]);
+        Body::from_stream(first.chain(stream::pending()))
+    };
+    let routes = Router::new().route("/stream", get(endless));
+    let routes = for_readers(routes, credentials.clone());
+    let any = "127.0.0.1:0".parse().unwrap();
+    let server = HealthPort::bind(any, "", credentials.clone()).await.unwrap().with_routes(routes);
+    let address = server.address();
+    let metrics = Metrics::new("test", |_| {});
+    tokio::spawn(server.serve(Arc::new(Silent), metrics, CancellationToken::new()));
+
+    let mut client = without_certificate(&ca, address, b"http/1.1").await;
+    let head = "GET /stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer one\r\n\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains("first") {
+        assert_ne!(client.read_buf(&mut read).await.unwrap(), 0, "{}", String::from_utf8_lossy(&read));
+    }
+    ca.admit("");
+    credentials.read_again();
+    let rest = async {
+        while !read.ends_with(b"0\r\n\r\n") {
+            assert_ne!(client.read_buf(&mut read).await.unwrap(), 0, "{}", String::from_utf8_lossy(&read));
+        }
+    };
+    timeout(PATIENCE, rest).await.expect("the stream ends");
+}
+
+#[tokio::test]
+async fn clients_that_prove_nothing_make_room_for_members() {
+    let ca = Ca::new();
+    ca.admit(&format!("token bot shop {}\n", TokenHash::of("one")));
+    // Silent clients alone have every place.
+    let full = serve(ca.credentials(Role::Coordinator), Limits { connections: 4, ..Limits::GRPC }).await;
+    let mut first = Vec::new();
+    for _ in 0..8 {
+        first.push(TcpStream::connect(full).await.unwrap());
+    }
+    assert!(reaches(&format!("https://{full}"), &ca.credentials(Role::Bot)).await);
+
+    let limits = Limits { connections: 16, ..Limits::GRPC };
+    let address = serve(ca.credentials(Role::Coordinator), limits).await;
+    let url = format!("https://{address}");
+    let bot = ca.credentials(Role::Bot);
+    // Two that have proven who they are, one of them by a token.
+    let member = connect(&url, &bot, Role::Coordinator).await.unwrap();
+    let mut stream = Some(TokioIo::new(without_certificate(&ca, address, b"h2").await));
+    let once = tower::service_fn(move |_| std::future::ready(stream.take().ok_or("one connection only")));
+    let bearer = Endpoint::from_static("http://x").connect_with_connector(once).await.unwrap();
+    assert_eq!(call_with(&bearer, FIND_GUILD, Some("one")).await.unwrap_err().code(), Code::Unimplemented);
+    // Silent ones, and half a handshake: three times as many as there are places.
+    let mut silent = Vec::new();
+    for n in 0..48 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        if n % 2 == 0 {
+            let _ = stream.write_all(&[22, 3, 1, 2, 0, 1, 0]).await;
+        }
+        silent.push(stream);
+        if n % 12 == 11 {
+            let channel = timeout(PATIENCE, connect(&url, &bot, Role::Coordinator)).await.unwrap().unwrap();
+            assert_eq!(code(&channel, FIND_GUILD).await, Code::Unimplemented);
+        }
+    }
+    // Their connections are the ones from before.
+    assert_eq!(code(&member, FIND_GUILD).await, Code::Unimplemented);
+    assert_eq!(call_with(&bearer, FIND_GUILD, Some("one")).await.unwrap_err().code(), Code::Unimplemented);
 }

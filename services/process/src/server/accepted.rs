@@ -2,11 +2,12 @@
 
 use std::{io, net::SocketAddr};
 
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    connection::{Connection, Deadlines},
+    connection::{Connection, Deadlines, place_needed},
+    places::Place,
     wire::Wire,
 };
 use crate::credentials::{Credentials, Peer, PortSecurity, Protocol};
@@ -20,7 +21,7 @@ const TLS_HANDSHAKE: u8 = 22;
 pub struct Accepted {
     pub(super) stream: TcpStream,
     pub(super) address: SocketAddr,
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) place: Place,
     pub(super) deadlines: Deadlines,
 }
 
@@ -35,16 +36,26 @@ impl Accepted {
         let ip = self.address.ip().to_canonical();
         let own = self.stream.local_addr().ok().map(|own| own.ip().to_canonical());
         let is_on_this_host = ip.is_loopback() || own == Some(ip);
-        Peer { address: Some(self.address), is_on_this_host, is_tls, certificate: None }
+        let peer = Peer::without_certificate(Some(self.address), is_on_this_host, is_tls);
+        Peer { proof: self.place.proof(), ..peer }
     }
 
     /// Makes the TLS handshake if the client begins one and the port has a certificate. What a client without TLS may do, each request
     /// decides.
     ///
     /// # Errors
-    /// The client does not finish the handshake in time, or has an invalid certificate.
-    pub(crate) async fn secured(self, security: &PortSecurity, protocol: Protocol) -> io::Result<Connection> {
+    /// The client does not finish the handshake in time, or has an invalid certificate; or its place is needed for another one.
+    pub(crate) async fn secured(
+        mut self,
+        security: &PortSecurity,
+        protocol: Protocol,
+    ) -> io::Result<Connection> {
         let Some(config) = security.server(protocol) else { return Ok(self.plain()) };
+        let credentials = security.credentials();
+        if credentials.is_enforced() {
+            self.place.list_unproven(self.address.ip());
+        }
+        let ended = self.place.proof().map(|proof| proof.ended().clone()).unwrap_or_default();
         let within = self.deadlines.greeting_within;
         let securing = async {
             let mut first = [0];
@@ -52,15 +63,21 @@ impl Accepted {
             if !is_tls {
                 return Ok(self.plain());
             }
-            let (peer, credentials) = (self.peer(true), security.credentials());
+            let peer = self.peer(true);
             let stream = TlsAcceptor::from(config).accept(self.stream).await?;
             let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
             let certificate = credentials.peer(chain).map_err(io::Error::other)?;
-            let peer = Peer { certificate, ..peer };
+            if certificate.is_some() {
+                self.place.proven();
+            }
+            let peer = Peer { certificate, proof: self.place.proof(), ..peer };
             let wire = Wire::Tls(Box::new(stream.into()));
             Ok(Connection::new(wire, peer, credentials, self.place, self.deadlines))
         };
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the client did not finish the TLS handshake");
-        timeout(within, securing).await.map_err(late)?
+        tokio::select! {
+            secured = timeout(within, securing) => secured.map_err(late)?,
+            () = ended.cancelled() => Err(place_needed()),
+        }
     }
 }

@@ -10,12 +10,12 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::OwnedSemaphorePermit,
     time::{Sleep, sleep},
 };
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
-use super::wire::Wire;
+use super::{places::Place, wire::Wire};
 use crate::credentials::{Credentials, Peer};
 
 /// See [`super::Limits`].
@@ -27,7 +27,8 @@ pub(crate) struct Deadlines {
 }
 
 /// A connection that ends with [`io::ErrorKind::TimedOut`] when the client sends too little at first, or stops reading, and with
-/// [`io::ErrorKind::PermissionDenied`] when its certificate is revoked.
+/// [`io::ErrorKind::PermissionDenied`] when its certificate is revoked. A client that has proven nothing gives its place up when it is needed:
+/// [`io::ErrorKind::ConnectionAborted`].
 #[derive(Debug)]
 pub struct Connection {
     stream: Wire,
@@ -37,7 +38,15 @@ pub struct Connection {
     write_stall: Duration,
     /// Runs while the client reads nothing.
     stalled: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
+    /// Resolves when the place of an unproven client is needed.
+    place_needed: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    _place: Place,
+}
+
+/// Why a connection whose client has proven nothing ends.
+pub(super) fn place_needed() -> io::Error {
+    let why = "the port is full, and the client has proven nothing: its place is needed for another one";
+    io::Error::new(io::ErrorKind::ConnectionAborted, why)
 }
 
 /// The bytes still expected of the client, and the deadline.
@@ -52,13 +61,27 @@ impl Connection {
         stream: Wire,
         peer: Peer,
         credentials: Credentials,
-        place: OwnedSemaphorePermit,
+        place: Place,
         deadlines: Deadlines,
     ) -> Self {
         let Deadlines { greeting, greeting_within, write_stall } = deadlines;
         let greeting = (greeting > 0)
             .then(|| Greeting { missing: greeting, deadline: Box::pin(sleep(greeting_within)) });
-        Self { stream, peer, credentials, greeting, write_stall, stalled: None, _place: place }
+        let place_needed = place.proof().map(|proof| Box::pin(proof.ended().clone().cancelled_owned()));
+        Self { stream, peer, credentials, greeting, write_stall, stalled: None, place_needed, _place: place }
+    }
+
+    /// Fails when the client has lost the right to its connection.
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.peer.certificate.as_ref().is_some_and(|certificate| self.credentials.is_revoked(certificate))
+        {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the certificate was revoked"));
+        }
+        if self.place_needed.as_mut().is_some_and(|needed| needed.as_mut().poll(cx).is_ready()) {
+            self.place_needed = None;
+            return Err(place_needed());
+        }
+        Ok(())
     }
 
     /// How the client connected.
@@ -85,11 +108,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.peer.certificate.as_ref().is_some_and(|certificate| self.credentials.is_revoked(certificate))
-        {
-            let revoked = io::Error::new(io::ErrorKind::PermissionDenied, "the certificate was revoked");
-            return Poll::Ready(Err(revoked));
-        }
+        self.check(cx)?;
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         let Some(greeting) = &mut self.greeting else { return read };
@@ -107,6 +126,7 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.poll_stall(cx, written)
     }
@@ -116,6 +136,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
         self.poll_stall(cx, written)
     }

@@ -1,12 +1,11 @@
 //! The accept loop of all ports.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use backoff::{Backoff, Policy};
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep},
 };
 
@@ -14,6 +13,7 @@ use super::{
     accepted::Accepted,
     connection::{Connection, Deadlines},
     descriptors::{note_exhaustion, raised_descriptor_limit},
+    places::{Place, Places},
 };
 use crate::{
     coalesced::Coalesced,
@@ -36,8 +36,7 @@ const ACCEPT_AGAIN: Policy = Policy {
 /// The limits of one port.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Concurrent connections; further ones are closed once accepted. Also limited to a quarter of the process's file
-    /// descriptors.
+    /// Concurrent connections; further clients wait. Also limited to a quarter of the process's file descriptors.
     pub connections: usize,
     /// Bytes that a client must send within `greeting_within`; 0 if the protocol's server has such a deadline itself.
     pub greeting: usize,
@@ -83,7 +82,7 @@ pub struct Listener {
     name: &'static str,
     tcp: TcpListener,
     limits: Limits,
-    places: Arc<Semaphore>,
+    places: Places,
     backoff: Backoff,
 }
 
@@ -100,7 +99,7 @@ impl Listener {
             name,
             tcp: listen(address)?,
             limits,
-            places: Arc::new(Semaphore::new(limits.connections)),
+            places: Places::new(limits.connections),
             backoff: Backoff::new(ACCEPT_AGAIN),
         })
     }
@@ -114,14 +113,15 @@ impl Listener {
     }
 
     /// Accepts the next connection within the limits. Failures are logged and retried with growing waits. At the limit, further clients
-    /// wait in the kernel's queue: a connection that is closed at once would look like the end of this process. Cancel safe.
+    /// wait in the kernel's queue: a connection that is closed at once would look like the end of this process. Where callers need credentials,
+    /// clients that have proven nothing make room first. Cancel safe.
     pub async fn accept(&mut self) -> Accepted {
         loop {
             let wait = self.backoff.wait(rand::random());
             if !wait.is_zero() {
                 sleep(wait).await;
             }
-            let place = self.place().await;
+            let place = self.places.take(|| self.warn_full()).await;
             match self.tcp.accept().await {
                 Ok((stream, peer)) => {
                     self.backoff = Backoff::new(ACCEPT_AGAIN);
@@ -144,20 +144,15 @@ impl Listener {
         }
     }
 
-    /// Waits for a place below the limit.
-    async fn place(&self) -> OwnedSemaphorePermit {
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
-            return place;
-        }
+    fn warn_full(&self) {
         tracing::warn!(
             listener = self.name,
             limit = self.limits.connections,
             "connection limit reached; new clients wait"
         );
-        self.places.clone().acquire_owned().await.expect("the semaphore is never closed")
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) -> Option<Accepted> {
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, place: Place) -> Option<Accepted> {
         // Otherwise an answer in several writes waits for the client's delayed ACKs, 40 ms each.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(listener = self.name, %peer, %error, "connection failed before it was served");
@@ -176,7 +171,8 @@ impl Listener {
         self,
         credentials: Credentials,
     ) -> impl Stream<Item = io::Result<Coalesced<Connection>>> {
-        let (name, at_once) = (self.name, self.limits.connections);
+        // One more than there are places: while all are taken, the wait for the next one goes on.
+        let (name, at_once) = (self.name, self.limits.connections + 1);
         let accepted = stream::unfold(self, async |mut listener| Some((listener.accept().await, listener)));
         let security = PortSecurity::Fleet(credentials);
         let secured = accepted.map(move |accepted| {

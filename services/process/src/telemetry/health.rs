@@ -11,6 +11,7 @@ use std::{
 
 use axum::{
     Json, Router,
+    body::Body,
     extract::{Request, State},
     http::{StatusCode, header},
     middleware::{Next, from_fn_with_state},
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::{CONTENT_TYPE, Metrics};
 use crate::{
-    credentials::{Credentials, Peer, PortSecurity, calls::HEALTH_READERS},
+    credentials::{Credentials, Ending, Peer, PortSecurity, calls::HEALTH_READERS},
     server::{Http1, Limits, Listener, is_for_localhost, serve_http1},
 };
 
@@ -166,7 +167,13 @@ async fn read_allowed(State(credentials): State<Credentials>, request: Request, 
     // A web page can reach this port by a name of its own that resolves to the loopback.
     let is_local = is_for_localhost(&head);
     match credentials.admit_reader(peer, is_local, &head.headers, HEALTH_READERS, head.uri.path()) {
-        Ok(()) => next.run(Request::from_parts(head, body)).await,
+        Ok(lost) => {
+            let answer = next.run(Request::from_parts(head, body)).await;
+            match lost {
+                Some(lost) => answer.map(|body| Body::new(Ending::on(lost, body))),
+                None => answer,
+            }
+        }
         Err(why) => {
             let bearer = [(header::WWW_AUTHENTICATE, "Bearer")];
             (StatusCode::UNAUTHORIZED, bearer, Json(json!({ "error": why }))).into_response()

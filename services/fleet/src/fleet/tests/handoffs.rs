@@ -28,13 +28,16 @@ fn without_copies(fleet: &Fleet, worker: &str) -> WorkerReport {
 #[test]
 fn owner_runs_until_the_copy_arrives_and_a_usable_copy_is_named() {
     let mut fleet = with_a_third();
-    let (shard, Arriving { epoch, from, url }) = arriving(&fleet, "c");
+    let (shard, Arriving { epoch, from, url, .. }) = arriving(&fleet, "c");
     assert_eq!((from.clone(), url), (id("a"), "http://a".to_owned()));
     fleet.report(&id("a"), &life("1"), without_copies(&fleet, "a"), at(2100)).unwrap();
     assert!(runs(&fleet, "a", shard), "it is being copied");
+    let departing = Departing { epoch, to: id("c"), ticket: None };
+    assert_eq!(fleet.assignment(&id("a")).unwrap().departing[&shard], departing);
 
     report(&mut fleet, "c", at(2200));
     assert!(!runs(&fleet, "a", shard), "it is asked back");
+    assert!(!fleet.assignment(&id("a")).unwrap().departing.contains_key(&shard), "no other copy begins");
     assert!(fleet.assignment(&id("c")).unwrap().arriving.contains_key(&shard), "the copy is kept");
     report(&mut fleet, "a", at(2300));
     let assignment = fleet.assignment(&id("c")).unwrap();
@@ -67,6 +70,7 @@ fn a_target_that_dies_leaves_the_shard_where_it_is() {
     settle_writes(&mut fleet, at(2100));
     report(&mut fleet, "a", at(2200));
     assert!(runs(&fleet, "a", shard));
+    assert!(fleet.assignment(&id("a")).unwrap().departing.is_empty());
     assert_eq!(shards(&fleet, "a").len(), 6);
 }
 

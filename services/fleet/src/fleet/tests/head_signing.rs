@@ -109,6 +109,36 @@ fn decision_of_the_previous_coordinator_stays_while_a_worker_is_unheard() {
 }
 
 #[test]
+fn record_that_was_reset_is_set_again_by_a_worker_that_was_told_before() {
+    // Another program has removed the record, before a new coordinator read it.
+    let restarted = || {
+        let recovered = Recovered { head_signing: HeadSigning::default(), ..recovered() };
+        Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered, at(0))
+    };
+    let told = |worker: &str, keys: &[HeadKeyId]| {
+        let registration = holds(worker, "1", keys);
+        let running = (0..6).map(|shard| (ShardKey::new(shard, 12), Epoch(10))).collect();
+        let registration = with_profile(registration, |profile| profile.refuses_unsigned_heads = true);
+        Registration { running: claimed(running, 12), ..registration }
+    };
+    let mut fleet = restarted();
+    assert_eq!(fleet.join(told("a", &[NEW, OLD]), at(100)).unwrap().head_signing, by(NEW, true));
+    assert_eq!(written(&mut fleet), [by(NEW, true)]);
+    // It stays so for a worker that has just started.
+    assert_eq!(fleet.join(holds("c", "1", &[OLD]), at(200)).unwrap().head_signing, by(OLD, true));
+
+    // A worker that shares no key with the others is not believed; one without keys checks nothing.
+    let mut fleet = restarted();
+    assert!(!fleet.join(holds("c", "1", &[OLD]), at(100)).unwrap().head_signing.required);
+    assert!(!fleet.join(told("a", &[NEW]), at(200)).unwrap().head_signing.required);
+    let mut fleet = restarted();
+    fleet.join(holds("c", "1", &[]), at(100)).unwrap();
+    assert!(!fleet.join(told("a", &[]), at(200)).unwrap().head_signing.required);
+    let told = with_profile(holds("d", "1", &[OLD]), |profile| profile.refuses_unsigned_heads = true);
+    assert!(fleet.join(told, at(300)).unwrap().head_signing.required);
+}
+
+#[test]
 fn refused_heads_are_a_problem() {
     let mut fleet = new_fleet(&[OLD], &[OLD]);
     let figures = Some(fleet_model::WorkerFigures { refused_heads: 3, ..Default::default() });

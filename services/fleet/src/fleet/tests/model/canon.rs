@@ -106,6 +106,7 @@ fn each_epoch(world: &mut World, shard: usize, mut visit: impl FnMut(&mut u64)) 
             set.shards.get_mut(&slot).into_iter().for_each(|epoch| visit(&mut epoch.0));
             set.handed_over.get_mut(&slot).into_iter().for_each(|epoch| visit(&mut epoch.0));
             set.arriving.get_mut(&slot).into_iter().for_each(|arriving| visit(&mut arriving.epoch.0));
+            set.departing.get_mut(&slot).into_iter().for_each(|departing| visit(&mut departing.epoch.0));
         }
         for call in &mut one.calls {
             if let Call::Write(owners) = call {
@@ -300,6 +301,7 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
         (&worker.liveness.addresses, &worker.liveness.broken, worker.calm_until).hash(state);
         (worker.draining, &worker.drain_reason, &worker.profile.generation).hash(state);
         let set = &worker.assignment;
-        (set.revision, set.shard_total, &set.shards, &set.arriving, &set.handed_over).hash(state);
+        (set.revision, set.shard_total, &set.shards, &set.arriving, &set.departing, &set.handed_over)
+            .hash(state);
     }
 }

@@ -1,0 +1,212 @@
+//! The places of one port, and which connection gives its own up when all are taken.
+//!
+//! A client that has proven nothing, neither by a certificate nor by a token, may be anybody. It keeps its place while there are others;
+//! when none is left, the host with the most such connections loses its oldest one. So no number of them keeps members out.
+
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+/// How long a connection that gives its place up is waited for before another one is asked to.
+const GIVES_UP: Duration = Duration::from_millis(50);
+
+/// The places of one port.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    free: Arc<Semaphore>,
+    unproven: Arc<Unproven>,
+}
+
+/// A place below the limit, for one connection.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+    all: Arc<Unproven>,
+    unproven: Option<Proof>,
+}
+
+/// The connections whose clients have proven nothing.
+#[derive(Debug, Default)]
+struct Unproven(Mutex<Listed>);
+
+#[derive(Debug, Default)]
+struct Listed {
+    next: u64,
+    /// The connections of each host by age.
+    hosts: BTreeMap<IpAddr, BTreeMap<u64, CancellationToken>>,
+}
+
+/// A connection as one whose client has proven nothing, until it does.
+#[derive(Clone, Debug)]
+pub(crate) struct Proof(Arc<Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    host: IpAddr,
+    number: u64,
+    ended: CancellationToken,
+    all: Arc<Unproven>,
+}
+
+impl Places {
+    pub(super) fn new(most: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(most)), unproven: Arc::default() }
+    }
+
+    /// Waits for a place. `at_the_limit` is called when all are taken by clients that have proven who they are.
+    pub(super) async fn take(&self, at_the_limit: impl FnOnce()) -> Place {
+        let mut at_the_limit = Some(at_the_limit);
+        let permit = loop {
+            if let Ok(permit) = self.free.clone().try_acquire_owned() {
+                break permit;
+            }
+            if !self.unproven.end_one()
+                && let Some(at_the_limit) = at_the_limit.take()
+            {
+                at_the_limit();
+            }
+            if let Ok(permit) = timeout(GIVES_UP, self.free.clone().acquire_owned()).await {
+                break permit.expect("the semaphore is never closed");
+            }
+        };
+        Place { _permit: permit, all: self.unproven.clone(), unproven: None }
+    }
+}
+
+impl Place {
+    /// Lists the connection as one whose client has proven nothing.
+    pub(super) fn list_unproven(&mut self, host: IpAddr) {
+        self.unproven = Some(self.all.add(host));
+    }
+
+    /// Notes that the client has proven who it is.
+    pub(super) fn proven(&mut self) {
+        if let Some(proof) = self.unproven.take() {
+            proof.given();
+        }
+    }
+
+    /// What the client has yet to prove, if it is asked to.
+    pub(super) fn proof(&self) -> Option<Proof> {
+        self.unproven.clone()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.proven();
+    }
+}
+
+impl Unproven {
+    fn add(self: &Arc<Self>, host: IpAddr) -> Proof {
+        let (host, ended) = (network(host), CancellationToken::new());
+        let mut listed = self.lock();
+        let number = listed.next;
+        listed.next += 1;
+        listed.hosts.entry(host).or_default().insert(number, ended.clone());
+        drop(listed);
+        Proof(Arc::new(Entry { host, number, ended, all: self.clone() }))
+    }
+
+    /// Ends the oldest connection of the host with the most; false without any.
+    fn end_one(&self) -> bool {
+        let mut listed = self.lock();
+        let most = listed.hosts.iter().max_by_key(|(_, connections)| {
+            (connections.len(), Reverse(connections.first_key_value().map(|(number, _)| *number)))
+        });
+        let Some(host) = most.map(|(host, _)| *host) else { return false };
+        let Some((_, ended)) = listed.hosts.get_mut(&host).and_then(BTreeMap::pop_first) else {
+            return false;
+        };
+        listed.hosts.retain(|_, connections| !connections.is_empty());
+        ended.cancel();
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Listed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Proof {
+    /// Notes that the client has proven who it is: its place is its own.
+    pub(crate) fn given(&self) {
+        let Entry { host, number, all, .. } = &*self.0;
+        let mut listed = all.lock();
+        if let Some(connections) = listed.hosts.get_mut(host) {
+            connections.remove(number);
+            if connections.is_empty() {
+                listed.hosts.remove(host);
+            }
+        }
+    }
+
+    /// Cancelled when the connection must give its place up.
+    pub(super) fn ended(&self) -> &CancellationToken {
+        &self.0.ended
+    }
+}
+
+/// One IPv6 host has as many addresses as it wants in its /64 network.
+fn network(host: IpAddr) -> IpAddr {
+    match host.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn oldest_connection_of_the_busiest_host_gives_its_place_up() {
+        let places = Places::new(4);
+        let mut taken = Vec::new();
+        for host in ["10.0.0.1", "2001:db8::1", "2001:db8::2", "10.0.0.2"] {
+            let mut place = places.take(|| panic!("there is room")).await;
+            place.list_unproven(host.parse().unwrap());
+            let proof = place.proof().unwrap();
+            taken.push((place, proof));
+        }
+        let ended = |taken: &[(Place, Proof)]| {
+            taken.iter().map(|(_, proof)| proof.ended().is_cancelled()).collect::<Vec<_>>()
+        };
+        // Two addresses of one network count as one host.
+        assert!(places.unproven.end_one());
+        assert_eq!(ended(&taken), [false, true, false, false]);
+        // Of hosts with as many, the one that came first.
+        assert!(places.unproven.end_one());
+        assert_eq!(ended(&taken), [true, true, false, false]);
+        // A client that has proven who it is keeps its place.
+        taken[2].1.given();
+        assert!(places.unproven.end_one());
+        assert_eq!(ended(&taken), [true, true, false, true]);
+        assert!(!places.unproven.end_one());
+
+        // All places are taken by members: the next client waits.
+        let mut was_full = false;
+        assert!(timeout(GIVES_UP * 3, places.take(|| was_full = true)).await.is_err());
+        assert!(was_full);
+        // The place of a connection that ends is free, and it is no longer listed.
+        let mut place = taken.pop().unwrap().0;
+        place.list_unproven([10, 0, 0, 9].into());
+        drop(place);
+        let _next = timeout(Duration::from_secs(8), places.take(|| panic!("it is free"))).await.unwrap();
+        assert!(!places.unproven.end_one());
+    }
+}
