@@ -95,7 +95,7 @@ impl SignedHeads {
 
     /// Whether unsigned heads are refused. Without keys none is looked at.
     pub(crate) fn refuses_unsigned(&self) -> bool {
-        self.state().signing.required && !self.keys.ids().is_empty()
+        self.state().signing.required && !self.key_ids().is_empty()
     }
 
     fn place(&self, slot: ShardSlot, serial: u64) -> HeadPlace<'_> {
