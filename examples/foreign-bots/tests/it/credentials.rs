@@ -4,7 +4,7 @@ use std::process::Command;
 
 use discord_sim::{Fault, InteractionState, NewInteraction, SimConfig};
 use fleet_fixture::{Coordinator, Deployment, Process, Worker, command, http, sim_config, until};
-use process::credentials::{Credentials, Enforcement, Role};
+use process::credentials::{Credentials, Enforcement};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
