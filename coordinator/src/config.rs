@@ -56,7 +56,7 @@ pub struct CoordinatorArgs {
     #[arg(long, env = "SHARD_BUFFER", value_name = "PERCENT", default_value = "20")]
     pub shard_buffer: Percent,
 
-    /// How long a worker's lease lasts after each renewal; at least 1s
+    /// How long a worker's lease lasts after each renewal; from 1s to 1d
     #[arg(long, env = "LEASE_TTL", value_name = "DURATION", default_value = "5s", value_parser = settings::duration)]
     pub lease_ttl: Duration,
 
@@ -160,8 +160,8 @@ impl CoordinatorArgs {
                 "Discord allows one IDENTIFY per bucket in 5s; less is only for a --discord-api-url on this machine",
             ));
         }
-        if self.lease_ttl < Duration::from_secs(1) {
-            return Err(SettingsError::new("--lease-ttl (LEASE_TTL)", "it takes at least 1s"));
+        if !(Duration::from_secs(1)..=Duration::from_hours(24)).contains(&self.lease_ttl) {
+            return Err(SettingsError::new("--lease-ttl (LEASE_TTL)", "it takes 1s to 1d"));
         }
         let deadlines = Deadlines { default: self.bridge_deadline, ..Deadlines::default() };
         if self.bridge_deadline > deadlines.longest {

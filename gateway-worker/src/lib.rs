@@ -17,6 +17,8 @@ mod coordinator;
 mod discord;
 mod event;
 mod figures;
+#[cfg(test)]
+mod fuzzing;
 mod gateway_address;
 pub mod handler;
 mod handoff;

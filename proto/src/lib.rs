@@ -4,6 +4,8 @@
 //! `fleet_model` types everywhere else.
 
 pub mod convert;
+#[cfg(test)]
+mod fuzzing;
 
 /// The messages, clients and servers of package `altergolden.v1`. What each field means stands in the protos.
 #[allow(missing_docs, unused_qualifications, reason = "generated; the protos carry the documentation")]

@@ -17,7 +17,8 @@ use altergolden_proto::v1::{self, shard_bridge_client::ShardBridgeClient};
 use clap::Parser;
 use discord_sim::SimConfig;
 use fleet_fixture::{Coordinator, Deployment, Worker};
-use tonic::transport::{Channel, Endpoint};
+use process::credentials::{Credentials, Role};
+use tonic::transport::Channel;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 /// The resources that workers cache, so that all calls have answers.
@@ -53,6 +54,9 @@ const AT_ONCE: usize = 32;
 
 /// Calls of each kind before the measurement.
 const WARM_UP: usize = 300;
+
+/// New connections of each kind.
+const CONNECTIONS: u32 = 500;
 
 /// The kinds of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +99,8 @@ struct Client {
 }
 
 impl Client {
-    async fn connect(url: &str) -> Self {
-        let endpoint =
-            Endpoint::from_shared(url.to_owned()).expect("the coordinator has a URL").tcp_nodelay(true);
-        let channel = endpoint.connect().await.expect("the coordinator listens");
+    async fn connect(url: &str, credentials: &Credentials) -> Self {
+        let channel = fleet_fixture::channel(url, credentials, Role::Coordinator).await;
         Self { health: HealthClient::new(channel.clone()), bridge: ShardBridgeClient::new(channel) }
     }
 
@@ -174,18 +176,24 @@ async fn main() {
             .collect();
 
     // The client has a separate thread, so that the simulated Discord does not delay it.
-    let (url, rust_known, rust_args) =
-        (coordinator.address.clone(), known.clone(), (args.calls, args.concurrent_calls));
+    let rust_args = (args.calls, args.concurrent_calls);
+    let (url, rust_known) = (coordinator.address.clone(), known.clone());
+    let file = coordinator.process.credentials_file(Role::Bot);
+    let has_credentials = file.is_some();
+    println!("credentials: {has_credentials}");
     let measuring = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime
-            .expect("a runtime can be made")
-            .block_on(rust_client(&url, rust_known, rust_args, &processes));
+        runtime.expect("a runtime can be made").block_on(async {
+            let opened = || file.as_deref().map_or_else(Credentials::none, fleet_fixture::open_credentials);
+            rust_client(&url, &opened(), rust_known, rust_args, &processes).await;
+            connections(&url, opened, &processes[0]).await;
+        });
     });
     tokio::task::spawn_blocking(|| measuring.join().expect("the measurement succeeds"))
         .await
         .expect("the thread is waited for");
-    if !args.without_node {
+    // The TypeScript client has no credentials here.
+    if !args.without_node && !has_credentials {
         node_client(&coordinator.address, &known, args.calls.min(1_500)).await;
     }
     println!("load average {}", load_average());
@@ -198,7 +206,8 @@ async fn known(deployment: &Deployment, coordinator: &Coordinator, guilds: usize
     // Discord sends few members without a request. Members in voice are among these.
     let users =
         control.users(2_000).iter().filter(|user| !user.in_voice.is_empty()).map(|user| user.id.0).collect();
-    let mut client = Client::connect(&coordinator.address).await.bridge;
+    let credentials = coordinator.process.credentials(Role::Bot);
+    let mut client = Client::connect(&coordinator.address, &credentials).await.bridge;
     let mut channels = Vec::new();
     for &guild_id in &guilds {
         let format = v1::ObjectFormat::Json.into();
@@ -214,13 +223,41 @@ async fn known(deployment: &Deployment, coordinator: &Coordinator, guilds: usize
     Known { guilds, channels, users }
 }
 
+/// Measures what a new connection costs: the time until its first answer, and the coordinator's processor time. With credentials,
+/// the second kind presents the ticket of the connection before; the first kind has none.
+async fn connections(url: &str, reopened: impl Fn() -> Credentials, coordinator: &(String, u32)) {
+    let credentials = reopened();
+    for resumes in [false, true] {
+        let processes = std::slice::from_ref(coordinator);
+        let known = Known { guilds: vec![1], channels: Vec::new(), users: Vec::new() };
+        let before = cpu_times(processes)[0];
+        let mut times = Vec::new();
+        for _ in 0..CONNECTIONS {
+            // Sessions are kept with the credentials that were read.
+            let own = if resumes { credentials.clone() } else { reopened() };
+            let since = Instant::now();
+            Client::connect(url, &own).await.call(Kind::Bare, &known, 0).await;
+            times.push(since.elapsed());
+        }
+        times.sort_unstable();
+        let spent = cpu_times(processes)[0].saturating_sub(before) / CONNECTIONS;
+        println!(
+            "new connection, {}: p50 {:.0} us until its first answer; {:.0} us of the coordinator's CPU time",
+            if resumes { "resumed" } else { "whole handshake" },
+            times[times.len() / 2].as_secs_f64() * 1e6,
+            spent.as_secs_f64() * 1e6
+        );
+    }
+}
+
 async fn rust_client(
     url: &str,
+    credentials: &Credentials,
     known: Known,
     (calls, concurrent_calls): (usize, usize),
     processes: &[(String, u32)],
 ) {
-    let mut client = Client::connect(url).await;
+    let mut client = Client::connect(url, credentials).await;
     for number in 0..WARM_UP {
         for kind in Kind::ALL {
             client.call(kind, &known, number).await;

@@ -51,6 +51,8 @@ pub struct Setup {
     pub coordinators_die_at: Vec<(u32, String)>,
     /// Workers relay what they receive.
     pub relays: bool,
+    /// The folder of `altergolden credentials init` for all processes.
+    pub credentials: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -68,6 +70,7 @@ impl Default for Setup {
             successors_die_at: Vec::new(),
             coordinators_die_at: Vec::new(),
             relays: false,
+            credentials: None,
         }
     }
 }
@@ -230,8 +233,7 @@ impl Fleet {
         let name = format!("coordinator-{}", self.coordinator_lives);
         self.coordinator_lives += 1;
         let coordinator = Coordinator::listening(self.process(&name, &mut command)).await;
-        self.coordinator_address =
-            coordinator.address.trim_start_matches("http://").parse().expect("it logs where it listens");
+        self.coordinator_address = coordinator.socket();
         for seat in &self.seats {
             seat.to_coordinator.aim(self.coordinator_address);
         }
@@ -243,6 +245,10 @@ impl Fleet {
         command
             .env("LEASE_TTL", humantime(self.setup.lease_ttl))
             .env("REDIS_URL", format!("redis://{}", to_redis.address()));
+        if self.setup.relays {
+            command.env("RELAY", "redis");
+        }
+        command.envs(self.setup.credentials.iter().map(|folder| ("CREDENTIALS", folder)));
         command
     }
 
@@ -297,7 +303,7 @@ impl Fleet {
         let seat = &self.seats[number];
         let name = name_in(&seat.base, generation);
         let life = format!("{name}-{}", seat.lives);
-        let coordinator = format!("http://{}", seat.to_coordinator.address());
+        let coordinator = seat.to_coordinator.address().to_string();
         let mut command = self.deployment.bot_command("ledger-bot", &name, &coordinator);
         command
             .env("GENERATION", format!("g{generation}"))
@@ -305,6 +311,7 @@ impl Fleet {
             // Faults can cut the proxy before the simulator, so the gateway is not at the API's address.
             .env("DISCORD_GATEWAY_URL", self.deployment.sim.gateway_url())
             .env("LEDGER_FILE", self.folder.join(format!("{life}.ledger")))
+            .envs(self.setup.credentials.iter().map(|folder| ("CREDENTIALS", folder)))
             .envs(self.setup.worker_env.iter().map(|(name, value)| (name, value)));
         let successor = generation > seat.generation;
         let die_at = if successor { &self.setup.successors_die_at } else { &self.setup.die_at };
@@ -345,6 +352,13 @@ impl Fleet {
             ended(process, &name).await?;
         }
         Ok(())
+    }
+
+    /// What each process that runs has said so far.
+    pub fn outputs(&self) -> Vec<String> {
+        let workers = self.seats.iter().filter_map(|seat| seat.process.as_ref());
+        let coordinators = self.coordinator.iter().map(|coordinator| &coordinator.process);
+        workers.chain(coordinators).map(Process::output).collect()
     }
 
     /// Starts what does not run.

@@ -13,6 +13,9 @@ use crate::{Head, Record, RecordKey};
 mod envelope;
 mod wire;
 
+#[cfg(test)]
+pub(crate) use envelope::repair;
+
 pub(crate) use wire::SignedHead;
 
 /// The oldest format that this version reads and writes.

@@ -14,6 +14,8 @@
 //! the records may be newer than the head, never older, and each says by its stamp which events it holds already.
 
 mod format;
+#[cfg(test)]
+mod fuzzing;
 mod head_keys;
 mod memory;
 mod page;

@@ -6,6 +6,8 @@
 mod answer;
 mod body;
 mod exchange;
+#[cfg(test)]
+mod fuzzing;
 mod guard;
 mod head;
 mod server;

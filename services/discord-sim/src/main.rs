@@ -18,7 +18,10 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    // Below INFO the WebSocket library writes whole messages, and IDENTIFY has the bot's token, which may be a real one.
+    let quiet = "tungstenite=info".parse().expect("it is a directive");
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")).add_directive(quiet);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

@@ -1,14 +1,18 @@
 //! A whole deployment on this machine: Redis, discord-sim, a coordinator, workers.
 
-use std::{collections::BTreeMap, process::Command, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, process::Command, time::Duration};
 
 use altergolden_proto::{convert::status_from_wire, v1};
 use discord_sim::{Sim, SimConfig};
 use fleet_model::ShardStatus;
-use process::credentials::{Credentials, Role};
+use process::{
+    client::GrpcServer,
+    credentials::{Credentials, Role},
+};
 use redis_fixture::RedisServer;
 use serde_json::Value;
 use shard_bridge::{BridgeClient, ClientError};
+use tonic::transport::Channel;
 
 use crate::{PATIENCE, Process, command, http, until};
 
@@ -17,6 +21,9 @@ pub const LEASE_TTL: Duration = Duration::from_secs(3);
 
 /// How long a bridge call may take in these tests.
 pub const DEADLINE: Duration = Duration::from_secs(2);
+
+/// How often a client's connection is checked.
+const PING_EVERY: Duration = Duration::from_secs(10);
 
 /// Redis and Discord, before anything of ours runs.
 pub struct Deployment {
@@ -34,8 +41,8 @@ pub struct Coordinator {
     pub address: String,
     /// The URL of its health server.
     pub health: String,
-    /// What clients of it prove.
-    pub credentials: Credentials,
+    /// What clients of it prove, if not what the process's folder has.
+    secured: Option<Credentials>,
 }
 
 /// A worker process.
@@ -153,23 +160,36 @@ impl Coordinator {
     pub async fn listening(mut process: Process) -> Self {
         let health = process.logged("health endpoints listening", "address").await;
         let address = process.logged("coordinator listening", "address").await;
-        Self {
-            process,
-            address: format!("http://{address}"),
-            health: format!("http://{health}"),
-            credentials: Credentials::none(),
-        }
+        Self::at(process, &address, &health)
+    }
+
+    /// A process that answers as a coordinator at these addresses.
+    pub fn at(process: Process, address: &str, health: &str) -> Self {
+        let credentials = process.credentials(Role::Operator);
+        let address = format!("{}://{address}", credentials.scheme());
+        Self { process, address, health: format!("http://{health}"), secured: None }
     }
 
     /// The same coordinator; clients of it have these credentials.
     #[must_use]
     pub fn secured(self, credentials: Credentials) -> Self {
         let address = self.address.replacen("http:", "https:", 1);
-        Self { address, credentials, ..self }
+        Self { address, secured: Some(credentials), ..self }
+    }
+
+    /// The address of its gRPC server.
+    pub fn socket(&self) -> SocketAddr {
+        socket(&self.address)
+    }
+
+    /// A connection of a client with this role to its gRPC server.
+    pub async fn channel(&self, role: Role) -> Channel {
+        channel(&self.address, &self.process.credentials(role), Role::Coordinator).await
     }
 
     async fn connect(&self) -> Result<BridgeClient, ClientError> {
-        BridgeClient::connect_with(&self.address, DEADLINE, &self.credentials, Role::Coordinator).await
+        let credentials = self.secured.clone().unwrap_or_else(|| self.process.credentials(Role::Operator));
+        BridgeClient::connect_with(&self.address, DEADLINE, &credentials, Role::Coordinator).await
     }
 
     /// A client of it.
@@ -235,17 +255,29 @@ impl Worker {
     pub async fn listening(name: &str, mut process: Process) -> Self {
         let health = process.logged("health endpoints listening", "address").await;
         let address = process.logged("gateway worker listening", "address").await;
+        let scheme = process.credentials(Role::Bot).scheme();
         Self {
             process,
             name: name.to_owned(),
-            address: format!("http://{address}"),
+            address: format!("{scheme}://{address}"),
             health: format!("http://{health}"),
         }
     }
 
     /// A client of it.
     pub async fn client(&self) -> BridgeClient {
-        BridgeClient::connect(&self.address, DEADLINE).await.unwrap()
+        let credentials = self.process.credentials(Role::Bot);
+        BridgeClient::connect_with(&self.address, DEADLINE, &credentials, Role::Worker).await.unwrap()
+    }
+
+    /// The address of its gRPC server.
+    pub fn socket(&self) -> SocketAddr {
+        socket(&self.address)
+    }
+
+    /// A connection of a client with this role to its gRPC server.
+    pub async fn channel(&self, role: Role) -> Channel {
+        channel(&self.address, &self.process.credentials(role), Role::Worker).await
     }
 
     /// A metric without labels.
@@ -263,6 +295,16 @@ impl Worker {
         })
         .await
     }
+}
+
+/// The address in a URL.
+fn socket(url: &str) -> SocketAddr {
+    url.split_once("://").unwrap().1.parse().unwrap()
+}
+
+/// Connects to a gRPC server that has the role `server`.
+pub async fn channel(url: &str, credentials: &Credentials, server: Role) -> Channel {
+    GrpcServer::new(url, DEADLINE, PING_EVERY).unwrap().connect(credentials, server).await.unwrap()
 }
 
 fn sorted<'a>(names: &[&'a str]) -> std::vec::IntoIter<&'a str> {

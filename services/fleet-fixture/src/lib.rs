@@ -7,14 +7,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
 
+mod credentials;
 mod deployment;
 pub mod http;
 mod process;
 mod proxy;
 
+pub use credentials::{CredentialsFolder, open_credentials};
 pub use deployment::{
     Coordinator, DEADLINE, DEMANDED_INTERVAL, Deployment, IDENTIFY_INTERVAL, LEASE_TTL, Worker, all_ready,
-    humantime, is_ready, shares, sim_config,
+    channel, humantime, is_ready, shares, sim_config,
 };
 pub use process::{Memory, Process, binary, command};
 pub use proxy::{Proxy, Traffic};

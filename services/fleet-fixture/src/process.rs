@@ -9,10 +9,11 @@ use std::{
     thread::JoinHandle,
 };
 
+use process::credentials::{Credentials, Role};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::until;
+use crate::{credentials::open_credentials, until};
 
 mod usage;
 
@@ -29,6 +30,8 @@ pub struct Process {
     /// The threads that read its output. They end after it has.
     readers: Vec<JoinHandle<()>>,
     log: Option<PathBuf>,
+    /// Where its credentials are, if it has some.
+    credentials: Option<PathBuf>,
 }
 
 /// Where cargo has put a program of the workspace: beside the one that asks, which may be a test.
@@ -50,7 +53,14 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// A command for a program of the workspace, without the settings in the environment of the test run.
+/// Names a folder of `altergolden credentials init`: every program and client of a test then has credentials. `.ci/night credentials` sets it.
+const TEST_CREDENTIALS: &str = "TEST_CREDENTIALS";
+
+/// The setting of our programs.
+const CREDENTIALS: &str = "CREDENTIALS";
+
+/// A command for a program of the workspace, without the settings in the environment of the test run, and with credentials if the
+/// test run has them.
 pub fn command(name: &str) -> Command {
     let mut command = Command::new(binary(name));
     for (key, _) in std::env::vars() {
@@ -59,6 +69,8 @@ pub fn command(name: &str) -> Command {
             "BOT_TOKEN",
             "REDIS",
             "COORDINATOR",
+            "CREDENTIALS",
+            "INSECURE_",
             "WORKER",
             "HEALTH",
             "MANAGER",
@@ -74,6 +86,9 @@ pub fn command(name: &str) -> Command {
         if ours.iter().any(|prefix| key.starts_with(prefix)) {
             command.env_remove(key);
         }
+    }
+    if let Some(folder) = std::env::var_os(TEST_CREDENTIALS) {
+        command.env(CREDENTIALS, folder);
     }
     command.env("RUST_LOG", "info,gateway_worker=debug,coordinator=debug,h2=warn,hyper=warn,tower=warn");
     command
@@ -109,7 +124,27 @@ impl Process {
                 }
             })
         });
-        Self { name: name.to_owned(), child, lines, readers: readers.into(), log: log.map(Path::to_owned) }
+        let setting = command.get_envs().find(|(name, _)| *name == CREDENTIALS);
+        let credentials = setting.and_then(|(_, value)| value).map(PathBuf::from);
+        Self {
+            name: name.to_owned(),
+            child,
+            lines,
+            readers: readers.into(),
+            log: log.map(Path::to_owned),
+            credentials,
+        }
+    }
+
+    /// The credentials of a client with this role, if the process has credentials from a folder of `altergolden credentials init`.
+    pub fn credentials(&self, role: Role) -> Credentials {
+        self.credentials_file(role).as_deref().map_or_else(Credentials::none, open_credentials)
+    }
+
+    /// The file of these credentials.
+    pub fn credentials_file(&self, role: Role) -> Option<PathBuf> {
+        let file = self.credentials.as_ref()?.join(format!("{role}.pem"));
+        file.is_file().then_some(file)
     }
 
     /// Its process id.

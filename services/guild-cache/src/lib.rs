@@ -39,6 +39,8 @@ mod cache;
 mod codec;
 mod doubt;
 mod event;
+#[cfg(test)]
+mod fuzzing;
 mod guild;
 mod key;
 mod list;

@@ -13,6 +13,8 @@ pub mod calls;
 mod client_facing;
 mod ending;
 mod files;
+#[cfg(test)]
+mod fuzzing;
 mod identity;
 mod loaded;
 mod plain;

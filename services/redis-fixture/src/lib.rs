@@ -11,6 +11,7 @@ mod server;
 mod users;
 
 pub use cluster::RedisCluster;
+pub use redis::Value;
 pub use sentinel::RedisSentinel;
 pub use server::RedisServer;
 pub use users::RedisUser;

@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{EntryId, RedisRelay, RelayMetrics, redis::scripts};
 
+#[cfg(test)]
+mod fuzzing;
 mod lanes;
 
 use lanes::{CommandLanes, Key, PutOutcome, QueuedCommand};

@@ -23,6 +23,8 @@
 mod args;
 pub mod commands;
 mod entry;
+#[cfg(test)]
+mod fuzzing;
 pub mod keeper;
 mod memory;
 mod metrics;

@@ -3,9 +3,11 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use checkpoint::HeadKeys;
-use fleet_fixture::{Coordinator, DEADLINE, Deployment, Worker, command, http, sim_config, until};
+use fleet_fixture::{
+    Coordinator, CredentialsFolder, DEADLINE, Deployment, Worker, command, http, sim_config, until,
+};
 use process::credentials::{
-    Credentials, Enforcement, Role,
+    Role,
     calls::{allowed, is_listed},
 };
 use prost::Message as _;
@@ -13,7 +15,6 @@ use prost_types::FileDescriptorSet;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use serde_json::Value;
 use shard_bridge::BridgeClient;
-use tempfile::TempDir;
 
 use crate::cli::Output;
 
@@ -28,63 +29,30 @@ mod tickets;
 
 const SHARDS: u32 = 4;
 
-/// The folder of `altergolden credentials init`.
-struct Folder(TempDir);
+/// Runs `altergolden` with the credentials of a role.
+fn altergolden(folder: &CredentialsFolder, role: Role, coordinator: &Coordinator, words: &[&str]) -> Output {
+    let mut run = command("altergolden");
+    run.args(words).env("COORDINATOR_URL", &coordinator.address).env("CREDENTIALS", folder.file(role));
+    output(run)
+}
 
-impl Folder {
-    fn new() -> Self {
-        let folder = Self(tempfile::tempdir().unwrap());
-        let made = folder.credentials(&["init"]);
-        assert_eq!(made.code, 0, "{}", made.err);
-        folder
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// Runs `altergolden credentials COMMAND` on the folder.
-    fn credentials(&self, words: &[&str]) -> Output {
-        let mut run = command("altergolden");
-        run.arg("credentials").args(words);
-        match words[0] {
-            "init" => run.arg(self.path()),
-            _ => run.arg("--dir").arg(self.path()),
-        };
-        output(run)
-    }
-
-    fn of(&self, role: Role) -> Credentials {
-        let path = self.path().join(format!("{role}.pem"));
-        Credentials::open(&path, "altergolden".parse().unwrap(), Enforcement::Enforced).unwrap()
-    }
-
-    /// Runs `altergolden` with the credentials of a role.
-    fn altergolden(&self, role: Role, coordinator: &Coordinator, words: &[&str]) -> Output {
-        let mut run = command("altergolden");
-        run.args(words).env("COORDINATOR_URL", &coordinator.address);
-        run.env("CREDENTIALS", self.path().join(format!("{role}.pem")));
-        output(run)
-    }
+/// Runs `altergolden credentials COMMAND` on the folder.
+fn credentials(folder: &CredentialsFolder, words: &[&str]) -> Output {
+    crate::cli::said(&folder.run(words))
 }
 
 fn output(mut run: Command) -> Output {
-    let output = run.output().unwrap();
-    Output {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
+    crate::cli::said(&run.output().unwrap())
 }
 
 struct Scene {
     deployment: Deployment,
-    folder: Folder,
+    folder: CredentialsFolder,
 }
 
 impl Scene {
     async fn start() -> Self {
-        Self { deployment: Deployment::start(sim_config(40)).await, folder: Folder::new() }
+        Self { deployment: Deployment::start(sim_config(40)).await, folder: CredentialsFolder::new() }
     }
 
     /// A coordinator with credentials.
@@ -132,12 +100,12 @@ async fn fleet_with_credentials_works_and_refuses_other_callers() {
     assert_eq!(refused.code, 2, "{}", refused.err);
     assert!(refused.err.contains("CREDENTIALS"), "{}", refused.err);
     let drain = ["drain", "b"];
-    let refused = scene.folder.altergolden(Role::Bot, &coordinator, &drain);
+    let refused = altergolden(&scene.folder, Role::Bot, &coordinator, &drain);
     assert_eq!(refused.code, 2, "{}", refused.err);
     assert!(refused.err.contains("the role bot may not"), "{}", refused.err);
 
     // A worker answers a bot about a guild of the other worker.
-    let status = scene.folder.altergolden(Role::Operator, &coordinator, &["status"]);
+    let status = altergolden(&scene.folder, Role::Operator, &coordinator, &["status"]);
     assert_eq!(status.code, 0, "{} {}", status.out, status.err);
     let url = a.address.replacen("http:", "https:", 1);
     let bot = scene.folder.of(Role::Bot);
@@ -146,11 +114,11 @@ async fn fleet_with_credentials_works_and_refuses_other_callers() {
     assert!(stats.complete && stats.total_guilds == 40, "{stats:?}");
 
     // A handoff copies shards between workers, and the history says who asked for it.
-    let drained = scene.folder.altergolden(Role::Operator, &coordinator, &drain);
+    let drained = altergolden(&scene.folder, Role::Operator, &coordinator, &drain);
     assert_eq!(drained.code, 0, "{} {}", drained.out, drained.err);
     assert_eq!(b.process.ended().await.code(), Some(0));
     coordinator.until_balanced(&[&a]).await;
-    let history = scene.folder.altergolden(Role::Operator, &coordinator, &["history", "--json"]).out;
+    let history = altergolden(&scene.folder, Role::Operator, &coordinator, &["history", "--json"]).out;
     assert!(history.contains("operator/operator at 127.0.0.1:"), "{history}");
 
     // A worker dies: its shards resume elsewhere.
@@ -168,9 +136,11 @@ async fn fleet_with_credentials_works_and_refuses_other_callers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn running_fleet_gets_credentials_by_a_rolling_restart() {
     let scene = Scene::start().await;
-    let mut plain = scene.deployment.coordinator(SHARDS).await;
+    let mut command = scene.deployment.coordinator_command(SHARDS);
+    let mut plain = Coordinator::start(command.env_remove("CREDENTIALS")).await;
     let listen = plain.address.strip_prefix("http://").unwrap().to_owned();
-    let mut a = scene.deployment.worker("a", &plain).await;
+    let mut command = scene.deployment.worker_command("a", &plain.address);
+    let mut a = Worker::start("a", command.env_remove("CREDENTIALS")).await;
     plain.until_balanced(&[&a]).await;
     let identifies = scene.identifies();
 
@@ -197,14 +167,10 @@ async fn running_fleet_gets_credentials_by_a_rolling_restart() {
     scene.deployment.assert_lawful();
 }
 
-/// Each of the files gets this content, as a new link of Kubernetes has it.
-fn replace(folder: &Folder, content: impl Fn(&str, &str) -> String) {
-    for role in ["coordinator", "worker"] {
-        let path = folder.path().join(format!("{role}.pem"));
-        let old = fs::read_to_string(&path).unwrap();
-        let next = path.with_extension("next");
-        fs::write(&next, content(role, &old)).unwrap();
-        fs::rename(next, path).unwrap();
+/// Each of the files gets this content.
+fn replace(folder: &CredentialsFolder, content: impl Fn(&str, &str) -> String) {
+    for name in ["coordinator.pem", "worker.pem"] {
+        folder.replace(name, &content(name, &folder.read(name)));
     }
 }
 
@@ -215,8 +181,8 @@ async fn ca_and_certificates_are_replaced_while_the_fleet_runs() {
     let mut a = scene.worker("a", &coordinator).await;
     coordinator.until_balanced(&[&a]).await;
     let identifies = scene.identifies();
-    let next = Folder::new();
-    let new_ca = fs::read_to_string(next.path().join("ca.pem")).unwrap();
+    let next = CredentialsFolder::new();
+    let new_ca = next.read("ca.pem");
 
     // Both CAs count at first.
     replace(&scene.folder, |_, old| format!("{old}{new_ca}"));
@@ -224,10 +190,8 @@ async fn ca_and_certificates_are_replaced_while_the_fleet_runs() {
         process.logged("credentials replaced", "identity").await;
     }
     // Then certificates of the new CA.
-    let old_ca = fs::read_to_string(scene.folder.path().join("ca.pem")).unwrap();
-    replace(&scene.folder, |role, _| {
-        format!("{}{old_ca}", fs::read_to_string(next.path().join(format!("{role}.pem"))).unwrap())
-    });
+    let old_ca = scene.folder.read("ca.pem");
+    replace(&scene.folder, |name, _| format!("{}{old_ca}", next.read(name)));
     for process in [&mut coordinator.process, &mut a.process] {
         process.logged("credentials replaced", "identity").await;
     }
@@ -310,19 +274,19 @@ async fn head_key_is_replaced_while_the_fleet_runs() {
 
 #[test]
 fn credentials_are_made_shown_and_revoked() {
-    let folder = Folder::new();
+    let folder = CredentialsFolder::new();
     for entry in fs::read_dir(folder.path()).unwrap() {
         let entry = entry.unwrap();
         assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
     }
-    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let read = |name: &str| folder.read(name);
     let before = read("coordinator.pem");
-    let again = folder.credentials(&["init"]);
+    let again = credentials(&folder, &["init"]);
     assert!(again.code == 0 && again.out.contains("stays as it is"), "{}", again.out);
     assert_eq!(read("coordinator.pem"), before);
     assert!(read("worker.pem").contains("HEAD KEY") && !read("bot.pem").contains("HEAD KEY"));
 
-    let issued = folder.credentials(&["issue", "bot", "shop"]);
+    let issued = credentials(&folder, &["issue", "bot", "shop"]);
     assert_eq!(issued.code, 0, "{}", issued.err);
     let serial = issued.out.lines().find_map(|line| line.strip_prefix("serial number ")).unwrap();
     let mut show = command("altergolden");
@@ -335,8 +299,8 @@ fn credentials_are_made_shown_and_revoked() {
     let colons =
         serial.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap()).collect::<Vec<_>>().join(":");
     assert!(shown.contains(&colons), "{shown}");
-    assert_eq!(folder.credentials(&["revoke", serial]).code, 0);
-    let token = folder.credentials(&["token", "operator", "alice"]);
+    assert_eq!(credentials(&folder, &["revoke", serial]).code, 0);
+    let token = credentials(&folder, &["token", "operator", "alice"]);
     assert_eq!(token.code, 0, "{}", token.err);
     let list = read("access.list");
     assert!(list.contains(&format!("revoked {serial}")) && list.contains("token operator alice "), "{list}");
@@ -349,14 +313,14 @@ fn credentials_are_made_shown_and_revoked() {
         (&["token", "worker", "x"], "need a certificate"),
         (&["revoke", "xyz"], "hexadecimal"),
     ] {
-        let refused = folder.credentials(words);
+        let refused = credentials(&folder, words);
         assert!(refused.code == 2 && refused.err.contains(says), "{words:?}: {}", refused.err);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn port_that_other_hosts_reach_needs_credentials_or_a_word() {
-    let folder = Folder::new();
+    let folder = CredentialsFolder::new();
     for (program, flag) in [("coordinator", "--coordinator-listen"), ("gateway-worker", "--worker-listen")] {
         let mut run = command(program);
         run.arg(format!("{flag}=0.0.0.0:0"));
@@ -392,7 +356,7 @@ fn expired_certificate() -> String {
 }
 
 /// Asks a REST proxy for the bot's user by TLS. Returns the status.
-fn curl(folder: &Folder, port: &str, options: &[&str]) -> String {
+fn curl(folder: &CredentialsFolder, port: &str, options: &[&str]) -> String {
     let mut run = Command::new("curl");
     run.args(["--silent", "--show-error", "--output", "/dev/null", "--write-out", "%{http_code}"]);
     run.args(["--max-time", "20", "--header", "authorization: Bot a-token-of-the-tests"]).args(options);
@@ -409,7 +373,7 @@ async fn rest_proxy_has_a_certificate_of_its_own() {
     let scene = Scene::start().await;
     let folder = &scene.folder;
     let host = ["issue", "client-facing", "rest", "--host", "localhost"];
-    assert_eq!(folder.credentials(&host).code, 0);
+    assert_eq!(credentials(folder, &host).code, 0);
     let pem = folder.path().join("client-facing-rest.pem");
     let valid = fs::read_to_string(&pem).unwrap();
 
@@ -463,7 +427,7 @@ async fn rest_proxy_has_a_certificate_of_its_own() {
     }
     let health: Value = http::json(&format!("{}/health", worker.health)).await;
     assert!(health["problems"].to_string().contains("credentials_rejected"), "{health}");
-    assert_eq!(folder.credentials(&host).code, 0);
+    assert_eq!(credentials(folder, &host).code, 0);
     worker.process.logged("client-facing certificate replaced", "path").await;
     assert_eq!(curl(folder, port, &[]), "200");
     scene.deployment.assert_lawful();

@@ -155,10 +155,10 @@ async fn beside_a_running_fleet_it_asks_the_fleet() {
         .env("DISCORD_API_URL", deployment.sim.http_origin())
         .env("REDIS_URL", deployment.redis.url())
         .env("COORDINATOR_URL", &coordinator.address)
-        .env("COORDINATOR_LISTEN", coordinator.address.trim_start_matches("http://"))
+        .env("COORDINATOR_LISTEN", coordinator.socket().to_string())
         .env("MANAGER_HEALTH_PORT", coordinator.health.rsplit(':').next().unwrap())
         .env("HEALTH_PORT", a.health.rsplit(':').next().unwrap())
-        .env("WORKER_LISTEN", a.address.trim_start_matches("http://"))
+        .env("WORKER_LISTEN", a.socket().to_string())
         .env("REST_LISTEN", rest_proxy(&a).await);
     let answer = run(&mut command);
     answer.expect("fleet", "ok", "4 of 4 shards ready on 2 workers");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use altergolden_proto::v1::{ReportExitRequest, coordinator_client::CoordinatorClient};
 use fleet_fixture::{Coordinator, Deployment, Proxy, Worker, all_ready, http, humantime, shares, sim_config};
+use process::credentials::Role;
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -17,17 +18,17 @@ async fn exit_reports_end_the_wait_for_a_lease() {
     let coordinator = Coordinator::start(command.env("LEASE_TTL", humantime(TTL))).await;
     let acting = Instant::now();
     // The proxies keep connections open when the worker is dead: no stream breaks, no address refuses.
-    let to_coordinator = Proxy::to(coordinator.address.trim_start_matches("http://").parse().unwrap()).await;
+    let to_coordinator = Proxy::to(coordinator.socket()).await;
     let to_worker = Proxy::unaimed().await;
-    let mut command = deployment.worker_command("a", &format!("http://{}", to_coordinator.address()));
+    let mut command = deployment.worker_command("a", &to_coordinator.address().to_string());
     command.env("WORKER_ADVERTISE", to_worker.address().to_string());
     let mut a = Worker::start("a", &mut command).await;
-    to_worker.aim(a.address.trim_start_matches("http://").parse().unwrap());
+    to_worker.aim(a.socket());
     let b = deployment.worker("b", &coordinator).await;
     coordinator.until_balanced(&[&a, &b]).await;
     let spent = deployment.sim.control().identifies().items.len();
 
-    let mut client = CoordinatorClient::connect(coordinator.address.clone()).await.unwrap();
+    let mut client = CoordinatorClient::new(coordinator.channel(Role::Supervisor).await);
     let report = |worker_id: &str, incarnation: &str| ReportExitRequest {
         worker_id: worker_id.to_owned(),
         incarnation: incarnation.to_owned(),

@@ -8,6 +8,7 @@ use fleet_fixture::{
     Coordinator, DEADLINE, Deployment, LEASE_TTL, Process, Proxy, Signal, Worker, all_ready, is_ready,
     shares, sim_config, until,
 };
+use process::credentials::Role;
 use tokio::time::Instant;
 
 const SHARDS: u32 = 4;
@@ -51,7 +52,7 @@ async fn a_coordinator_that_restarts_moves_nothing() {
     assert!(stats.complete, "{stats:?}");
 
     // Back on the same port, with another total in its settings.
-    let address = coordinator.address.trim_start_matches("http://").to_owned();
+    let address = coordinator.socket().to_string();
     let mut command = deployment.coordinator_command(16);
     let coordinator = Coordinator::start(command.env("COORDINATOR_LISTEN", address)).await;
     let status = coordinator.until_balanced(&[&a, &b]).await;
@@ -101,13 +102,12 @@ async fn a_second_coordinator_answers_and_moves_nothing_until_the_first_is_gone(
 async fn redis_may_come_late() {
     let mut deployment = Deployment::start(sim_config(10)).await;
     deployment.redis.kill();
-    let coordinator = deployment.coordinator(2).await;
+    let mut coordinator = deployment.coordinator(2).await;
     let mut worker = deployment.worker("a", &coordinator).await;
-    let mut process = coordinator.process;
+    let process = &mut coordinator.process;
     process.line("that it waits", |line| line.contains("waiting for the fleet store").then_some(())).await;
     worker.process.line("that it waits", |line| line.contains("does not act").then_some(())).await;
     deployment.redis.restart().await;
-    let coordinator = Coordinator { process, ..coordinator };
     coordinator.until_balanced(&[&worker]).await;
     deployment.assert_lawful();
 }
@@ -204,9 +204,9 @@ async fn a_stopped_worker_costs_the_deadline_and_handles_nothing_when_it_wakes()
 async fn a_worker_that_is_cut_off_closes_its_shards_in_time() {
     let deployment = Deployment::start(sim_config(40)).await;
     let coordinator = deployment.coordinator(2).await;
-    let to_coordinator = Proxy::to(coordinator.address.trim_start_matches("http://").parse().unwrap()).await;
+    let to_coordinator = Proxy::to(coordinator.socket()).await;
     let to_redis = Proxy::to(([127, 0, 0, 1], deployment.redis.port()).into()).await;
-    let mut command = deployment.worker_command("a", &format!("http://{}", to_coordinator.address()));
+    let mut command = deployment.worker_command("a", &to_coordinator.address().to_string());
     command.env("REDIS_URL", format!("redis://{}", to_redis.address()));
     let worker = Worker::start("a", &mut command).await;
     coordinator.until_balanced(&[&worker]).await;
@@ -302,7 +302,7 @@ async fn a_name_has_one_owner() {
 async fn impossible_reports_are_refused_with_a_reason() {
     let deployment = Deployment::start(sim_config(10)).await;
     let coordinator = deployment.coordinator(2).await;
-    let mut client = CoordinatorClient::connect(coordinator.address.clone()).await.unwrap();
+    let mut client = CoordinatorClient::new(coordinator.channel(Role::Worker).await);
     coordinator.until("it to act", |status| status.acting).await;
     let good = v1::RegisterRequest {
         worker_id: "w".to_owned(),

@@ -120,7 +120,7 @@ async fn deaths_moves_deploys_and_gaps_are_there_for_the_next_coordinator() {
     coordinator.process.kill().await;
     // The workers look for it at the address that they know.
     let mut command = deployment.coordinator_command(4);
-    let listen = url.trim_start_matches("http://").to_owned();
+    let listen = coordinator.socket().to_string();
     let next = Coordinator::start(command.env("COORDINATOR_LISTEN", listen)).await;
     next.until("the next coordinator to act", all_ready).await;
     let url = next.address.clone();

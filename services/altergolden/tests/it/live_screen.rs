@@ -112,7 +112,7 @@ async fn live_screen_says_that_its_data_is_old_and_connects_again() {
     let stale = tmux.until("the loss", |screen| screen.contains("coordinator unreachable")).await;
     assert!(stale.contains("STALE: ") && stale.contains("2 shards ready"), "{stale}");
     let mut command = deployment.coordinator_command(2);
-    let address = coordinator.address.trim_start_matches("http://").to_owned();
+    let address = coordinator.socket().to_string();
     let next = Coordinator::start(command.env("COORDINATOR_LISTEN", address)).await;
     tmux.until("the next coordinator", |screen| screen.contains("acting") && !screen.contains("STALE")).await;
     next.until_balanced(&[&worker]).await;

@@ -24,7 +24,7 @@ async fn idle_connections_do_not_exhaust_descriptors() {
     let deployment = Deployment::start(sim_config(8)).await;
     let mut coordinator =
         Coordinator::start(&mut with_open_files(&deployment.coordinator_command(2), 64)).await;
-    let grpc = coordinator.address.trim_start_matches("http://").to_owned();
+    let grpc = coordinator.socket().to_string();
     let mut idle = Vec::new();
     for _ in 0..120 {
         idle.push(TcpStream::connect(&grpc).await.unwrap());

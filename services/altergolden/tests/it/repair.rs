@@ -35,7 +35,7 @@ async fn poisoned_fleet_goes_on_after_a_repair_without_an_identify() {
     assert!(refused.code == 1 && refused.err.contains("stop the coordinator first"), "{}", refused.err);
 
     let mut next = deployment.coordinator_command(4);
-    next.env("COORDINATOR_LISTEN", coordinator.address.trim_start_matches("http://"));
+    next.env("COORDINATOR_LISTEN", coordinator.socket().to_string());
     coordinator.process.kill().await;
     for (key, field) in [("{altergolden}:term", "term"), ("{altergolden:shard:2}", "epoch")] {
         deployment.redis.command::<()>(&["HSET", key, field, POISON]).await;

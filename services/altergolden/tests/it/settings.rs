@@ -59,10 +59,10 @@ fn help_shows_no_secret() {
 async fn errors_name_the_port_in_use() {
     let deployment = Deployment::start(sim_config(1)).await;
     let coordinator = deployment.coordinator(1).await;
-    let address = coordinator.address.trim_start_matches("http://");
-    let (code, said) = run(deployment.coordinator_command(1).env("COORDINATOR_LISTEN", address));
+    let address = coordinator.socket().to_string();
+    let (code, said) = run(deployment.coordinator_command(1).env("COORDINATOR_LISTEN", &address));
     assert_eq!(code, 2, "{said}");
-    assert!(said.contains(address) && said.contains("--coordinator-listen"), "{said}");
+    assert!(said.contains(&address) && said.contains("--coordinator-listen"), "{said}");
     let port = coordinator.health.rsplit(':').next().unwrap();
     let (code, said) = run(deployment.worker_command("w", "http://127.0.0.1:1").env("HEALTH_PORT", port));
     assert_eq!(code, 2, "{said}");

@@ -187,7 +187,7 @@ async fn slow_reader_and_many_taps_do_not_hold_up_a_worker() {
 async fn coordinator_that_is_gone_is_found_again() {
     let deployment = Deployment::start(sim_config(10)).await;
     let mut coordinator = deployment.coordinator(2).await;
-    let address = coordinator.address.trim_start_matches("http://").to_owned();
+    let address = coordinator.socket().to_string();
     let worker = deployment.worker("a", &coordinator).await;
     coordinator.until_balanced(&[&worker]).await;
     let mut tap = start(&coordinator.address, &["--event=MESSAGE_CREATE", "--for=10m"]);

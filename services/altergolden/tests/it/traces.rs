@@ -1,6 +1,6 @@
 //! Traces over all processes: what the processes export is collected here.
 
-mod collector;
+pub(crate) mod collector;
 mod environment;
 mod interactions;
 mod moves;

@@ -92,12 +92,7 @@ impl Up {
     async fn start(place: &Place, command: &mut Command) -> Self {
         let mut process = Process::start("up", command);
         let address = process.logged("supervisor started", "coordinator").await;
-        let fleet = Coordinator {
-            process,
-            address: format!("http://{address}"),
-            health: String::new(),
-            credentials: Credentials::none(),
-        };
+        let fleet = Coordinator::at(process, &address, "");
         Self { fleet, state: place.state() }
     }
 

@@ -68,7 +68,7 @@ async fn coordinator_may_die_with_a_permit_written_but_not_sent() {
     let mut command = deployment.coordinator_command(4);
     command.env("COORDINATOR_DIE_AT", "coordinator_permit_written:2");
     let mut first = Coordinator::start(&mut command).await;
-    let listen = first.address.trim_start_matches("http://").to_owned();
+    let listen = first.socket().to_string();
     let _worker = deployment.worker("a", &first).await;
     assert!(!first.process.ended().await.success());
     let mut command = deployment.coordinator_command(4);

@@ -11,6 +11,7 @@ mod poison;
 mod random;
 mod redis;
 mod relay;
+mod rotation;
 mod up;
 mod workers;
 

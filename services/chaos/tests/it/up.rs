@@ -77,12 +77,7 @@ async fn replaced_fleet_loses_and_repeats_nothing() {
         .env("SETTLE", "500ms");
     let mut process = Process::start("up", &mut up);
     let address = process.logged("supervisor started", "coordinator").await;
-    let mut fleet = Coordinator {
-        process,
-        address: format!("http://{address}"),
-        health: String::new(),
-        credentials: process::credentials::Credentials::none(),
-    };
+    let mut fleet = Coordinator::at(process, &address, "");
     fleet.until_balanced_on(&["worker-0", "worker-1", "worker-2"]).await;
 
     let control = deployment.sim.control();

@@ -100,7 +100,7 @@ async fn malformed_records_are_named_without_a_panic() {
     let server = RedisServer::start().await;
     // An invalid record of a worker or a shard is left out; the others stop the whole. Numbers beyond every clock and
     // the limit of shards are invalid too.
-    let cases: [(&str, &[&str]); 19] = [
+    let cases: [(&str, &[&str]); 20] = [
         ("{p}:term", &["SET", "{p}:term", "x"]),
         ("{p}:term", &["HSET", "{p}:term", "term", "many"]),
         ("{p}:fleet", &["HSET", "{p}:fleet", "total", "-1"]),
@@ -116,6 +116,11 @@ async fn malformed_records_are_named_without_a_panic() {
         ("{p}:fleet", &["HSET", "{p}:fleet", "total", "65537"]),
         ("{p}:fleet", &["HSET", "{p}:fleet", "total", "0"]),
         ("{p:worker:w}", &["HSET", "{p:worker:w}", "incarnation", "1", "term", MAX]),
+        // A lease that would never lapse.
+        (
+            "{p:worker:w}",
+            &["HSET", "{p:worker:w}", "incarnation", "1", "expires_at_ms", MAX, "ttl_ms", "999999999"],
+        ),
         ("{p:worker:w}", &["SET", "{p:worker:w}", "x"]),
         ("{p:shard:0}", &["HSET", "{p:shard:0}", "worker", "w", "incarnation", "1", "epoch", MAX]),
         (
@@ -201,12 +206,13 @@ async fn repair_removes_exactly_what_no_program_of_the_fleet_writes() {
     let acting = store.acting().await.unwrap().unwrap();
     assert_eq!((acting.holder, acting.term), (incarnation("c"), Some(Term(7))));
 
-    let poison: [(&str, &[&str]); 9] = [
+    let poison: [(&str, &[&str]); 10] = [
         ("{p}:term", &["HSET", "{p}:term", "term", MAX]),
         ("{p}:fleet", &["HSET", "{p}:fleet", "term", MAX, "total", "-1"]),
         ("{p}:fleet", &["HSET", "{p}:fleet", "budget_total", "1"]),
         ("{p}:history", &["SET", "{p}:history", "x"]),
         ("{p:worker:w}", &["HSET", "{p:worker:w}", "term", MAX]),
+        ("{p:worker:w}", &["HSET", "{p:worker:w}", "ttl_ms", "999999999"]),
         // Not in the list of workers.
         ("{p:worker:v}", &["SET", "{p:worker:v}", "x"]),
         ("{p:shard:0}", &["HSET", "{p:shard:0}", "epoch", MAX]),

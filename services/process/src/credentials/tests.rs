@@ -9,13 +9,14 @@ use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
     date_time_ymd,
 };
+use rustls::HandshakeKind;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     time::{Instant, timeout},
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Request, Status, Streaming,
@@ -24,7 +25,9 @@ use tonic::{
 };
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server::HealthServer};
 
-use super::{Credentials, Enforcement, FleetName, Identity, Role, TokenHash, dns_name, uri};
+use super::{
+    Credentials, Enforcement, FleetName, Identity, Role, TokenHash, dns_name, loaded::Protocol, uri,
+};
 use crate::{
     client::GrpcServer,
     server::{Limits, Listener, serve_grpc},
@@ -460,4 +463,35 @@ async fn clients_that_prove_nothing_make_room_for_members() {
     // Their connections are the ones from before.
     assert_eq!(code(&member, FIND_GUILD).await, Code::Unimplemented);
     assert_eq!(call_with(&bearer, FIND_GUILD, Some("one")).await.unwrap_err().code(), Code::Unimplemented);
+}
+
+/// A whole handshake costs each side a signature and the check of a chain; many workers reconnect at once.
+#[tokio::test]
+async fn reconnecting_client_resumes_its_session() {
+    let ca = Ca::new();
+    let (coordinator, worker) = (ca.credentials(Role::Coordinator), ca.credentials(Role::Worker));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    for wanted in [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed] {
+        let server = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = TlsAcceptor::from(coordinator.server(Protocol::Http2).unwrap());
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            stream.write_u8(7).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let connection = stream.get_ref().1;
+            let peer = coordinator.peer(connection.peer_certificates().unwrap_or_default()).unwrap();
+            (connection.handshake_kind(), peer.map(|peer| peer.identity.role))
+        };
+        let client = async {
+            let (config, name) = worker.client(Role::Coordinator).unwrap();
+            let stream = TcpStream::connect(address).await.unwrap();
+            let mut stream = TlsConnector::from(config).connect(name, stream).await.unwrap();
+            // The tickets come before it.
+            assert_eq!(stream.read_u8().await.unwrap(), 7);
+            stream.get_ref().1.handshake_kind()
+        };
+        let (at_server, at_client) = tokio::join!(server, client);
+        assert_eq!((at_server, at_client), ((Some(wanted), Some(Role::Worker)), Some(wanted)));
+    }
 }

@@ -3,14 +3,14 @@
 use std::{fs, time::Duration};
 
 use altergolden_proto::v1;
-use fleet_fixture::{DEADLINE, http, until};
+use fleet_fixture::{CredentialsFolder, DEADLINE, http, until};
 use process::credentials::{Identity, Role};
 use serde_json::Value;
 use shard_bridge::BridgeClient;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::{Folder, Scene, gaps, thief::issue};
+use super::{Scene, gaps, thief::issue};
 
 /// How long the short certificate is valid. The worker must have started by then.
 const VALID: Duration = Duration::from_secs(20);
@@ -23,7 +23,7 @@ async fn expires_in(health: &str) -> i64 {
 }
 
 /// A folder of the same fleet whose worker's certificate ends soon.
-fn with_short_certificate(folder: &Folder) -> tempfile::TempDir {
+fn with_short_certificate(folder: &CredentialsFolder) -> tempfile::TempDir {
     let short = tempfile::tempdir().unwrap();
     let now = OffsetDateTime::now_utc();
     let identity = Identity::new(Role::Worker, "any").unwrap();

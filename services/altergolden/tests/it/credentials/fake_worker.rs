@@ -8,7 +8,7 @@ use std::{
 };
 
 use altergolden_proto::{DESCRIPTORS, PROTOCOL_MAX, PROTOCOL_MIN, v1};
-use fleet_fixture::{Coordinator, until};
+use fleet_fixture::{Coordinator, CredentialsFolder, until};
 use futures_util::future::BoxFuture;
 use process::{
     credentials::Role,
@@ -22,10 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, body::Body, server::NamedService, service::Routes};
 use v1::directive::Directive as Kind;
 
-use super::{
-    Folder,
-    thief::{Loot, Thief},
-};
+use super::thief::{Loot, Thief};
 
 /// A report is due each second, or the lease ends.
 const REPORT_EVERY: Duration = Duration::from_millis(300);
@@ -63,7 +60,7 @@ pub(super) fn registration(name: &str, url: &str) -> v1::RegisterRequest {
 impl FakeWorker {
     /// Registers with `worker.pem` of the folder and opens a stream.
     pub(super) async fn join(
-        folder: &Folder,
+        folder: &CredentialsFolder,
         coordinator: &Coordinator,
         change: impl FnOnce(&mut v1::RegisterRequest),
     ) -> Result<Self, Status> {

@@ -6,7 +6,7 @@ use process::credentials::Role;
 use tonic::{Code, Status};
 
 use super::{
-    Scene,
+    Scene, credentials,
     fake_worker::{FakeWorker, registration},
     gaps,
     thief::{Loot, Reach, Thief},
@@ -65,7 +65,7 @@ async fn incarnation(coordinator: &Coordinator, worker: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn holder_of_a_workers_file_takes_nothing_from_live_workers() {
     let scene = Scene::start().await;
-    assert_eq!(scene.folder.credentials(&["issue", "worker", "w-1"]).code, 0);
+    assert_eq!(credentials(&scene.folder, &["issue", "worker", "w-1"]).code, 0);
     let coordinator = scene.coordinator(&[]).await;
     let a = scene.worker("a", &coordinator).await;
     let status = coordinator.until_balanced(&[&a]).await;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use tonic::{Code, Streaming};
 
 use super::{
-    Scene,
+    Scene, credentials,
     thief::{Loot, Reach, Thief},
 };
 
@@ -33,7 +33,7 @@ async fn streams_of_a_removed_token_end_within_seconds() {
     let scene = Scene::start().await;
     let folder = &scene.folder;
     let token = |role: &str, name: &str| {
-        let made = folder.credentials(&["token", role, name]);
+        let made = credentials(folder, &["token", role, name]);
         assert_eq!(made.code, 0, "{}", made.err);
         Loot::token(made.out.trim())
     };

@@ -6,7 +6,7 @@ use process::credentials::{Identity, Role, calls::allowed};
 use time::{Duration, OffsetDateTime};
 
 use super::{
-    Scene, contract,
+    Scene, contract, credentials,
     thief::{Loot, Reach, Thief, issue},
 };
 
@@ -27,11 +27,11 @@ fn cases(scene: &Scene) -> Vec<Case> {
             case(role.as_str(), Loot::file(&path), Ok(Some(role)))
         })
         .collect();
-    assert_eq!(folder.credentials(&["issue", "worker", "w-1"]).code, 0);
+    assert_eq!(credentials(folder, &["issue", "worker", "w-1"]).code, 0);
     let named = Loot::file(&folder.path().join("worker-w-1.pem"));
     cases.push(case("a worker's with a name", named, Ok(Some(Role::Worker))));
     for role in [Role::Bot, Role::Operator, Role::Monitor] {
-        let made = folder.credentials(&["token", role.as_str(), "shop"]);
+        let made = credentials(folder, &["token", role.as_str(), "shop"]);
         assert_eq!(made.code, 0, "{}", made.err);
         cases.push(case("a token", Loot::token(made.out.trim()), Ok(Some(role))));
     }
@@ -39,9 +39,9 @@ fn cases(scene: &Scene) -> Vec<Case> {
     cases.push(case("nothing", Loot::default(), Ok(None)));
     cases.push(case("nothing, in plain text", Loot { is_plain: true, ..Loot::default() }, Ok(None)));
 
-    let issued = folder.credentials(&["issue", "operator", "gone"]);
+    let issued = credentials(folder, &["issue", "operator", "gone"]);
     let serial = issued.out.lines().find_map(|line| line.strip_prefix("serial number ")).unwrap();
-    assert_eq!(folder.credentials(&["revoke", serial]).code, 0);
+    assert_eq!(credentials(folder, &["revoke", serial]).code, 0);
     cases.push(case("a revoked one", Loot::file(&folder.path().join("operator-gone.pem")), Err(())));
     let operator = Identity::new(Role::Operator, "operator").unwrap();
     let (now, day) = (OffsetDateTime::now_utc(), Duration::days(1));
@@ -50,7 +50,7 @@ fn cases(scene: &Scene) -> Vec<Case> {
     cases.push(case("an expired one", made("altergolden", (now - day * 2, now - day)), Err(())));
     cases.push(case("one of tomorrow", made("altergolden", (now + day, now + day * 2)), Err(())));
     cases.push(case("one of another fleet", made("other", (now - day, now + day)), Err(())));
-    let other = super::Folder::new();
+    let other = fleet_fixture::CredentialsFolder::new();
     cases.push(case("one of another CA", Loot::file(&other.path().join("operator.pem")), Err(())));
     cases
 }

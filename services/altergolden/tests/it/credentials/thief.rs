@@ -2,6 +2,7 @@
 
 use std::{error::Error as _, fs, future::ready, path::Path, sync::Arc, time::Duration};
 
+use fleet_fixture::CredentialsFolder;
 use futures_util::{Stream, stream};
 use hyper_util::rt::TokioIo;
 use process::credentials::{FleetName, Identity, Role, dns_name, uri};
@@ -15,8 +16,6 @@ use tonic::{
     Code, Request, Status, Streaming,
     transport::{Channel, Endpoint},
 };
-
-use super::Folder;
 
 /// How long a port may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,7 +50,7 @@ pub(super) struct Thief {
 impl Thief {
     /// Connects to a server of a role at `HOST:PORT`.
     pub(super) async fn connect(
-        folder: &Folder,
+        folder: &CredentialsFolder,
         loot: &Loot,
         server: Role,
         address: &str,
@@ -130,7 +129,7 @@ pub(super) enum Reach {
 
 /// Makes the TLS handshake with the certificate and key of a credentials file, or without.
 pub(super) async fn tls(
-    folder: &Folder,
+    folder: &CredentialsFolder,
     file: Option<&str>,
     server: Role,
     address: &str,
@@ -161,7 +160,7 @@ pub(super) async fn tls(
 
 /// Makes a certificate with the CA of a folder: what `altergolden credentials issue` does not.
 pub(super) fn issue(
-    folder: &Folder,
+    folder: &CredentialsFolder,
     fleet: &str,
     identity: &Identity,
     (begins, ends): (OffsetDateTime, OffsetDateTime),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     net::SocketAddr,
     process::Command,
     sync::{Arc, Mutex},
@@ -47,21 +48,23 @@ type Traces = BTreeMap<Vec<u8>, Vec<Span>>;
 
 /// See the module's documentation.
 #[derive(Clone, Default)]
-pub(super) struct Collector {
+pub(crate) struct Collector {
     traces: Arc<Mutex<Traces>>,
     /// Metadata of the last export.
     headers: Arc<Mutex<BTreeMap<String, String>>>,
+    /// Everything that came, as text.
+    exported: Arc<Mutex<String>>,
 }
 
 /// A collector that listens. It stops when this is dropped.
-pub(super) struct Listening {
-    pub(super) collector: Collector,
+pub(crate) struct Listening {
+    pub(crate) collector: Collector,
     pub(super) endpoint: String,
     _serving: AbortOnDropHandle<()>,
 }
 
 impl Listening {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(Server::builder(), "http").await
     }
 
@@ -86,7 +89,7 @@ impl Listening {
     }
 
     /// Has a process export here, soon after a span has ended.
-    pub(super) fn trace<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+    pub(crate) fn trace<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &self.endpoint).env("OTEL_BSP_SCHEDULE_DELAY", "200")
     }
 }
@@ -102,6 +105,7 @@ impl TraceService for Collector {
             .iter()
             .filter_map(|(key, value)| Some((key.to_string(), value.to_str().ok()?.to_owned())));
         *self.headers.lock().unwrap() = texts.collect();
+        writeln!(self.exported.lock().unwrap(), "{headers:?} {:?}", request.get_ref()).unwrap();
         let mut traces = self.traces.lock().unwrap();
         for of_process in request.into_inner().resource_spans {
             let resource = texts_of(of_process.resource.unwrap_or_default().attributes);
@@ -142,6 +146,11 @@ impl Collector {
     /// Metadata of the last export.
     pub(super) fn header(&self, name: &str) -> Option<String> {
         self.headers.lock().unwrap().get(name).cloned()
+    }
+
+    /// Everything that came, as text: attributes, events and statuses of spans, resources, metadata.
+    pub(crate) fn exported(&self) -> String {
+        self.exported.lock().unwrap().clone()
     }
 
     /// All traces.

@@ -14,6 +14,8 @@ end
 -- program; the corrected one is written down, so that it lapses.
 local function ends_at(expires, ttl)
   expires, ttl = tonumber(number(expires)), tonumber(number(ttl or '60000'))
+  -- A coordinator's TTL is at most a day. Under a larger one a lease that another program has written would not lapse.
+  if ttl > DAY_MS then malformed = true end
   local latest = now_ms() + ttl
   if malformed or expires <= latest then return expires end
   redis.call('HSET', KEYS[1], 'expires_at_ms', text(latest))

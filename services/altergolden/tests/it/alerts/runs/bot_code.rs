@@ -7,6 +7,7 @@ use altergolden_proto::v1::{
 };
 use discord_sim::Fault;
 use fleet_fixture::sim_config;
+use process::credentials::Role;
 use tokio::task::JoinSet;
 
 use super::scene::Scene;
@@ -85,7 +86,7 @@ async fn alert_about_too_many_commands_fires_and_clears() {
     scene.until_ready().await;
     scene.until_scraped().await;
     let guild = scene.deployment.sim.control().guilds(1, 1)[0].id;
-    let bridge = ShardBridgeClient::connect(scene.coordinator.address.clone()).await.unwrap();
+    let bridge = ShardBridgeClient::new(scene.coordinator.channel(Role::Bot).await);
     let mut flood = JoinSet::new();
     // Discord takes 120 commands in a minute on one connection.
     for _ in 0..300 {

@@ -107,7 +107,7 @@ impl Scene {
     /// The command of a coordinator at the address that the workers know.
     fn coordinator_command(&self, settings: &[(&str, &str)]) -> Command {
         let mut command = self.deployment.coordinator_command(self.shards);
-        let listen = self.coordinator.address.trim_start_matches("http://");
+        let listen = self.coordinator.socket().to_string();
         command.env("COORDINATOR_LISTEN", listen).envs(settings.iter().copied());
         command
     }

@@ -10,11 +10,11 @@ async fn alerts_about_coordinators_redis_and_leases_fire_and_clear() {
     let mut scene = Scene::start(4).await;
     scene.start_worker("a", &[]).await;
     let redis = std::net::SocketAddr::from(([127, 0, 0, 1], scene.deployment.redis.port()));
-    let coordinator = scene.coordinator.address.trim_start_matches("http://").parse().unwrap();
+    let coordinator = scene.coordinator.socket();
     let (to_redis, to_coordinator) = (Proxy::to(redis).await, Proxy::to(coordinator).await);
     let urls = [
         ("REDIS_URL", format!("redis://{}", to_redis.address())),
-        ("COORDINATOR_URL", format!("http://{}", to_coordinator.address())),
+        ("COORDINATOR_URL", to_coordinator.address().to_string()),
     ];
     let urls: Vec<(&str, &str)> = urls.iter().map(|(name, url)| (*name, url.as_str())).collect();
     scene.start_worker("b", &urls).await;

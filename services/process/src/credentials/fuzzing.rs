@@ -1,0 +1,90 @@
+//! Fuzz targets of credentials and settings: files, access lists, certificates of peers, values.
+
+use fuzz::Target;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
+};
+
+use super::{AccessList, Credentials, Enforcement, FleetName, Identity, Role, TokenHash, loaded::Loaded};
+use crate::settings::{ApiOrigin, GatewayUrl, duration, metrics_prefix};
+
+/// The PEM file of a worker, and its certificate.
+fn worker() -> (String, Vec<u8>) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let mut params = CertificateParams::new(vec!["worker.altergolden.altergolden".to_owned()]).unwrap();
+    params.subject_alt_names.push(SanType::URI("altergolden://altergolden/worker/w".try_into().unwrap()));
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let key = KeyPair::generate().unwrap();
+    let leaf = params.signed_by(&key, &ca).unwrap();
+    let record = "-----BEGIN ALTERGOLDEN RECORD KEY-----\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n-----END ALTERGOLDEN RECORD KEY-----\n";
+    (format!("{}{}{}{record}", leaf.pem(), key.serialize_pem(), ca.pem()), leaf.der().to_vec())
+}
+
+#[test]
+fn credentials_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("worker.pem");
+    let fleet: FleetName = "altergolden".parse().unwrap();
+    let (pem, _) = worker();
+    std::fs::write(&path, &pem).unwrap();
+    Credentials::open(&path, fleet.clone(), Enforcement::Enforced).unwrap();
+    let words = ["-----BEGIN ", "-----END ", "PRIVATE KEY-----", "CERTIFICATE-----", "\n", "="];
+    Target::new("credentials files", [pem]).words(words).memory(4 << 20, 100).run(|input| {
+        std::fs::write(&path, input).unwrap();
+        if let Err(error) = Credentials::open(&path, fleet.clone(), Enforcement::Enforced) {
+            let text = error.to_string();
+            assert!(text.len() < 2_000 && !text.contains("-----"), "{text}");
+        }
+    });
+}
+
+#[test]
+fn certificates_of_peers() {
+    let fleet: FleetName = "altergolden".parse().unwrap();
+    let (_, der) = worker();
+    Target::new("certificates of peers", [der]).words(["altergolden://", "/worker/"]).run(|input| {
+        let _ = Loaded::peer(&[input.into()], &fleet);
+    });
+}
+
+#[test]
+fn access_lists() {
+    let hash = TokenHash::of("token").to_string();
+    let list =
+        format!("# tokens\ntoken operator alice {hash}\ntoken bot shop {hash} # old\nrevoked 0A:1b:2c\n\n");
+    let words = ["token ", "revoked ", "operator ", "worker ", "#", ":"];
+    Target::new("access lists", [list]).words(words).memory(1 << 20, 200).run_text(|text| {
+        match AccessList::parse(text) {
+            Ok(list) => assert!(list.bearer("another token").is_none()),
+            // A line may be a token.
+            Err(error) => assert!(error.to_string().len() < 300, "{error}"),
+        }
+    });
+}
+
+#[test]
+fn values_of_settings() {
+    let examples = [
+        "500ms",
+        "1m 30s",
+        "http://127.0.0.1:3900",
+        "wss://gateway.discord.gg/?v=10",
+        "altergolden",
+        "worker",
+        "altergolden://altergolden/worker/w-1",
+    ];
+    let fleet: FleetName = "altergolden".parse().unwrap();
+    Target::new("values of settings", examples).words(["y", "ns", "https://", "@", "?"]).run_text(|text| {
+        let _ = (duration(text), metrics_prefix(text), text.parse::<ApiOrigin>(), text.parse::<GatewayUrl>());
+        let _ = text.parse::<FleetName>();
+        if let Ok(role) = text.parse::<Role>() {
+            assert_eq!(role.to_string(), text);
+        }
+        if let Some(identity) = Identity::from_uri(text, &fleet) {
+            assert!(text.contains(identity.role.to_string().as_str()));
+        }
+    });
+}
