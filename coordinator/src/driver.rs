@@ -337,7 +337,7 @@ impl<'a> Driver<'a> {
         for (worker, mut assignment) in assignments {
             assignment.traces = traces.remove(&worker).unwrap_or_default();
             self.tickets.add_to(&mut assignment, &worker);
-            self.send(&worker, Directive::Assignment(assignment));
+            self.send(&worker, Directive::Assignment(Box::new(assignment)));
         }
         self.answer_written();
         if self.publishing.dirty {

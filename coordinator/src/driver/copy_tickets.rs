@@ -1,8 +1,8 @@
 //! The tickets of shards that move: the source of a move gives a copy of the shard to the holder of the ticket alone.
 //!
-//! A ticket is an HMAC over the move under a random secret of this term. So source and target get the same one at whatever moment
-//! each of them is told, and nothing is stored. A new term knows no move of an earlier one: it begins moves again, with other
-//! tickets for both workers.
+//! A ticket is an HMAC over the move under a random secret of this term. So source and target get the same one, whenever each of them is
+//! told, and nothing is stored. A new term knows no move of an earlier one: it begins moves again, with other tickets for both
+//! workers.
 
 use fleet_model::{Assignment, CopyTicket, Epoch, ShardKey, WorkerId};
 use ring::hmac;

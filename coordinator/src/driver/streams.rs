@@ -43,7 +43,7 @@ impl Driver<'_> {
         if let Some(mut assignment) = self.fleet.assignment(&worker).cloned() {
             assignment.traces = self.traces.of_workers().remove(&worker).unwrap_or_default();
             self.tickets.add_to(&mut assignment, &worker);
-            self.send(&worker, Directive::Assignment(assignment));
+            self.send(&worker, Directive::Assignment(Box::new(assignment)));
         }
         self.drain(&worker);
         self.send(&worker, Directive::RoutingTable(self.shell.publisher.routes()));

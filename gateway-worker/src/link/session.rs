@@ -143,8 +143,8 @@ impl Link {
             }
             Ok(Directive::Assignment(assignment)) => {
                 if assignment.revision >= self.assignment.revision {
-                    numbers::check(self.term, Some(&assignment), unix_ms()).map_err(SessionEnd::Broken)?;
-                    self.apply_assignment(membership, assignment);
+                    numbers::check(self.term, Some(&*assignment), unix_ms()).map_err(SessionEnd::Broken)?;
+                    self.apply_assignment(membership, *assignment);
                     return Ok(ReportDue::Now);
                 }
             }

@@ -14,7 +14,7 @@ pub fn directive_to_wire(term: Term, directive: Directive) -> v1::Directive {
             let ttl_ms = millis(ttl);
             ("lease_renewed", Wire::LeaseRenewed(v1::LeaseRenewed { report_sequence, ttl_ms }))
         }
-        Directive::Assignment(assignment) => ("assignment", Wire::Assignment((&assignment).into())),
+        Directive::Assignment(assignment) => ("assignment", Wire::Assignment((&*assignment).into())),
         Directive::RoutingTable(routes) => ("routing_table", Wire::RoutingTable((&*routes).into())),
         Directive::LeaseRefused { reason } => {
             ("lease_refused", Wire::LeaseRefused(v1::LeaseRefused { reason }))
@@ -32,7 +32,9 @@ pub fn directive_from_wire(message: v1::Directive) -> (Term, Result<Directive, M
         Some(Wire::LeaseRenewed(v1::LeaseRenewed { report_sequence, ttl_ms })) => {
             Ok(Directive::LeaseRenewed { report_sequence, ttl: Duration::from_millis(ttl_ms) })
         }
-        Some(Wire::Assignment(assignment)) => Assignment::try_from(assignment).map(Directive::Assignment),
+        Some(Wire::Assignment(assignment)) => {
+            Assignment::try_from(assignment).map(|read| Directive::Assignment(Box::new(read)))
+        }
         Some(Wire::RoutingTable(table)) => {
             Routes::try_from(table).map(|routes| Directive::RoutingTable(Arc::new(routes)))
         }
@@ -62,12 +64,12 @@ mod tests {
         let checkpoint_format = 1;
         let directives = [
             Directive::LeaseRenewed { report_sequence: 4, ttl: Duration::from_secs(5) },
-            Directive::Assignment(Assignment {
+            Directive::Assignment(Box::new(Assignment {
                 shard_total: 3,
                 shards,
                 checkpoint_format,
                 ..Assignment::default()
-            }),
+            })),
             Directive::RoutingTable(Arc::new(routes)),
             Directive::LeaseRefused { reason: text() },
             Directive::Drain { reason: text() },

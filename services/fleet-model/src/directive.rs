@@ -15,7 +15,7 @@ pub enum Directive {
         ttl: Duration,
     },
     /// The whole set of shards to run.
-    Assignment(Assignment),
+    Assignment(Box<Assignment>),
     /// The routing table.
     RoutingTable(Arc<Routes>),
     /// The lease is over: the worker closes everything and registers under a new incarnation.

@@ -23,6 +23,7 @@ mod endings;
 mod fake_worker;
 mod hostile_worker;
 mod removed_token;
+mod reset_record;
 mod stolen;
 mod thief;
 mod tickets;

@@ -61,7 +61,7 @@ impl<B: Body + Unpin> Body for Ending<B> {
             && right.lost.poll_unpin(cx).is_ready()
         {
             let is_grpc = right.is_grpc;
-            // The service sees that nobody listens.
+            // The service sees the end of the stream.
             (self.lost, self.body) = (None, None);
             let mut trailers = HeaderMap::new();
             let status = Status::unauthenticated("the bearer token was removed from the access list");

@@ -1,4 +1,5 @@
 //! A host without credentials opens as many connections to a worker's port as it can.
+#![allow(clippy::print_stdout, reason = "what was measured is shown")]
 
 use std::{process::Command, sync::Arc, time::Duration};
 
@@ -38,7 +39,7 @@ fn limited(command: &Command) -> Command {
 async fn idle(address: &str, number: usize) -> Option<TcpStream> {
     let connecting = timeout(Duration::from_secs(10), TcpStream::connect(address));
     let mut stream = connecting.await.ok()?.ok()?;
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         // It may have been closed already.
         let _ = stream.write_all(&HALF_HELLO).await;
     }

@@ -1,4 +1,5 @@
 //! The end of a certificate, and the end of a process, while a fleet runs with TLS.
+#![allow(clippy::print_stdout, reason = "what was measured is shown")]
 
 use std::{fs, time::Duration};
 

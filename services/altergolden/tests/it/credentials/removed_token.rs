@@ -1,4 +1,5 @@
 //! A token that is removed from the access list: its open streams end too.
+#![allow(clippy::print_stdout, reason = "what was measured is shown")]
 
 use std::{fs, time::Duration};
 

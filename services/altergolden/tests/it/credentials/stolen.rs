@@ -1,5 +1,6 @@
 //! Every call of the contract, made with every kind of stolen credentials at a real coordinator and a real worker: who gets how far
 //! is what the table of calls says, and nothing else.
+#![allow(clippy::print_stdout, reason = "what was measured is shown")]
 
 use futures_util::future::join_all;
 use process::credentials::{Identity, Role, calls::allowed};
@@ -80,7 +81,7 @@ async fn stolen_credentials_reach_what_the_table_says_and_no_more() {
                 let expected = match counts_as {
                     Err(()) => Reach::NoConnection,
                     Ok(role) if allowed(path).includes(*role) => match loot.token.as_deref() {
-                        // A token that is wrong is refused, whatever the call.
+                        // A wrong token is refused at every call.
                         Some(_) if role.is_none() => Reach::Refused,
                         _ => Reach::Service,
                     },
