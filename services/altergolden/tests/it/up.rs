@@ -11,7 +11,6 @@ use fleet_fixture::{
     Coordinator, Deployment, IDENTIFY_INTERVAL, LEASE_TTL, Process, Signal, all_ready, command, humantime,
     sim_config, until,
 };
-use process::credentials::{Credentials, Enforcement};
 use rustix::process::{Pid, kill_process, kill_process_group, test_kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -256,14 +255,9 @@ async fn programs_get_their_credentials() {
     let credentials = place.folder.path().join("credentials");
     let made = command("altergolden").args(["credentials", "init"]).arg(&credentials).output().unwrap();
     assert!(made.status.success(), "{made:?}");
-    let operator = Credentials::open(
-        &credentials.join("operator.pem"),
-        "altergolden".parse().unwrap(),
-        Enforcement::Enforced,
-    );
-    let mut up = Up::start(&place, place.command(&deployment).env("CREDENTIALS", &credentials)).await;
-    up.fleet.address = up.fleet.address.replacen("http:", "https:", 1);
-    up.fleet.credentials = operator.unwrap();
+    let operator = fleet_fixture::open_credentials(&credentials.join("operator.pem"));
+    let up = Up::start(&place, place.command(&deployment).env("CREDENTIALS", &credentials)).await;
+    let mut up = Up { fleet: up.fleet.secured(operator), ..up };
     up.ready_on(&["worker-0", "worker-1"]).await;
     let before = identifies(&deployment);
     kill(up.pid("worker-0"));
