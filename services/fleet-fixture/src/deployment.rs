@@ -172,9 +172,15 @@ impl Coordinator {
 
     /// The same coordinator; clients of it have these credentials.
     #[must_use]
-    pub fn secured(self, credentials: Credentials) -> Self {
-        let address = self.address.replacen("http:", "https:", 1);
-        Self { address, secured: Some(credentials), ..self }
+    pub fn secured(mut self, credentials: Credentials) -> Self {
+        self.secure(credentials);
+        self
+    }
+
+    /// From now on clients of it have these credentials.
+    pub fn secure(&mut self, credentials: Credentials) {
+        self.address = self.address.replacen("http:", "https:", 1);
+        self.secured = Some(credentials);
     }
 
     /// The address of its gRPC server.

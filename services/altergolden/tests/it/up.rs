@@ -256,8 +256,8 @@ async fn programs_get_their_credentials() {
     let made = command("altergolden").args(["credentials", "init"]).arg(&credentials).output().unwrap();
     assert!(made.status.success(), "{made:?}");
     let operator = fleet_fixture::open_credentials(&credentials.join("operator.pem"));
-    let up = Up::start(&place, place.command(&deployment).env("CREDENTIALS", &credentials)).await;
-    let mut up = Up { fleet: up.fleet.secured(operator), ..up };
+    let mut up = Up::start(&place, place.command(&deployment).env("CREDENTIALS", &credentials)).await;
+    up.fleet.secure(operator);
     up.ready_on(&["worker-0", "worker-1"]).await;
     let before = identifies(&deployment);
     kill(up.pid("worker-0"));
