@@ -241,7 +241,7 @@ impl Platform {
     }
 }
 
-/// The middle of each private key and record key of a PEM text, in base64 without line breaks. The start of a key is the same in all.
+/// The middle of each private key and head key of a PEM text, in base64 without line breaks. The start of a key is the same in all.
 fn keys_of(text: &str) -> Vec<String> {
     let mut keys = Vec::new();
     let mut rest = text;

@@ -81,6 +81,15 @@ impl Bot {
     }
 }
 
+/// Waits until each worker has taken new head keys since it started.
+async fn head_keys_taken(fleet: &Fleet) {
+    until("the head keys to be replaced", async || {
+        let taken = fleet.outputs().iter().filter(|output| output.contains("head keys replaced")).count();
+        (taken == 3).then_some(())
+    })
+    .await;
+}
+
 /// Waits until each process has taken the files that were replaced.
 async fn taken(fleet: &Fleet, times: usize) {
     let count = |output: &String| output.matches("credentials replaced").count();
@@ -130,15 +139,18 @@ async fn keys_ca_and_token_are_replaced_under_500_events_a_second() {
         };
         let reading = bot.read();
 
-        // The key of checkpoint heads: a new one in front, workers restart, the old one goes, workers restart.
-        let (old_key, new_key) = (folder.read("record.keys"), next.read("record.keys"));
+        // The key of checkpoint heads: a new one in front, then the old one goes. Between them all heads are written again, as
+        // the workers restart.
+        let (old_key, new_key) = (folder.read("head.keys"), next.read("head.keys"));
         let worker = folder.read("worker.pem");
         assert!(worker.contains(old_key.trim()), "{worker}");
-        folder.replace("record.keys", &format!("{new_key}{old_key}"));
+        folder.replace("head.keys", &format!("{new_key}{old_key}"));
         folder.replace("worker.pem", &worker.replace(old_key.trim(), &format!("{new_key}{old_key}")));
+        head_keys_taken(fleet).await;
         let mut failures = restart(fleet).await;
-        folder.replace("record.keys", &new_key);
+        folder.replace("head.keys", &new_key);
         folder.replace("worker.pem", &worker.replace(old_key.trim(), &new_key));
+        head_keys_taken(fleet).await;
         failures.extend(restart(fleet).await);
         let before = fleet.outputs().iter().map(|text| text.matches("credentials replaced").count()).max();
         assert_eq!(before, Some(0), "only the workers' files have changed, and they were restarted");

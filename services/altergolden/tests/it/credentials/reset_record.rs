@@ -34,7 +34,7 @@ async fn reset_record_is_set_again_while_a_worker_lives_that_was_told() {
     // A worker without keys: with it, a coordinator that knows nothing would accept unsigned heads for good.
     let own = fs::read_to_string(scene.folder.path().join("worker.pem")).unwrap();
     let without_keys = tempfile::tempdir().unwrap();
-    let certificate = &own[..own.find("-----BEGIN ALTERGOLDEN RECORD KEY").unwrap()];
+    let certificate = &own[..own.find("-----BEGIN ALTERGOLDEN HEAD KEY").unwrap()];
     fs::write(without_keys.path().join("worker.pem"), certificate).unwrap();
     let mut command = scene.deployment.worker_command("b", &listen);
     let b = Worker::start("b", command.env("CREDENTIALS", without_keys.path())).await;
