@@ -40,7 +40,7 @@ fn gateway_messages() {
     let examples = [READY, MESSAGE, INTERACTION, HELLO, INVALID];
     Target::new("gateway messages", examples).words(words).memory(2 << 20, 400).run_text(|text| {
         let read = Payload::read(text);
-        if serde_json::from_str::<std::collections::BTreeMap<String, serde::de::IgnoredAny>>(text).is_ok() {
+        if serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok() {
             assert!(read.is_some(), "serde reads it");
         }
         for content in [false, true] {

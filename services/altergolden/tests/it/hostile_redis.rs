@@ -96,7 +96,9 @@ impl Scene {
     /// Writes the head of a shard's checkpoint.
     async fn put_head(&self, shard: u32, bytes: &[u8]) {
         let mut hex = String::new();
-        bytes.iter().for_each(|byte| write!(hex, "{byte:02x}").unwrap());
+        for byte in bytes {
+            write!(hex, "{byte:02x}").unwrap();
+        }
         let script = "local bytes = string.gsub(ARGV[1], '..', function(pair) return string.char(tonumber(pair, 16)) end) \
             redis.call('HSET', KEYS[1], '.head', bytes)";
         self.deployment.redis.command::<()>(&["EVAL", script, "1", &checkpoint_of(shard), &hex]).await;
@@ -146,16 +148,10 @@ const FUTURE: &str = "if ARGV[1] ~= 'hash' then return end \
 const DELETED: &str = "redis.call('DEL', KEYS[1])";
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes: .ci/night credentials"]
+#[ignore = "not seen to pass as a whole yet; takes minutes"]
 async fn fleet_goes_on_after_every_record_was_overwritten() {
     let mut scene = Scene::start().await;
-    for (name, script) in [
-        ("wrong types", WRONG_TYPE),
-        ("huge values", HUGE),
-        ("numbers", NUMBERS),
-        ("future", FUTURE),
-        ("nothing", DELETED),
-    ] {
+    for script in [WRONG_TYPE, HUGE, NUMBERS, FUTURE, DELETED] {
         for key in scene.keys().await {
             scene.attack(&key, script).await;
         }
@@ -166,7 +162,6 @@ async fn fleet_goes_on_after_every_record_was_overwritten() {
         scene.start_worker(&dead.name).await;
         scene.pass().await;
         scene.recover().await;
-        eprintln!("after {name}: {} IDENTIFYs", scene.identifies());
     }
 }
 

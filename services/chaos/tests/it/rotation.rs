@@ -27,6 +27,9 @@ use tonic::{
 
 use crate::one_at_a_time;
 
+/// Shard, session and sequence of an event.
+type EventPlace = (u32, u64, u64);
+
 /// A bot that reads all events, with a token that may change.
 #[derive(Clone)]
 struct Bot {
@@ -34,8 +37,8 @@ struct Bot {
     /// The certificates of both CAs.
     ca: String,
     token: Arc<Mutex<String>>,
-    /// How often each event came, by shard, session and sequence.
-    events: Arc<Mutex<BTreeMap<(u32, u64, u64), u32>>>,
+    /// How often each event came.
+    events: Arc<Mutex<BTreeMap<EventPlace, u32>>>,
     /// Gaps, and events that were trimmed.
     others: Arc<Mutex<Vec<String>>>,
     cursor: Arc<Mutex<String>>,
@@ -100,7 +103,7 @@ async fn taken(fleet: &Fleet, times: usize) {
 }
 
 /// The events in the relay's streams.
-fn places(book: &Book) -> Vec<(u32, u64, u64)> {
+fn places(book: &Book) -> Vec<EventPlace> {
     let place = |line: &Line| match line {
         Line::Start(Start { place, .. }) => Some((place.shard, place.session, place.sequence)),
         _ => None,
@@ -213,5 +216,4 @@ async fn keys_ca_and_token_are_replaced_under_500_events_a_second() {
     assert!(outcome.verdict.gaps.is_empty(), "{outcome}");
     let replayed: u64 = outcome.verdict.handled.values().map(|one| one.replayed).sum();
     assert_eq!(replayed, 0, "nothing comes twice: {outcome}");
-    println!("{outcome}");
 }
