@@ -397,7 +397,7 @@ async fn credentials_are_checked_and_used() {
         Credentials::open(&at("operator.pem"), "altergolden".parse().unwrap(), Enforcement::Enforced);
     let coordinator =
         Coordinator::start(start.env("CREDENTIALS", folder.path())).await.secured(operator.unwrap());
-    let listen = coordinator.address.strip_prefix("https://").unwrap();
+    let listen = &coordinator.socket().to_string();
     let mut start = deployment.worker_command("a", listen);
     let worker = Worker::start("a", start.env("CREDENTIALS", folder.path())).await;
     coordinator.until("the fleet to be ready", all_ready).await;
@@ -405,7 +405,7 @@ async fn credentials_are_checked_and_used() {
     let mut command = doctor().await;
     command.env("DISCORD_API_URL", deployment.sim.http_origin()).env("REDIS_URL", deployment.redis.url());
     command.env("COORDINATOR_URL", &coordinator.address).env("COORDINATOR_LISTEN", listen);
-    command.env("WORKER_LISTEN", worker.address.strip_prefix("http://").unwrap());
+    command.env("WORKER_LISTEN", worker.socket().to_string());
     command.env("CREDENTIALS", folder.path());
     command.env("CLIENT_FACING_CERTIFICATE", at("client-facing-rest.pem"));
     let answer = run(&mut command);

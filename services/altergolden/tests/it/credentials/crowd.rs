@@ -58,7 +58,7 @@ async fn idle_handshakes_keep_no_member_from_a_workers_port() {
     let before = coordinator.until_balanced(&[&a]).await;
     let identifies = scene.identifies();
 
-    let address = a.address.strip_prefix("http://").unwrap();
+    let address = &a.socket().to_string();
     let began = Instant::now();
     let crowd: Vec<TcpStream> = stream::iter(0..CROWD)
         .map(|number| idle(address, number))
@@ -70,7 +70,7 @@ async fn idle_handshakes_keep_no_member_from_a_workers_port() {
     assert!(crowd.len() > OPEN_FILES / 4, "{} connections are no crowd", crowd.len());
     // It goes on while members come.
     let crowd = Arc::new(Mutex::new(crowd));
-    let (more, to) = (crowd.clone(), address.to_owned());
+    let (more, to) = (crowd.clone(), address.clone());
     let coming = tokio::spawn(async move {
         for number in 0.. {
             if let Some(stream) = idle(&to, number).await {
