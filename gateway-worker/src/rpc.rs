@@ -110,7 +110,7 @@ impl gateway_worker_server::GatewayWorker for WorkerService {
             refusal(ErrorClass::NotFound, format!("shard {shard_id} does not run here at epoch {epoch}"))
         })?;
         if let Err(refused) = shard.copy_slot().admit(&ticket, self.credentials.is_enforced()) {
-            tracing::info!(shard.id = shard_id, peer = %caller, "copy refused: not the ticket of a move");
+            tracing::info!(shard.id = shard_id, peer = %caller, "copy refused: ticket missing or invalid");
             return Err(convert::status(&refused));
         }
         let copying = shard.copy_slot().begin(shard.state(), self.format.now());

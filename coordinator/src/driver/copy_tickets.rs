@@ -25,7 +25,7 @@ impl CopyTickets {
         }
     }
 
-    /// The epoch makes the ticket one of this move: the shard gets another one with its next owner.
+    /// Returns the ticket of one move. A shard's next owner runs it under another epoch, so a later move has another ticket.
     fn ticket(&self, shard: ShardKey, epoch: Epoch, from: &WorkerId, to: &WorkerId) -> CopyTicket {
         let mut signed = hmac::Context::with_key(&self.0);
         signed.update(&shard.slot().0.to_be_bytes());

@@ -31,7 +31,7 @@ const NEXT_PART: Duration = Duration::from_secs(5);
 /// A copy that failed is begun again so often, so long after.
 const TRIES: u32 = 3;
 const AGAIN: Duration = Duration::from_millis(100);
-/// A source that has not been told of the move yet is asked again so long: both workers are told at about the same time.
+/// How long the target retries while the source refuses the ticket: the source may receive its assignment after the target.
 const SOURCE_IS_TOLD: Duration = Duration::from_secs(5);
 /// Bytes of records in a copy, as they are sent. A shard with a million members has less.
 const LARGEST_COPY: usize = 256 * 1024 * 1024;

@@ -64,7 +64,7 @@ pub(crate) enum CopyRefused {
     #[error("the shard has no session yet, or its guilds are still being read")]
     NotYet,
     /// The caller has no right to the shard.
-    #[error("the ticket is for no move of this shard that the coordinator has ordered here")]
+    #[error("the ticket is missing, or matches no move of this shard that the coordinator ordered")]
     NoTicket,
 }
 

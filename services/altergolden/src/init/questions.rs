@@ -83,7 +83,7 @@ pub(super) fn ask(
 fn ask_credentials(terminal: &mut dyn Ask) -> io::Result<bool> {
     let items = [
         "no, only programs of this host reach the ports",
-        "yes, make certificates (mutual TLS): for several hosts, or users that must not control the fleet",
+        "yes, make certificates (mutual TLS): for several hosts, or for a host with other users",
     ];
     Ok(terminal.choose("Credentials for the fleet?", &items)? == 1)
 }

@@ -39,7 +39,7 @@ impl RequestRejected {
     pub(super) const fn text(self) -> &'static str {
         match self {
             Self::NotEncrypted => {
-                "this proxy takes https:// only: use that. A token in this request was sent without encryption, and may be known to \
+                "callers on other hosts must use https://. A token in this request was sent without encryption, and may be known to \
                  others now: replace it"
             }
             Self::WebPage => {

@@ -48,8 +48,8 @@ impl Fleet {
         }
     }
 
-    /// Returns whether a worker was told by an earlier coordinator that signatures are required. All workers with keys must hold one of its
-    /// keys: it may lie.
+    /// Returns whether a worker reports that an earlier coordinator required signatures. Such a worker may lie, so it counts only if it
+    /// holds a key that all workers with keys hold.
     fn was_required_before(&self) -> bool {
         let heard =
             || self.workers.values().filter(|worker| worker.liveness.heard).map(|worker| &worker.profile);

@@ -49,8 +49,8 @@ impl ProblemChanges {
         entries
     }
 
-    /// Returns an entry for each problem that lasts at the end of a term: who acts next sees its own problems, and would never
-    /// record that these ended.
+    /// Returns an entry for each problem that is open at the end of a term. The next coordinator knows only its own problems, and would
+    /// never record that these ended.
     pub fn end_of_term(&mut self, term: Term, now: Now) -> Vec<HistoryEntry> {
         let mut entries = Vec::new();
         for ((code, shard, _), known) in std::mem::take(&mut self.known) {

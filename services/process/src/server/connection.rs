@@ -45,7 +45,7 @@ pub struct Connection {
 
 /// Why a connection whose client has proven nothing ends.
 pub(super) fn place_needed() -> io::Error {
-    let why = "the port is full, and the client has proven nothing: its place is needed for another one";
+    let why = "the port is full: connections without a certificate or token are closed first";
     io::Error::new(io::ErrorKind::ConnectionAborted, why)
 }
 

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long a connection that gives its place up is waited for before another one is asked to.
+/// How long [`Places::take`] waits for a connection to close before it asks another one to close.
 const GIVES_UP: Duration = Duration::from_millis(50);
 
 /// The places of one port.
@@ -158,7 +158,7 @@ impl Proof {
     }
 }
 
-/// One IPv6 host has as many addresses as it wants in its /64 network.
+/// Returns the address under which connections are counted: the /64 network for IPv6, as one host can use all its addresses.
 fn network(host: IpAddr) -> IpAddr {
     match host.to_canonical() {
         IpAddr::V6(address) => {
