@@ -11,7 +11,10 @@ use process::credentials::{
 };
 use x509_parser::extensions::GeneralName;
 
-use super::{ports::NamedPort, report::Finding};
+use super::{
+    ports::{NamedPort, Service},
+    report::Finding,
+};
 use crate::ask::ServerArgs;
 
 const CHECK: &str = "credentials";
@@ -23,29 +26,45 @@ pub(super) fn judge(
     client_facing: &ClientFacingArgs,
     ports: &[NamedPort],
 ) -> Vec<Finding> {
+    let has_certificate = client_facing.client_facing_certificate.is_some();
     let mut findings = match server.credentials_of_fleet() {
-        Ok(Some((path, fleet))) => files(path, &fleet, &server.full_url()),
-        Ok(None) => vec![without(ports)],
+        Ok(Some((path, fleet))) => {
+            let mut findings = files(path, &fleet, &server.full_url());
+            findings.extend(open_port(ports, true, has_certificate));
+            findings
+        }
+        Ok(None) => {
+            let open = open_port(ports, false, has_certificate);
+            let none = "none, and none are needed: every port is on the loopback";
+            vec![open.unwrap_or_else(|| Finding::not_needed(CHECK, none, ""))]
+        }
         Err(error) => vec![Finding::fail(CHECK, error.to_string(), "set FLEET")],
     };
     findings.extend(certificate_of_clients(client_facing));
     findings
 }
 
-/// Judges that there are none.
-fn without(ports: &[NamedPort]) -> Finding {
-    let is_open = |port: &&NamedPort| !port.address.ip().to_canonical().is_loopback();
-    match ports.iter().find(is_open) {
-        None => Finding::not_needed(CHECK, "none, and none are needed: every port is on the loopback", ""),
-        Some(port) => Finding::warn(
-            CHECK,
-            format!(
-                "none, and {} ({}) is open to other hosts: programs start only with INSECURE_NETWORK=true",
-                port.address, port.setting
-            ),
-            "altergolden credentials init DIR, and set CREDENTIALS (docs/security.md)",
-        ),
-    }
+/// The first port that is open to other hosts and has nothing that protects it: the REST proxy's needs the client-facing certificate, others
+/// the credentials.
+fn open_port(ports: &[NamedPort], has_credentials: bool, has_certificate: bool) -> Option<Finding> {
+    let is_rest = |port: &NamedPort| matches!(port.service, Service::RestProxy);
+    let is_open = |port: &&NamedPort| {
+        let is_protected = if is_rest(port) { has_certificate } else { has_credentials };
+        !is_protected && !port.address.ip().to_canonical().is_loopback()
+    };
+    let port = ports.iter().find(is_open)?;
+    let (lacks, remedy) = if is_rest(port) {
+        let remedy = "altergolden credentials issue client-facing NAME --dir DIR --host HOST, and set CLIENT_FACING_CERTIFICATE \
+            (docs/security.md)";
+        ("no client-facing certificate", remedy)
+    } else {
+        ("none", "altergolden credentials init DIR, and set CREDENTIALS (docs/security.md)")
+    };
+    let text = format!(
+        "{lacks}, and {} ({}) is open to other hosts: programs start only with INSECURE_NETWORK=true",
+        port.address, port.setting
+    );
+    Some(Finding::warn(CHECK, text, remedy))
 }
 
 /// Judges a PEM file, a folder with one set of files, or the folder of `credentials init` with a file for each role.

@@ -446,4 +446,9 @@ async fn credentials_are_checked_and_used() {
         .env_remove("CLIENT_FACING_CERTIFICATE")
         .env("WORKER_LISTEN", "0.0.0.0:0");
     run(&mut command).expect("credentials", "warn", "WORKER_LISTEN");
+
+    // With them, the REST proxy still needs a certificate of its own.
+    command.env("CREDENTIALS", folder.path()).env("REST_LISTEN", "0.0.0.0:0");
+    let warned = texts(&run(&mut command), "warn").join("\n");
+    assert!(warned.contains("no client-facing certificate") && warned.contains("REST_LISTEN"), "{warned}");
 }

@@ -29,7 +29,7 @@ fn with_short_certificate(folder: &CredentialsFolder) -> tempfile::TempDir {
     let now = OffsetDateTime::now_utc();
     let identity = Identity::new(Role::Worker, "any").unwrap();
     let leaf = issue(folder, "altergolden", &identity, (now - time::Duration::hours(1), now + VALID));
-    // With the keys for checkpoint heads of the fleet.
+    // With the head keys of the fleet.
     let own = fs::read_to_string(folder.path().join("worker.pem")).unwrap();
     let keys = &own[own.find("-----BEGIN ALTERGOLDEN HEAD KEY").unwrap()..];
     fs::write(short.path().join("worker.pem"), format!("{leaf}{keys}")).unwrap();
