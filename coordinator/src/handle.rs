@@ -153,9 +153,9 @@ impl Classified for HandleError {
                 RegistrationRefused::EpochAhead { .. } => ErrorClass::InvalidInput,
                 RegistrationRefused::TotalUnlikely { .. } => ErrorClass::NotPermitted,
                 RegistrationRefused::Full { .. } => ErrorClass::TooBusy,
-                RegistrationRefused::OwnerUnheard { .. } | RegistrationRefused::StoreAway { .. } => {
-                    ErrorClass::Unavailable
-                }
+                RegistrationRefused::OwnerUnheard { .. }
+                | RegistrationRefused::StoreAway { .. }
+                | RegistrationRefused::HolderUnknown { .. } => ErrorClass::Unavailable,
             },
             Self::Plan(PlanRefused::Unknown(_))
             | Self::Exit(ExitRefused::Unknown { .. } | ExitRefused::OtherIncarnation { .. }) => {

@@ -45,7 +45,9 @@ impl Driver<'_> {
             RegistrationRefused::TotalUnlikely { worker, .. } => ("total", worker),
             RegistrationRefused::OwnerUnheard { worker, .. } => ("owner", worker),
             RegistrationRefused::Full { .. } => return self.shell.metrics.count_refused("workers"),
-            RegistrationRefused::NameTaken { .. } | RegistrationRefused::StoreAway { .. } => return,
+            RegistrationRefused::NameTaken { .. }
+            | RegistrationRefused::StoreAway { .. }
+            | RegistrationRefused::HolderUnknown { .. } => return,
         };
         self.shell.metrics.count_refused(claim);
         if let Some(before) = self.refusals.due(worker, Instant::now()) {

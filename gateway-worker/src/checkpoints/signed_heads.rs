@@ -54,9 +54,10 @@ impl SignedHeads {
         self.keys.subscribe()
     }
 
-    /// Takes the keys of new credentials until `stop`.
+    /// Takes the keys of new credentials until `stop`. The credentials may have been replaced before this begins.
     pub(crate) async fn follow(self, credentials: Credentials, stop: CancellationToken) {
         let Some(mut replaced) = credentials.replaced() else { return };
+        replaced.mark_changed();
         while let Some(Ok(())) = stop.run_until_cancelled(replaced.changed()).await {
             match HeadKeys::new(credentials.head_keys()) {
                 Ok(keys) => self.replace_keys(keys),

@@ -44,6 +44,8 @@ pub enum FieldValue {
     ClockMade,
     /// A number of at most this many digits.
     Number(u8),
+    /// A time of at most a day, in milliseconds.
+    UpToDay,
     /// A number of shards.
     Shards,
     /// A name of a worker or of its incarnation.
@@ -73,6 +75,7 @@ impl FieldValue {
         match self {
             Self::ClockMade => "clock".to_owned(),
             Self::Number(digits) => digits.to_string(),
+            Self::UpToDay => "day".to_owned(),
             Self::Shards => "shards".to_owned(),
             Self::Name => "name".to_owned(),
             Self::KeyId => "key".to_owned(),

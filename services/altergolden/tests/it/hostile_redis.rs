@@ -173,6 +173,8 @@ async fn no_forged_head_is_resumed() {
     let shards = scene.coordinator.client().await.shards("a").await.unwrap();
     let [one, other] = [0, 1].map(|at: usize| shards[at].shard_id);
     dead.process.signal(fleet_fixture::Signal::STOP);
+    // It must not give the shards away before the heads are in place.
+    scene.coordinator.process.signal(fleet_fixture::Signal::STOP);
     let identifies = scene.identifies();
     // One leads to the attacker's gateway and has no signature, the other is a signed head of another shard.
     let stolen: Vec<u8> = scene.deployment.redis.command(&["HGET", &checkpoint_of(one), ".head"]).await;
@@ -182,6 +184,7 @@ async fn no_forged_head_is_resumed() {
     scene.put_head(other, &stolen).await;
     scene.put_head(one, &forged).await;
     dead.process.kill().await;
+    scene.coordinator.process.signal(fleet_fixture::Signal::CONT);
     scene.until_balanced().await;
     let b = &mut scene.workers[0];
     assert_eq!(b.metric("altergolden_checkpoint_signatures_refused_total").await, 2);
@@ -207,10 +210,12 @@ async fn no_forged_head_is_resumed() {
     let mut dead = scene.workers.remove(0);
     let shards = scene.coordinator.client().await.shards("b").await.unwrap();
     dead.process.signal(fleet_fixture::Signal::STOP);
+    scene.coordinator.process.signal(fleet_fixture::Signal::STOP);
     for (shard, bytes) in [(shards[0].shard_id, &forged[..]), (shards[1].shard_id, &b"x"[..])] {
         scene.put_head(shard, bytes).await;
     }
     dead.process.kill().await;
+    scene.coordinator.process.signal(fleet_fixture::Signal::CONT);
     scene.until_balanced().await;
     assert_eq!(scene.workers[0].metric("altergolden_checkpoint_signatures_refused_total").await, 1);
     scene.recover().await;

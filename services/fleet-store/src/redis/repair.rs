@@ -19,7 +19,7 @@ const TERM: RecordRule = RecordRule {
     fields: &[
         FieldRule::alone("term", FieldValue::ClockMade),
         FieldRule::alone("expires_at_ms", FieldValue::Number(20)),
-        FieldRule::alone("ttl_ms", FieldValue::Number(8)),
+        FieldRule::alone("ttl_ms", FieldValue::UpToDay),
         FieldRule::alone("standby_at_ms", FieldValue::Number(20)),
     ],
     whole: false,
@@ -45,7 +45,7 @@ const WORKER: RecordRule = RecordRule {
     fields: &[
         FieldRule::alone("term", FieldValue::ClockMade),
         FieldRule::alone("expires_at_ms", FieldValue::Number(20)),
-        FieldRule::alone("ttl_ms", FieldValue::Number(8)),
+        FieldRule::alone("ttl_ms", FieldValue::UpToDay),
     ],
     whole: false,
 };

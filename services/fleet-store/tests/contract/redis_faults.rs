@@ -119,7 +119,7 @@ async fn malformed_records_are_named_without_a_panic() {
         // A lease that would never lapse.
         (
             "{p:worker:w}",
-            &["HSET", "{p:worker:w}", "incarnation", "1", "expires_at_ms", MAX, "ttl_ms", "999999999"],
+            &["HSET", "{p:worker:w}", "incarnation", "1", "expires_at_ms", MAX, "ttl_ms", "86400001"],
         ),
         ("{p:worker:w}", &["SET", "{p:worker:w}", "x"]),
         ("{p:shard:0}", &["HSET", "{p:shard:0}", "worker", "w", "incarnation", "1", "epoch", MAX]),
@@ -212,7 +212,7 @@ async fn repair_removes_exactly_what_no_program_of_the_fleet_writes() {
         ("{p}:fleet", &["HSET", "{p}:fleet", "budget_total", "1"]),
         ("{p}:history", &["SET", "{p}:history", "x"]),
         ("{p:worker:w}", &["HSET", "{p:worker:w}", "term", MAX]),
-        ("{p:worker:w}", &["HSET", "{p:worker:w}", "ttl_ms", "999999999"]),
+        ("{p:worker:w}", &["HSET", "{p:worker:w}", "ttl_ms", "86400001"]),
         // Not in the list of workers.
         ("{p:worker:v}", &["SET", "{p:worker:v}", "x"]),
         ("{p:shard:0}", &["HSET", "{p:shard:0}", "epoch", MAX]),

@@ -96,15 +96,32 @@ pub enum RegistrationRefused {
         /// The worker.
         worker: WorkerId,
     },
+    /// Another incarnation has its name, and the store cannot say whether that one is gone: it is away, or its record is invalid.
+    #[error(
+        "the name {worker} is taken, and the fleet store cannot say whether its holder is gone; register again, and see \
+         `altergolden repair` if this lasts"
+    )]
+    HolderUnknown {
+        /// The name.
+        worker: WorkerId,
+    },
 }
 
 impl Fleet {
     /// Checks that a worker's name is free, before a lease is granted.
     ///
     /// # Errors
-    /// [`RegistrationRefused::NameTaken`] while another incarnation of that name is not known to be gone.
+    /// [`RegistrationRefused::NameTaken`] while another incarnation of that name is not known to be gone;
+    /// [`RegistrationRefused::HolderUnknown`] if only the store could tell.
     pub fn may_join(&self, worker: &WorkerId, incarnation: &Incarnation) -> Result<(), RegistrationRefused> {
         match self.workers.get(worker) {
+            Some(known)
+                if known.incarnation != *incarnation
+                    && known.liveness.lease_unknown
+                    && !known.liveness.connected =>
+            {
+                Err(RegistrationRefused::HolderUnknown { worker: worker.clone() })
+            }
             Some(known) if known.incarnation != *incarnation => {
                 Err(RegistrationRefused::NameTaken { worker: worker.clone(), url: known.profile.url.clone() })
             }

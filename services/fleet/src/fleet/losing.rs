@@ -97,8 +97,12 @@ impl Fleet {
             return;
         };
         match verdict {
-            LeaseVerdict::Live(remaining) => worker.liveness.lease_check = Some(now.mono + remaining),
+            LeaseVerdict::Live(remaining) => {
+                worker.liveness.lease_check = Some(now.mono + remaining);
+                worker.liveness.lease_unknown = false;
+            }
             LeaseVerdict::Unknown => {
+                worker.liveness.lease_unknown = true;
                 worker.liveness.lease_check = Some(now.mono + ASK_AGAIN);
                 if let Some(broken) =
                     worker.liveness.broken.as_mut().filter(|_| cause == RevocationCause::Evidence)

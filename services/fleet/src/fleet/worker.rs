@@ -41,6 +41,8 @@ pub(super) struct Liveness {
     pub(super) lapsed: bool,
     /// When the store may next be asked about its lease; `None` when it was not asked.
     pub(super) lease_check: Option<Duration>,
+    /// The store could not say whether its lease holds when it was last asked.
+    pub(super) lease_unknown: bool,
     /// A supervisor reported an exit that the probe did not confirm.
     pub(super) exit_unconfirmed: bool,
     pub(super) addresses: WorkerAddresses,
@@ -57,6 +59,7 @@ impl Liveness {
             last_heard: now,
             lapsed: false,
             lease_check: None,
+            lease_unknown: false,
             exit_unconfirmed: false,
             addresses,
             broken: None,
@@ -71,6 +74,7 @@ impl Liveness {
         self.broken = None;
         self.last_heard = now;
         self.lease_check = None;
+        self.lease_unknown = false;
         changed
     }
 }

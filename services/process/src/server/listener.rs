@@ -83,6 +83,8 @@ pub struct Listener {
     tcp: TcpListener,
     limits: Limits,
     places: Places,
+    /// A connection that waits for a place.
+    arrived: Option<(TcpStream, SocketAddr)>,
     backoff: Backoff,
 }
 
@@ -100,6 +102,7 @@ impl Listener {
             tcp: listen(address)?,
             limits,
             places: Places::new(limits.connections),
+            arrived: None,
             backoff: Backoff::new(ACCEPT_AGAIN),
         })
     }
@@ -112,8 +115,8 @@ impl Listener {
         self.tcp.local_addr()
     }
 
-    /// Accepts the next connection within the limits. Failures are logged and retried with growing waits. At the limit, further clients
-    /// wait in the kernel's queue: a connection that is closed at once would look like the end of this process. Where callers need credentials,
+    /// Accepts the next connection within the limits. Failures are logged and retried with growing waits. At the limit, one client
+    /// waits here and further ones in the kernel's queue: a connection that is closed at once would look like the end of this process. Where callers need credentials,
     /// clients that have proven nothing make room first. Cancel safe.
     pub async fn accept(&mut self) -> Accepted {
         loop {
@@ -121,13 +124,20 @@ impl Listener {
             if !wait.is_zero() {
                 sleep(wait).await;
             }
-            let place = self.places.take(|| self.warn_full()).await;
+            // Accepted before it has a place: nobody makes room for a client that is not there.
+            if self.arrived.is_some() {
+                let place = self.places.take(|| self.warn_full()).await;
+                if let Some((stream, peer)) = self.arrived.take()
+                    && let Some(accepted) = self.admit(stream, peer, place)
+                {
+                    return accepted;
+                }
+                continue;
+            }
             match self.tcp.accept().await {
-                Ok((stream, peer)) => {
+                Ok(arrived) => {
                     self.backoff = Backoff::new(ACCEPT_AGAIN);
-                    if let Some(accepted) = self.admit(stream, peer, place) {
-                        return accepted;
-                    }
+                    self.arrived = Some(arrived);
                 }
                 Err(error) if note_exhaustion(&error) => {
                     self.backoff.failed(Instant::now().into_std());

@@ -15,6 +15,9 @@ local function is_valid(value, what)
   elseif what == 'shards' then
     local shards = tonumber(number(value))
     return not malformed and shards >= 1 and shards <= 65536
+  elseif what == 'day' then
+    local ms = tonumber(number(value))
+    return not malformed and ms <= DAY_MS
   elseif what == 'name' then
     return #value <= 64 and string.match(value, '^[%w._-]+$') ~= nil
   elseif what == 'key' then

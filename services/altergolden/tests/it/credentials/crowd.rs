@@ -9,7 +9,7 @@ use process::credentials::Role;
 use shard_bridge::BridgeClient;
 use tokio::{
     io::AsyncWriteExt as _,
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::Mutex,
     time::{Instant, timeout},
 };
@@ -37,7 +37,10 @@ fn limited(command: &Command) -> Command {
 }
 
 async fn idle(address: &str, number: usize) -> Option<TcpStream> {
-    let connecting = timeout(Duration::from_secs(10), TcpStream::connect(address));
+    let socket = TcpSocket::new_v4().ok()?;
+    // Another host than the members, where the loopback has more than one address.
+    let _ = socket.bind("127.0.0.2:0".parse().unwrap());
+    let connecting = timeout(Duration::from_secs(10), socket.connect(address.parse().unwrap()));
     let mut stream = connecting.await.ok()?.ok()?;
     if number.is_multiple_of(2) {
         // It may have been closed already.

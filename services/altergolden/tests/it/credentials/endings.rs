@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{Scene, gaps, thief::issue};
 
 /// How long the short certificate is valid. The worker must have started by then.
-const VALID: Duration = Duration::from_secs(20);
+const VALID: Duration = Duration::from_secs(40);
 
 async fn expires_in(health: &str) -> i64 {
     let (_, text) = http::request(&format!("{health}/metrics"), None).await.unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 
 use fleet_fixture::{Worker, until};
 
-use super::Scene;
+use super::{Scene, until_heads_are_written};
 
 /// A field of the fleet's record.
 async fn field(scene: &Scene, name: &str) -> Option<String> {
@@ -21,8 +21,8 @@ async fn reset_record_is_set_again_while_a_worker_lives_that_was_told() {
     let is_refused =
         async || (field(&scene, "head_key_required").await.as_deref() == Some("1")).then_some(());
     until("unsigned heads to be refused", is_refused).await;
-    // Its next assignment was sent with the record.
-    coordinator.until_balanced(&[&a]).await;
+    // Its next assignment says so, which comes long before three writes of each head.
+    until_heads_are_written(&a).await;
     let identifies = scene.identifies();
 
     coordinator.process.kill().await;

@@ -7,7 +7,7 @@ local now = now_ms()
 local open, why = read_breaker(KEYS[5])
 if open > 0 then return {why == 'address' and 'BLOCKED' or 'BREAKER', text(open)} end
 local token = redis.call('HMGET', KEYS[1], 'refused_until', 'blocked')
-local refused, blocked = number(token[1]), number(token[2])
+local refused, blocked = wait_until(token[1], now), wait_until(token[2], now)
 if refused > now then return {'TOKEN', text(refused - now)} end
 
 local learned = route(KEYS[3], pattern)

@@ -19,6 +19,12 @@ local function number(value)
   return tonumber(value or '0') or 0
 end
 
+-- A time until which a token's requests wait. Its key lives for CALLER_MS, so a later time is another program's and counts for nothing.
+local function wait_until(value, now)
+  local at = number(value)
+  return at <= now + CALLER_MS and at or 0
+end
+
 -- What is known of a route; nil when nothing is.
 local function route(key, pattern)
   local bucket, limit, period = string.match(redis.call('HGET', key, pattern) or '', '^(%S*) (%d+) (%d+)$')

@@ -80,7 +80,7 @@ local function open_until(when, why)
 end
 
 if scope == 'global' then
-  local blocked = number(redis.call('HGET', KEYS[1], 'blocked'))
+  local blocked = wait_until(redis.call('HGET', KEYS[1], 'blocked'), now)
   redis.call('HSET', KEYS[1], 'blocked', text(math.max(blocked, until_ms)))
   redis.call('PEXPIRE', KEYS[1], text(CALLER_MS))
 elseif scope == 'address' then

@@ -120,6 +120,22 @@ fn name_is_in_use_until_its_holder_leaves() {
     assert!(fleet.join(registration("a", "2"), at(7000)).is_ok());
 }
 
+/// A worker gives up its start when its name is taken for long. Here it must go on asking: the store may be repaired.
+#[test]
+fn holder_that_the_store_does_not_know_is_unknown() {
+    let mut fleet = running_fleet();
+    fleet.stream_ended(&id("a"), &life("1"), at(1200));
+    let refused = |fleet: &mut Fleet| fleet.join(registration("a", "2"), at(1300)).unwrap_err();
+    assert!(matches!(refused(&mut fleet), RegistrationRefused::NameTaken { .. }));
+    let verdict = |fleet: &mut Fleet, verdict| {
+        fleet.on_lease_verdict(&id("a"), &life("1"), RevocationCause::Evidence, verdict, at(1300));
+    };
+    verdict(&mut fleet, LeaseVerdict::Unknown);
+    assert!(matches!(refused(&mut fleet), RegistrationRefused::HolderUnknown { .. }));
+    verdict(&mut fleet, LeaseVerdict::Live(Duration::from_secs(1)));
+    assert!(matches!(refused(&mut fleet), RegistrationRefused::NameTaken { .. }));
+}
+
 #[test]
 fn draining_worker_hands_off_everything_and_is_forgotten() {
     let mut fleet = running_fleet();
