@@ -124,7 +124,7 @@ impl Listener {
             if !wait.is_zero() {
                 sleep(wait).await;
             }
-            // Accepted before it has a place: nobody makes room for a client that is not there.
+            // Accepted before it has a place, so that other connections make room only for a client that has come.
             if self.arrived.is_some() {
                 let place = self.places.take(|| self.warn_full()).await;
                 if let Some((stream, peer)) = self.arrived.take()

@@ -10,17 +10,26 @@ use std::{
 use redis_link::{LinkOptions, RedisLink};
 use rustix::process::{Pid, getpgid, getsid, kill_process};
 use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::*;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// One test at a time: while a killed server has given up its port, another test's new server would take it.
+static TURN: Mutex<()> = Mutex::const_new(());
+
 /// A state folder. What runs in it is killed at the end of the test.
-struct State(TempDir);
+struct State(TempDir, Option<MutexGuard<'static, ()>>);
 
 impl State {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+    async fn new() -> Self {
+        Self(tempfile::tempdir().unwrap(), Some(TURN.lock().await))
+    }
+
+    /// Another folder of the same test.
+    fn beside(_: &Self) -> Self {
+        Self(tempfile::tempdir().unwrap(), None)
     }
 
     fn folder(&self) -> Folder {
@@ -85,7 +94,7 @@ async fn ended(server: &mut RedisServer) -> RedisExit {
 
 #[tokio::test]
 async fn server_is_adopted_and_keeps_port_and_data() {
-    let state = State::new();
+    let state = State::new().await;
     let mut first = state.start().await.unwrap();
     let () = command(&first, &["SET", "a", "1"]).await;
     let mut second = state.start().await.unwrap();
@@ -105,7 +114,7 @@ async fn server_is_adopted_and_keeps_port_and_data() {
 
 #[tokio::test]
 async fn server_has_a_session_of_its_own_and_no_secret_in_sight() {
-    let state = State::new();
+    let state = State::new().await;
     let server = state.start().await.unwrap();
     let pid = Pid::from_raw(server.pid()).unwrap();
     assert_eq!((getsid(Some(pid)).unwrap(), getpgid(Some(pid)).unwrap()), (pid, pid));
@@ -122,7 +131,7 @@ async fn server_has_a_session_of_its_own_and_no_secret_in_sight() {
 
 #[tokio::test]
 async fn killed_server_starts_again_with_its_data() {
-    let state = State::new();
+    let state = State::new().await;
     let mut server = state.start().await.unwrap();
     let () = command(&server, &["SET", "a", "1"]).await;
     signal(server.pid(), Signal::KILL);
@@ -152,7 +161,7 @@ async fn supervisor_that_is_killed() {
 
 #[tokio::test]
 async fn server_survives_a_kill_of_its_supervisor() {
-    let state = State::new();
+    let state = State::new().await;
     let mut supervisor = BlockingCommand::new(std::env::current_exe().unwrap())
         .args(["--exact", "redis_server::tests::supervisor_that_is_killed"])
         .env("ALTERGOLDEN_TEST_STATE", state.0.path())
@@ -175,7 +184,7 @@ async fn server_survives_a_kill_of_its_supervisor() {
 
 #[tokio::test]
 async fn taken_port_is_left_to_its_owner() {
-    let state = State::new();
+    let state = State::new().await;
     let mut server = state.start().await.unwrap();
     let (url, port) = (server.url().expose().to_owned(), server.port());
     server.stop().await.unwrap();
@@ -194,7 +203,8 @@ async fn taken_port_is_left_to_its_owner() {
 
 #[tokio::test]
 async fn server_of_a_copied_folder_is_not_adopted() {
-    let (original, copy) = (State::new(), State::new());
+    let original = State::new().await;
+    let copy = State::beside(&original);
     let first = original.start().await.unwrap();
     let copied = copy.folder();
     for file in ["url", "redis.conf", "redis.pid"] {
@@ -207,7 +217,7 @@ async fn server_of_a_copied_folder_is_not_adopted() {
 /// Listens at the port of this folder's server, which has ended, and answers as that server would.
 #[tokio::test]
 async fn stranger_at_the_port_is_neither_asked_nor_adopted() {
-    let state = State::new();
+    let state = State::new().await;
     let mut server = state.start().await.unwrap();
     let port = server.port();
     server.stop().await.unwrap();
@@ -220,7 +230,7 @@ async fn stranger_at_the_port_is_neither_asked_nor_adopted() {
 
 #[tokio::test]
 async fn answer_that_names_a_process_elsewhere_is_not_adopted() {
-    let state = State::new();
+    let state = State::new().await;
     let folder = state.folder();
     // A server with the right settings file and password that runs in another folder.
     let address = Address::random(free_port(false).unwrap());
@@ -252,7 +262,7 @@ async fn answer_that_names_a_process_elsewhere_is_not_adopted() {
 
 #[tokio::test]
 async fn server_without_a_pid_file_is_not_doubled() {
-    let state = State::new();
+    let state = State::new().await;
     let server = state.start().await.unwrap();
     fs::remove_file(state.folder().pid_file()).unwrap();
     assert_eq!(state.start().await.unwrap().pid(), server.pid());
@@ -261,7 +271,7 @@ async fn server_without_a_pid_file_is_not_doubled() {
 
 #[tokio::test]
 async fn known_server_keeps_its_port() {
-    let state = State::new();
+    let state = State::new().await;
     assert!(KnownServer::find(state.0.path()).unwrap().is_none());
     let mut server = state.start().await.unwrap();
     let known = KnownServer::find(state.0.path()).unwrap().unwrap();
@@ -278,7 +288,7 @@ async fn known_server_keeps_its_port() {
 
 #[tokio::test]
 async fn hung_server_is_neither_doubled_nor_killed() {
-    let state = State::new();
+    let state = State::new().await;
     let mut server = state.start().await.unwrap();
     server.site.limits.stopping = Duration::from_millis(200);
     let pid = server.pid();
@@ -294,7 +304,7 @@ async fn hung_server_is_neither_doubled_nor_killed() {
 
 #[tokio::test]
 async fn damaged_data_is_reported_and_kept() {
-    let state = State::new();
+    let state = State::new().await;
     let mut server = state.start().await.unwrap();
     let () = command(&server, &["SET", "a", "1"]).await;
     server.stop().await.unwrap();
@@ -312,7 +322,7 @@ async fn damaged_data_is_reported_and_kept() {
 
 #[tokio::test]
 async fn folder_that_cannot_be_written_is_named() {
-    let state = State::new();
+    let state = State::new().await;
     fs::write(state.0.path().join("file"), "").unwrap();
     let inside = state.0.path().join("file");
     let error = RedisServer::start_or_adopt(&inside).await.unwrap_err();
@@ -321,7 +331,7 @@ async fn folder_that_cannot_be_written_is_named() {
 
 #[tokio::test]
 async fn missing_old_or_failing_program_is_named() {
-    let state = State::new();
+    let state = State::new().await;
     let nothing = tempfile::tempdir().unwrap();
     let error = state.start_with(nothing.path()).await.unwrap_err();
     assert!(matches!(error, RedisServerError::NotInstalled), "{error}");
@@ -340,7 +350,7 @@ async fn missing_old_or_failing_program_is_named() {
 
 #[tokio::test]
 async fn without_setsid_the_server_has_a_process_group_of_its_own() {
-    let state = State::new();
+    let state = State::new().await;
     let real = program::find_in(&path(), "redis-server").unwrap();
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(real, folder.path().join("redis-server")).unwrap();
