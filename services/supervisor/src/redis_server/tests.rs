@@ -20,7 +20,10 @@ const PATIENCE: Duration = Duration::from_mins(1);
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A state folder. What runs in it is killed at the end of the test.
-struct State(TempDir, Option<MutexGuard<'static, ()>>);
+struct State(
+    TempDir,
+    #[expect(dead_code, reason = "it is held until the test ends")] Option<MutexGuard<'static, ()>>,
+);
 
 impl State {
     async fn new() -> Self {
