@@ -179,14 +179,14 @@ impl Link {
         stop: &CancellationToken,
     ) -> Result<MembershipEnd, CoordinatorLinkError> {
         let mut wait = FIRST_WAIT;
-        let mut name_taken_since = None;
+        let mut name_taken = None;
         // Where everything is started at once, the first try fails and the next does not: no warning.
         let mut is_first_try = true;
         let mut said = String::new();
         loop {
             let failure = match self.register(&mut membership).await {
                 Ok(connection) => {
-                    name_taken_since = None;
+                    name_taken = None;
                     is_first_try = false;
                     said.clear();
                     let since = BootTime::now();
@@ -204,8 +204,10 @@ impl Link {
                 }
                 Err(RegisterFailure::Revoked) => return Ok(MembershipEnd::Refused),
                 Err(RegisterFailure::NameTaken { why, patience }) => {
-                    let since = *name_taken_since.get_or_insert_with(BootTime::now);
-                    if BootTime::now().since(since) >= patience {
+                    // The longest one counts: what is left of a dead holder's lease shrinks with each answer.
+                    let (since, longest) = name_taken.get_or_insert_with(|| (BootTime::now(), patience));
+                    *longest = patience.max(*longest);
+                    if BootTime::now().since(*since) >= *longest {
                         return Err(CoordinatorLinkError::NameTaken(why));
                     }
                     why

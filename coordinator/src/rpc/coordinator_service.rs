@@ -76,7 +76,8 @@ impl CoordinatorService {
                     record.worker,
                     remaining.as_millis()
                 );
-                Err(name_taken(text, self.lease_ttl))
+                // The holder may have a longer lease than this coordinator grants.
+                Err(name_taken(text, self.lease_ttl.max(remaining)))
             }
             Ok(LeaseGrant::StaleTerm) => {
                 let why = "another coordinator has written to the store under a higher term".to_owned();
@@ -101,7 +102,7 @@ impl From<HandleError> for Status {
     }
 }
 
-/// A name that is taken frees when its holder's lease has lapsed: how long that is goes along.
+/// A name that is taken frees when its holder's lease has lapsed: how long that can take goes along.
 fn name_taken(text: String, lease_ttl: Duration) -> Status {
     let mut status = refusal(ErrorClass::AlreadyExists, text);
     let ttl_ms = u64::try_from(lease_ttl.as_millis()).unwrap_or(u64::MAX);

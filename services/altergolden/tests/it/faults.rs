@@ -444,3 +444,22 @@ async fn outage_is_not_a_removal() {
     assert_eq!(client.aggregate_stats(Duration::ZERO).await.unwrap().total_guilds, 9);
     deployment.assert_lawful();
 }
+
+/// A dead worker can have a longer lease than the coordinator grants now: after a change of LEASE_TTL, or after a repair.
+#[tokio::test(flavor = "multi_thread")]
+async fn worker_waits_for_the_long_lease_of_a_dead_one_of_its_name() {
+    let deployment = Deployment::start(sim_config(4)).await;
+    let coordinator = deployment.coordinator(1).await;
+    let key = "{altergolden:worker:a}";
+    let now: Vec<u64> = deployment.redis.command(&["TIME"]).await;
+    let left = 3 * LEASE_TTL + Duration::from_secs(2);
+    let ends = (now[0] * 1_000 + left.as_millis() as u64).to_string();
+    let record =
+        ["incarnation", "dead", "url", "http://127.0.0.1:1", "expires_at_ms", &ends, "ttl_ms", "60000"];
+    deployment.redis.command::<()>(&[&["HSET", key], &record[..]].concat()).await;
+    // It would give up after twice the TTL and a second.
+    let mut command = deployment.worker_command("a", &coordinator.address);
+    let a = Worker::start("a", &mut command).await;
+    coordinator.until_balanced(&[&a]).await;
+    deployment.assert_lawful();
+}
