@@ -148,7 +148,7 @@ const FUTURE: &str = "if ARGV[1] ~= 'hash' then return end \
 const DELETED: &str = "redis.call('DEL', KEYS[1])";
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "not seen to pass as a whole yet; takes minutes"]
+#[ignore = "takes minutes: .ci/night credentials"]
 async fn fleet_goes_on_after_every_record_was_overwritten() {
     let mut scene = Scene::start().await;
     for script in [WRONG_TYPE, HUGE, NUMBERS, FUTURE, DELETED] {

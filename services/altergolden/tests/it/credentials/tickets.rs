@@ -41,6 +41,12 @@ async fn read_until(copy: &mut Streaming<v1::ShardCopy>, is: impl Fn(&Part) -> b
     panic!("the copy ended");
 }
 
+/// A client of this worker's with the file of another worker.
+async fn thief_at(scene: &Scene, worker: &Worker) -> Thief {
+    let loot = Loot::file(&scene.folder.path().join("worker.pem"));
+    Thief::connect(&scene.folder, &loot, Role::Worker, &worker.socket().to_string()).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn shard_is_given_only_for_the_ticket_of_its_move() {
     let scene = Scene::start().await;
@@ -48,9 +54,7 @@ async fn shard_is_given_only_for_the_ticket_of_its_move() {
     let a = worker(&scene, &coordinator).await;
     coordinator.until_balanced(&[&a]).await;
     let identifies = scene.identifies();
-    let address = a.address.split_once("://").unwrap().1;
-    let loot = Loot::file(&scene.folder.path().join("worker.pem"));
-    let thief = Thief::connect(&scene.folder, &loot, Role::Worker, address).await.unwrap();
+    let thief = thief_at(&scene, &a).await;
 
     // Which shards run here, under which epochs, every worker may ask.
     let shards: v1::GetShardsResponse =
@@ -119,9 +123,7 @@ async fn tickets_of_a_coordinator_that_died_count_no_more_and_the_move_begins_ag
     let a = worker(&scene, &coordinator).await;
     coordinator.until_balanced(&[&a]).await;
     let identifies = scene.identifies();
-    let address = a.address.split_once("://").unwrap().1;
-    let loot = Loot::file(&scene.folder.path().join("worker.pem"));
-    let thief = Thief::connect(&scene.folder, &loot, Role::Worker, address).await.unwrap();
+    let thief = thief_at(&scene, &a).await;
     let mut fake = FakeWorker::join(&scene.folder, &coordinator, |_| {}).await.unwrap();
     let old = fake.until_assigned(|assignment| !assignment.arriving.is_empty()).await.arriving[0].clone();
 
