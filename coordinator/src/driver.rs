@@ -140,6 +140,8 @@ pub(crate) enum TermEnd {
     Stopping,
     /// Another coordinator has a higher term.
     Lost(Term),
+    /// The store has records of a higher term that no coordinator holds: writes that Redis lost, or another program's.
+    Outranked,
 }
 
 /// See the module's documentation.
@@ -187,6 +189,8 @@ struct KnownStore {
     /// The store was asked for its identity and has not answered yet.
     asked: bool,
     invalid: InvalidRecords,
+    /// The last check found invalid records, or no shard total.
+    records_missing: bool,
 }
 
 /// Calls that run beside the driver, and where their outcomes go.
@@ -218,7 +222,12 @@ impl<'a> Driver<'a> {
             permits: Permits::new(identify),
             workers: BTreeMap::new(),
             exits: ExitReports::default(),
-            store: KnownStore { identity: store_identity, asked: false, invalid: InvalidRecords::default() },
+            store: KnownStore {
+                identity: store_identity,
+                asked: false,
+                invalid: InvalidRecords::default(),
+                records_missing: false,
+            },
             intents: IntentWriting::default(),
             refusals: RefusalLog::default(),
             traces: MoveTraces::default(),
@@ -259,7 +268,7 @@ impl<'a> Driver<'a> {
                     self.fleet.stop_moving();
                     stops_by = Some(Instant::now() + IN_TRANSIT);
                 }
-                to = self.term.held.lost() => break TermEnd::Lost(to),
+                end = self.term.held.over() => break end,
                 _ = tick.tick() => {
                     self.refresh_term_state();
                     self.tick();

@@ -10,6 +10,8 @@ pub mod config;
 mod dial_back;
 pub mod discord;
 mod driver;
+#[cfg(test)]
+mod fuzzing;
 mod handle;
 mod health;
 mod history;

@@ -67,9 +67,7 @@ pub(crate) async fn serve_terms(
         match end {
             TermEnd::Stopping => {
                 record_term(shell, HistoryKind::TermEnded, term, "it stopped".to_owned());
-                if let Err(error) = shell.store.release_term(term, &shell.holder).await {
-                    tracing::warn!(%error, "cannot release the term; the next coordinator waits until it lapses");
-                }
+                release(shell, term).await;
                 return Ok(());
             }
             TermEnd::Lost(to) => {
@@ -81,7 +79,20 @@ pub(crate) async fn serve_terms(
                 );
                 tracing::warn!(%term, %to, "another coordinator acts; waiting for the term");
             }
+            TermEnd::Outranked => {
+                let why = "the store has records of a higher term that no coordinator holds";
+                record_term(shell, HistoryKind::TermEnded, term, why.to_owned());
+                tracing::warn!(%term, "{why}; claiming a term above it");
+                release(shell, term).await;
+            }
         }
+    }
+}
+
+/// Lets the term go.
+async fn release(shell: &Shell, term: Term) {
+    if let Err(error) = shell.store.release_term(term, &shell.holder).await {
+        tracing::warn!(%error, "cannot release the term; the next coordinator waits until it lapses");
     }
 }
 
@@ -207,10 +218,11 @@ enum ClaimResult {
 async fn claim(shell: &Shell) -> Result<ClaimResult, FleetStoreError> {
     // Asked first: a store that restarts from here on has lost what is read from it.
     let identity = shell.store.identity().await?;
-    // Read before the claim: an earlier term shows that the fleet may be running.
+    // Read before the claim: an earlier term shows that the fleet may be running, and the new one has to be above all that have written.
     let record = Box::new(shell.store.load().await?);
     let now = shell.now();
-    match shell.store.claim_term(&shell.holder, Term(now.unix_ms), shell.lease_ttl).await? {
+    let at_least = Term(now.unix_ms.max(record.term.0.saturating_add(1)));
+    match shell.store.claim_term(&shell.holder, at_least, shell.lease_ttl).await? {
         TermClaim::Acting(term) => {
             fail::fail_point!("coordinator_term_claimed");
             // Renewed from here on: in a big fleet, fencing and reading take longer than a term lasts.
@@ -218,6 +230,9 @@ async fn claim(shell: &Shell) -> Result<ClaimResult, FleetStoreError> {
             let before = record.term;
             // Writes of the previous holder that are still under way are either read below, or refused.
             if shell.store.fence(term).await? == TermWrite::StaleTerm {
+                // The next claim gets a higher one.
+                drop(held_term);
+                release(shell, term).await;
                 return Err(FleetStoreError::Away(format!("a higher term than {term} has written to it")));
             }
             fail::fail_point!("coordinator_term_fenced");

@@ -1,7 +1,5 @@
 //! Fuzz targets of a worker: gateway messages, records of old formats, and settings.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use checkpoint::{Extras, FORMAT_MAX, FORMAT_MIN, GuildCore, Members, Record, RecordKey, encode_record};
 use clap::CommandFactory as _;
@@ -133,29 +131,5 @@ fn addresses_of_gateways() {
 
 #[test]
 fn settings() {
-    // A flag and its value.
-    let mut command = WorkerArgs::command();
-    command.build();
-    let flags = command.get_arguments().filter(|arg| arg.get_action().takes_values());
-    let examples: Vec<String> = flags
-        .filter_map(|arg| {
-            let value = arg.get_default_values().first().map_or("1", |value| value.to_str().unwrap_or("1"));
-            Some(format!("--{}={value}", arg.get_long()?))
-        })
-        .collect();
-    let known: BTreeSet<String> =
-        examples.iter().filter_map(|example| Some(example.split_once('=')?.0.to_owned())).collect();
-    assert!(examples.len() > 40, "{examples:?}");
-    let words =
-        ["redis://", "rediss-sentinel://", "?master=", "@", "500ms", "99999999999y", "https://", "[::1]:0"];
-    Target::new("settings of a worker", examples).words(words).memory(4 << 20, 400).run_text(|text| {
-        // Flags come from operators alone, values from files and templates.
-        let is_known = text.split_once('=').is_some_and(|(flag, _)| known.contains(flag));
-        if !is_known || text.contains('\0') {
-            return;
-        }
-        if let Err(error) = command.try_get_matches_from_mut(["gateway-worker", text]) {
-            let _ = error.to_string();
-        }
-    });
+    fuzz::settings("settings of a worker", WorkerArgs::command());
 }

@@ -3,7 +3,10 @@
 //! The task only talks to the store; it shares [`TermStatus`] with the driver, which draws the conclusions.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    Driver, Shell,
+    Driver, Shell, TermEnd,
     term_status::{RenewalResult, TermStatus},
 };
 use crate::{clock::Clock, handle::HandleError};
@@ -32,7 +35,9 @@ pub(crate) struct HeldTerm {
     /// Why the last renewal failed.
     failure: Arc<Mutex<Option<FleetStoreError>>>,
     ask: Arc<Notify>,
-    lost: mpsc::Receiver<Term>,
+    /// A record of a higher term was seen.
+    is_outranked: Arc<AtomicBool>,
+    over: mpsc::Receiver<TermEnd>,
     renewing: JoinHandle<()>,
 }
 
@@ -48,10 +53,12 @@ impl HeldTerm {
         let ttl = shell.lease_ttl;
         let standing = Arc::new(Mutex::new(TermStatus::new(ttl, claimed_at)));
         let ask = Arc::new(Notify::new());
-        let (tell, lost) = mpsc::channel(1);
+        let is_outranked = Arc::new(AtomicBool::new(false));
+        let (tell, over) = mpsc::channel(1);
         let (store, holder, clock) = (shell.store.clone(), shell.holder.clone(), shell.clock.clone());
         let failure = Arc::new(Mutex::new(None));
         let (shared, asked, failed) = (standing.clone(), ask.clone(), failure.clone());
+        let outranked = is_outranked.clone();
         let renewing = tokio::spawn(async move {
             let mut due = interval(RENEW.min(ttl / 5));
             due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -60,6 +67,7 @@ impl HeldTerm {
                     _ = due.tick() => {}
                     () = asked.notified() => {}
                 }
+                let is_outranked = outranked.load(Ordering::Relaxed);
                 let renewal = lock(&shared).renewal_starts(clock.now());
                 // A failed renewal can be retried within the TTL.
                 let wait = ttl * 2 / 5;
@@ -72,30 +80,35 @@ impl HeldTerm {
                 let renewed = match &answer {
                     Ok(TermRenewal::Held { standby }) => RenewalResult::Confirmed { standby: *standby },
                     Ok(TermRenewal::Lost { to }) => {
-                        let _ = tell.try_send(*to);
+                        let _ = tell.try_send(TermEnd::Lost(*to));
                         RenewalResult::Lost
                     }
                     Err(_) => RenewalResult::Unanswered,
                 };
                 *lock(&failed) = answer.err();
                 lock(&shared).renewal_ended(renewal, renewed);
-                if renewed == RenewalResult::Lost {
-                    return;
+                match renewed {
+                    RenewalResult::Lost => return,
+                    RenewalResult::Confirmed { .. } if is_outranked => {
+                        let _ = tell.try_send(TermEnd::Outranked);
+                        return;
+                    }
+                    _ => {}
                 }
             }
         });
-        Self { term, clock: shell.clock.clone(), standing, failure, ask, lost, renewing }
+        Self { term, clock: shell.clock.clone(), standing, failure, ask, is_outranked, over, renewing }
     }
 
     pub(crate) fn term(&self) -> Term {
         self.term
     }
 
-    /// Waits until another coordinator takes a higher term.
-    pub(super) async fn lost(&mut self) -> Term {
-        match self.lost.recv().await {
-            Some(term) => term,
-            // The task sends the higher term before it ends.
+    /// Waits until another coordinator takes a higher term, or the store confirms that none holds one that was seen in a record.
+    pub(super) async fn over(&mut self) -> TermEnd {
+        match self.over.recv().await {
+            Some(end) => end,
+            // The task says why before it ends.
             None => std::future::pending().await,
         }
     }
@@ -108,9 +121,15 @@ impl HeldTerm {
         standing.may_act(now)
     }
 
-    /// Renews the term at once, because a higher one was seen.
+    /// Renews the term at once.
     pub(super) fn ask(&self) {
         self.ask.notify_one();
+    }
+
+    /// Notes that a record of a higher term was seen, and renews the term at once: if it is still held, it is too low.
+    pub(super) fn outranked(&self) {
+        self.is_outranked.store(true, Ordering::Relaxed);
+        self.ask();
     }
 
     /// Why the last renewal failed, if it did.

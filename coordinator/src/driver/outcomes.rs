@@ -4,7 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use fleet_model::{HeadSigning, Incarnation, WorkerId};
 use fleet_store::{
-    FleetStore, FleetStoreError, FleetStoreIdentity, OwnerRecord, OwnerWrite, Revocation, TermWrite,
+    FleetStore, FleetStoreError, FleetStoreIdentity, OwnerRecord, OwnerWrite, Revocation, StoreCheck,
+    TermWrite,
 };
 
 use super::Driver;
@@ -23,8 +24,7 @@ pub(crate) enum DriverOutcome {
     ExitProbed(WorkerId, Incarnation, Finding),
     Granted(Vec<Grant>, Result<TermWrite, FleetStoreError>),
     Store(Result<FleetStoreIdentity, FleetStoreError>),
-    /// The keys of invalid records.
-    Checked(Vec<String>),
+    Checked(Result<StoreCheck, FleetStoreError>),
     Budget(Result<GatewayInfo, DiscordError>),
     Intent(Result<TermWrite, FleetStoreError>),
     /// A write that is repeated after the next probe of the store if it fails.
@@ -50,10 +50,10 @@ impl Driver<'_> {
         }
     }
 
-    /// Looks for invalid records. A store that is away is noticed by its probe.
+    /// Looks for invalid and missing records.
     pub(super) fn check_store(&self) {
         let store = self.shell.store.clone();
-        self.start(async move { DriverOutcome::Checked(store.check().await.unwrap_or_default()) });
+        self.start(async move { DriverOutcome::Checked(store.check().await) });
     }
 
     pub(super) fn write_owners(&self, owners: Vec<Ownership>) {
@@ -219,14 +219,15 @@ impl Driver<'_> {
                 self.send_permits(grants, written);
             }
             DriverOutcome::Store(identity) => self.on_store_probe(identity),
-            DriverOutcome::Checked(invalid) => self.name_invalid(&invalid),
+            DriverOutcome::Checked(Ok(check)) => self.on_store_checked(&check),
             DriverOutcome::Budget(info) => self.discord_answered(info, now),
             DriverOutcome::Intent(written) => {
                 self.on_intent_written(matches!(written, Ok(TermWrite::Written)));
                 self.on_outcome(DriverOutcome::Done(written));
             }
             DriverOutcome::Done(Ok(TermWrite::StaleTerm)) => self.ask_for_the_term(),
-            DriverOutcome::Done(Ok(TermWrite::Written)) => {}
+            // A store that is away is noticed by its probe.
+            DriverOutcome::Done(Ok(TermWrite::Written)) | DriverOutcome::Checked(Err(_)) => {}
             DriverOutcome::Done(Err(error)) => self.store_failed(&error),
         }
     }
@@ -267,10 +268,27 @@ impl Driver<'_> {
         self.publishing.dirty = true;
     }
 
+    /// Names invalid records. What was lost with them, or with a record that is gone, is written again.
+    fn on_store_checked(&mut self, check: &StoreCheck) {
+        if check.term > self.term.number {
+            self.ask_for_the_term();
+        }
+        self.name_invalid(&check.invalid);
+        let is_missing =
+            !check.invalid.is_empty() || (check.shard_total.is_none() && self.fleet.shard_total().is_some());
+        let was_missing = std::mem::replace(&mut self.store.records_missing, is_missing);
+        // A total that is being written for the first time is missing in one check.
+        let writes = was_missing && check.invalid.is_empty();
+        if writes && self.term.may_act {
+            tracing::warn!("records of the fleet store were lost; writing them again");
+            self.fleet.mark_store_up(false, self.shell.now());
+        }
+    }
+
     /// A record was written under a higher term; the renewal will tell whether another coordinator acts.
     fn ask_for_the_term(&self) {
         tracing::warn!(term = %self.term.number, "record of a higher term in the fleet store; renewing our own");
-        self.term.held.ask();
+        self.term.held.outranked();
     }
 }
 

@@ -5,6 +5,8 @@ mod credentials;
 mod dev;
 mod doctor;
 mod exit;
+#[cfg(test)]
+mod fuzzing;
 mod health;
 mod init;
 mod json;
@@ -31,6 +33,8 @@ use clap::{
 
 use crate::exit::CommandOutcome;
 
+// Tests of inputs count allocations with an allocator of their own.
+#[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use checkpoint::{CheckpointRedisStore, CheckpointStoreError};
+use event_bus::repair_broadcasts;
 use fleet_store::{ActingCoordinator, FleetRedisStore, FleetStore as _, FleetStoreError, Repair};
 use process::settings::{Secret, StoreArgs};
 use redis_link::{InvalidPart, LinkOptions, RedisLink};
@@ -44,7 +45,8 @@ pub(crate) async fn run(mut args: RepairArgs) -> CommandOutcome {
     let prefix = &args.store.redis_prefix;
     let stores = Stores {
         fleet: FleetRedisStore::new(link.clone(), prefix.clone()),
-        checkpoints: CheckpointRedisStore::new(link, prefix.clone()),
+        checkpoints: CheckpointRedisStore::new(link.clone(), prefix.clone()),
+        link,
     };
     match stores.examine_and_repair(&args).await {
         Ok(outcome) => outcome,
@@ -55,6 +57,7 @@ pub(crate) async fn run(mut args: RepairArgs) -> CommandOutcome {
 struct Stores {
     fleet: FleetRedisStore,
     checkpoints: CheckpointRedisStore,
+    link: RedisLink,
 }
 
 /// Redis did not answer.
@@ -74,10 +77,12 @@ impl Stores {
         }
         let slots = self.fleet.slots().await?;
         let mut found: Vec<String> = self.fleet.repair(args.yes).await?.iter().map(line).collect();
+        let broadcasts = repair_broadcasts(&self.link, &args.store.redis_prefix, args.yes).await;
+        let mut others = broadcasts.map_err(|error| Away(error.to_string()))?;
         for slot in slots {
-            let checkpoint = self.checkpoints.repair(slot, args.yes).await?;
-            found.extend(checkpoint.map(|(key, part)| line(&Repair { key, part })));
+            others.extend(self.checkpoints.repair(slot, args.yes).await?);
         }
+        found.extend(others.into_iter().map(|(key, part)| line(&Repair { key, part })));
         if args.accept_unsigned {
             found.extend(self.accept_unsigned(args.yes).await?);
         }

@@ -20,7 +20,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderName, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 use process::{
-    credentials::{ClientFacingCertificate, PortSecurity},
+    credentials::{ClientFacingCertificate, Peer, PortSecurity},
     server::{Limits, Listener},
     telemetry::SpanKind,
 };
@@ -166,6 +166,11 @@ impl Proxy {
         let caller = Caller::of(head.headers.get(header::AUTHORIZATION));
         if let Err(not_taken) = guard::check_request(&route, &caller, &self.options) {
             return self.not_taken(not_taken);
+        }
+        if caller.has_token()
+            && let Some(peer) = head.extensions.get::<Peer>()
+        {
+            peer.bot_token_shown();
         }
         let answer_429_as_503 = head.headers.get(&ANSWER_429_AS).is_some_and(|value| value == "503");
         let trace = RequestTrace::begin(&route, &head.headers);

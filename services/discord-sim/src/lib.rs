@@ -33,6 +33,8 @@ mod control;
 mod event;
 mod fault_error;
 mod faults;
+#[cfg(test)]
+mod fuzzing;
 mod gateway;
 mod hub;
 mod identify;

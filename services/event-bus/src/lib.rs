@@ -15,7 +15,7 @@ mod redis;
 mod subscription;
 
 pub use memory::MemoryBus;
-pub use redis::RedisBus;
+pub use redis::{RedisBus, repair_broadcasts};
 pub use subscription::Subscription;
 
 /// Longest body of a message, in bytes.

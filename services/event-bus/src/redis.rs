@@ -24,11 +24,13 @@ mod history;
 mod outlets;
 mod position;
 mod reader;
+mod repair;
 mod wire;
 
 use outlets::Outlets;
 use position::Stamp;
 use reader::Reader;
+pub use repair::repair_broadcasts;
 use wire::Names;
 
 /// Broadcasts that the stream keeps, roughly.

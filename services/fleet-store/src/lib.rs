@@ -70,8 +70,8 @@ pub trait FleetStore: HistoryStore {
     /// Everything that is written down. Invalid records of workers and shards are left out, and named.
     async fn load(&self) -> Result<FleetRecord, FleetStoreError>;
 
-    /// Returns the keys of invalid records: the term, the fleet, the workers.
-    async fn check(&self) -> Result<Vec<String>, FleetStoreError>;
+    /// Looks at the records of the term, the fleet and the workers.
+    async fn check(&self) -> Result<StoreCheck, FleetStoreError>;
 
     /// The workers' leases alone. Invalid records are left out.
     async fn leases(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, FleetStoreError>;
@@ -160,6 +160,19 @@ pub struct LeaseRecord {
     pub remaining: Duration,
     /// It was revoked.
     pub revoked: bool,
+    /// The highest term that has written the record.
+    pub term: Term,
+}
+
+/// What [`FleetStore::check`] has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreCheck {
+    /// Keys of invalid records (the first few).
+    pub invalid: Vec<String>,
+    /// The highest term in these records.
+    pub term: Term,
+    /// The shard total, if it is written down.
+    pub shard_total: Option<u32>,
 }
 
 /// The owner of one shard.
@@ -189,7 +202,7 @@ pub struct BudgetRecord {
 /// Everything that is written down.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetRecord {
-    /// The highest term ever held; 0 in a store that no coordinator has used.
+    /// The highest term in any record; 0 in a store that no coordinator has used. The next coordinator's term has to be above it.
     pub term: Term,
     /// The shard total, once settled.
     pub shard_total: Option<u32>,

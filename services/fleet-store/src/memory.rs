@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use crate::{
     BudgetRecord, FleetRecord, FleetStore, FleetStoreError, FleetStoreIdentity, LeaseGrant, LeaseRecord,
-    LeaseRenewal, OwnerRecord, OwnerWrite, Revocation, TermClaim, TermRenewal, TermWrite, WorkerRecord,
+    LeaseRenewal, OwnerRecord, OwnerWrite, Revocation, StoreCheck, TermClaim, TermRenewal, TermWrite,
+    WorkerRecord,
 };
 
 mod history;
@@ -93,8 +94,9 @@ impl FleetStore for FleetMemoryStore {
         Ok(self.records().load(Instant::now()))
     }
 
-    async fn check(&self) -> Result<Vec<String>, FleetStoreError> {
-        Ok(Vec::new())
+    async fn check(&self) -> Result<StoreCheck, FleetStoreError> {
+        let FleetRecord { term, shard_total, .. } = self.records().load(Instant::now());
+        Ok(StoreCheck { invalid: Vec::new(), term, shard_total })
     }
 
     async fn leases(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, FleetStoreError> {

@@ -17,8 +17,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     BudgetRecord, FleetRecord, FleetStore, FleetStoreError, FleetStoreIdentity, LeaseGrant, LeaseRecord,
-    LeaseRenewal, OwnerRecord, OwnerWrite, RECORD_KEPT, Revocation, STANDBY_REMEMBERED, TermClaim,
-    TermRenewal, TermWrite, WorkerRecord,
+    LeaseRenewal, OwnerRecord, OwnerWrite, RECORD_KEPT, Revocation, STANDBY_REMEMBERED, StoreCheck,
+    TermClaim, TermRenewal, TermWrite, WorkerRecord,
 };
 
 mod history;
@@ -78,10 +78,10 @@ impl FleetRedisStore {
             .map_err(|error| RecordError::of(&key, error).into())
     }
 
-    async fn unlist(&self, worker: &WorkerId) -> Result<(), FleetStoreError> {
+    async fn unlist(&self, name: &[u8]) -> Result<(), FleetStoreError> {
         let key = self.keys.workers();
         self.link
-            .command(cmd("SREM").arg(&key).arg(worker.as_str()))
+            .command(cmd("SREM").arg(&key).arg(name))
             .await
             .map_err(|error| RecordError::of(&key, error).into())
     }
@@ -222,13 +222,16 @@ impl FleetStore for FleetRedisStore {
         self.load_all().await
     }
 
-    async fn check(&self) -> Result<Vec<String>, FleetStoreError> {
+    async fn check(&self) -> Result<StoreCheck, FleetStoreError> {
         let mut invalid = Vec::new();
-        readable(self.load_term().await, &mut invalid)?;
-        readable(self.load_fleet().await, &mut invalid)?;
+        let term = readable(self.load_term().await, &mut invalid)?;
+        let fleet = readable(self.load_fleet().await, &mut invalid)?;
         let workers = self.load_workers(&mut invalid).await;
-        readable(workers, &mut invalid)?;
-        Ok(invalid)
+        let workers = readable(workers, &mut invalid)?.unwrap_or_default();
+        let shard_total = fleet.as_ref().and_then(|fleet| fleet.shard_total);
+        let terms = term.into_iter().chain(fleet.map(|fleet| fleet.term));
+        let terms = terms.chain(workers.into_values().map(|lease| lease.term));
+        Ok(StoreCheck { invalid, term: terms.max().unwrap_or_default(), shard_total })
     }
 
     async fn leases(&self) -> Result<BTreeMap<WorkerId, LeaseRecord>, FleetStoreError> {
@@ -322,7 +325,7 @@ impl FleetStore for FleetRedisStore {
             let answer = self.run(&scripts::FORGET_WORKER, &key, &[incarnation.as_str()]).await?;
             match answer.verdict() {
                 // If another worker takes the name right now, its next renewal adds it again.
-                "FORGOTTEN" => self.unlist(worker).await,
+                "FORGOTTEN" => self.unlist(worker.as_str().as_bytes()).await,
                 _ => Ok(()),
             }
         })

@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "a test panics on what it did not expect")]
 
 mod mutate;
+mod settings;
 
 use std::{
     env,
@@ -20,6 +21,7 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 
 pub use mutate::LARGEST;
+pub use settings::settings;
 
 /// Inputs of a target if `FUZZ_INPUTS` says nothing.
 const INPUTS: u64 = 2_000;

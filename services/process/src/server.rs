@@ -23,5 +23,5 @@ pub use grpc::serve_grpc;
 pub use http1::{Http1, serve_http1};
 pub use listener::{Limits, Listener};
 pub use local_host::is_for_localhost;
-pub(crate) use places::Proof;
+pub(crate) use places::{Proof, ValidToken};
 pub(crate) use wire::Wire;

@@ -76,6 +76,46 @@ async fn poisoned_fleet_goes_on_after_a_repair_without_an_identify() {
     assert!(again.code == 0 && again.out.contains("nothing to repair"), "{}", again.out);
 }
 
+/// A term less than a day ahead is valid, so there is nothing to repair; and a record that is gone is written again.
+#[tokio::test(flavor = "multi_thread")]
+async fn fleet_goes_on_above_a_higher_term_and_writes_lost_records_again() {
+    let deployment = Deployment::start(sim_config(20)).await;
+    let coordinator = deployment.coordinator(4).await;
+    let a = deployment.worker("a", &coordinator).await;
+    coordinator.until_balanced(&[&a]).await;
+    let redis = &deployment.redis;
+    let ahead = |hours: u64| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        (now.as_millis() as u64 + hours * 3_600_000).to_string()
+    };
+    let mut workers = vec![a];
+    for (key, hours, name) in [
+        ("{altergolden}:fleet", 20, "b"),
+        ("{altergolden:worker:a}", 21, "c"),
+        ("{altergolden:shard:1}", 22, "d"),
+    ] {
+        let term = ahead(hours);
+        redis.command::<()>(&["HSET", key, "term", &term]).await;
+        // Its shard needs an owner's record and a permit or a copy.
+        workers.push(deployment.worker(name, &coordinator).await);
+        let all: Vec<_> = workers.iter().collect();
+        coordinator.until_balanced(&all).await;
+        until("a term above it", async || {
+            let now: String = redis.command(&["HGET", "{altergolden}:term", "term"]).await;
+            (now.parse::<u64>().unwrap() > term.parse().unwrap()).then_some(())
+        })
+        .await;
+        coordinator.until_balanced(&all).await;
+    }
+    redis.command::<()>(&["DEL", "{altergolden}:fleet"]).await;
+    until("the total to be written again", async || {
+        let total: Option<String> = redis.command(&["HGET", "{altergolden}:fleet", "total"]).await;
+        (total.as_deref() == Some("4")).then_some(())
+    })
+    .await;
+    deployment.assert_lawful();
+}
+
 #[test]
 fn repair_says_which_setting_is_wrong() {
     let run = |url: Option<&str>, words: &[&str]| {

@@ -4,7 +4,7 @@ use fleet_model::ShardSlot;
 use redis::cmd;
 use redis_link::{FieldRule, FieldValue, InvalidPart, RecordError, RecordRule};
 
-use super::CheckpointRedisStore;
+use super::{CheckpointRedisStore, keys::ShardKeys};
 use crate::CheckpointStoreError;
 
 const CHECKPOINT: RecordRule = RecordRule {
@@ -19,8 +19,11 @@ const CHECKPOINT: RecordRule = RecordRule {
     whole: true,
 };
 
+/// Notes about events, and events that are set aside.
+const SET_ASIDE: RecordRule = RecordRule { kind: "hash", fields: &[], whole: false };
+
 impl CheckpointRedisStore {
-    /// Returns the key of a shard's checkpoint and what is invalid of it; with `remove` the whole checkpoint is removed then.
+    /// Returns the keys of a shard's invalid records and what is invalid of them; with `remove` they are removed: all of a checkpoint, for one.
     ///
     /// # Errors
     /// The store is away.
@@ -28,13 +31,19 @@ impl CheckpointRedisStore {
         &self,
         slot: ShardSlot,
         remove: bool,
-    ) -> Result<Option<(String, InvalidPart)>, CheckpointStoreError> {
-        let keys = self.keys(slot);
-        let of = |error| CheckpointStoreError::from(RecordError::of(&keys.checkpoint, error));
-        let found = self.link.repair_record(&keys.checkpoint, CHECKPOINT, remove).await.map_err(of)?;
-        if remove && found.is_some() {
-            self.link.command::<()>(cmd("UNLINK").arg(&keys.claim)).await.map_err(of)?;
+    ) -> Result<Vec<(String, InvalidPart)>, CheckpointStoreError> {
+        let ShardKeys { checkpoint, claim, notes, aside, payloads, .. } = self.keys(slot);
+        let of = |error| CheckpointStoreError::from(RecordError::of(&checkpoint, error));
+        let mut found = Vec::new();
+        let rules =
+            [(&checkpoint, CHECKPOINT), (&notes, SET_ASIDE), (&aside, SET_ASIDE), (&payloads, SET_ASIDE)];
+        for (key, rule) in rules {
+            let invalid = self.link.repair_record(key, rule, remove).await.map_err(of)?;
+            found.extend(invalid.map(|part| (key.clone(), part)));
         }
-        Ok(found.map(|part| (keys.checkpoint.clone(), part)))
+        if remove && found.iter().any(|(key, _)| *key == checkpoint) {
+            self.link.command::<()>(cmd("UNLINK").arg(&claim)).await.map_err(of)?;
+        }
+        Ok(found)
     }
 }

@@ -145,3 +145,41 @@ async fn only_the_common_budget_reports_that_it_is_unreachable() {
     assert_eq!((got.status.as_u16(), got.header("x-answered-by")), (503, "altergolden"));
     bench.finish().await;
 }
+
+/// Keys of another type, numbers that are none, times in the far future, and keys that never expire.
+#[tokio::test]
+async fn budget_that_another_program_has_written_blocks_nothing_for_long() {
+    const TYPE: &str = "local kind = redis.call('TYPE', KEYS[1]).ok
+        redis.call('DEL', KEYS[1])
+        if kind == 'set' then redis.call('RPUSH', KEYS[1], 'x') else redis.call('SADD', KEYS[1], 'x') end";
+    const VALUES: &str = "local kind = redis.call('TYPE', KEYS[1]).ok
+        if kind == 'string' then redis.call('SET', KEYS[1], ARGV[1]) end
+        if kind == 'hash' then
+          for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do redis.call('HSET', KEYS[1], field, ARGV[1]) end
+          for _, field in ipairs({'blocked', 'refused_until', 'stopped', 'ends'}) do redis.call('HSET', KEYS[1], field, ARGV[1]) end
+        end
+        if kind == 'list' then redis.call('DEL', KEYS[1]) redis.call('RPUSH', KEYS[1], ARGV[1]) end
+        if kind == 'zset' then redis.call('ZADD', KEYS[1], 9e15, 'x') end
+        redis.call('PERSIST', KEYS[1])";
+    let limits = [
+        ("x-ratelimit-bucket", "b"),
+        ("x-ratelimit-limit", "5"),
+        ("x-ratelimit-remaining", "4"),
+        ("x-ratelimit-reset-after", "1"),
+    ];
+    let discord = Discord::start(at_once(move |_, _| answer(200, &limits, "{}"))).await;
+    for (script, value) in [(TYPE, ""), (VALUES, "x"), (VALUES, "18446744073709551615"), (VALUES, "")] {
+        let redis = RedisServer::start().await;
+        let budget = Arc::new(redis_budget(&redis.url(), "test"));
+        let bench = Bench::start(discord.address, Setting::over(budget)).await;
+        take(&[&bench], 2, "/channels/7/messages").await;
+        let keys: Vec<String> = redis.command(&["KEYS", "{test:rest}*"]).await;
+        assert!(keys.len() >= 3, "{keys:?}");
+        for key in keys {
+            redis.command::<()>(&["EVAL", script, "1", &key, value]).await;
+        }
+        let took = take(&[&bench], 3, "/channels/7/messages").await;
+        assert!(took < Duration::from_secs(10), "{value}: {took:?}");
+        bench.finish().await;
+    }
+}

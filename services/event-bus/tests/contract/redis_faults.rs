@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use event_bus::{BusError, EventBus};
+use event_bus::{BusError, Delivery, EventBus, repair_broadcasts};
 use redis_fixture::{RedisSentinel, RedisServer};
+use redis_link::{LinkOptions, RedisLink};
+use tokio::time::timeout;
 
-use crate::{message, next_bodies, next_missed, redis_bus, until_away, until_connected};
+use crate::{PATIENCE, message, next_bodies, next_missed, redis_bus, until_away, until_connected};
 
 /// The script with which the bus publishes. With another channel it writes history that no subscriber hears of.
 const PUBLISH: &str = include_str!("../../src/redis/publish.lua");
@@ -175,7 +177,7 @@ async fn a_dropped_bus_leaves_no_connection() {
     };
     assert_eq!(subscribers().await, 1);
     drop(bus);
-    let deadline = Instant::now() + crate::PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     while subscribers().await > 0 {
         assert!(Instant::now() < deadline, "the reader goes on");
     }
@@ -189,7 +191,7 @@ async fn a_sentinel_fails_over() {
     publish(&bus, "a").await;
     assert_eq!(next_bodies(&mut subscription, 1).await, ["a"]);
     sentinel.fail_over().await;
-    let deadline = Instant::now() + crate::PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     while let Err(error) = bus.publish(message("b")).await {
         assert!(Instant::now() < deadline, "still {error}");
     }
@@ -260,4 +262,44 @@ async fn history_is_bounded_by_bytes() {
     }
     let kept: u64 = server.command(&["XLEN", "{test}:broadcasts"]).await;
     assert!(kept > 500, "{kept} entries are kept");
+}
+
+#[tokio::test]
+async fn broadcasts_go_on_after_a_repair() {
+    const STATE: &str = "{test}:broadcasts:state";
+    let server = RedisServer::start().await;
+    let link = RedisLink::new(server.url().parse().unwrap(), LinkOptions::default());
+    let prefix = "test".parse().unwrap();
+    let bus = redis_bus(&server.url(), "test");
+    let mut subscription = bus.subscribe().await.unwrap();
+    publish(&bus, "before").await;
+    assert_eq!(next_bodies(&mut subscription, 1).await, ["before"]);
+    assert_eq!(repair_broadcasts(&link, &prefix, true).await.unwrap(), []);
+    let poison: [&[&[&str]]; 4] = [
+        &[&["HSET", STATE, "sequence", "18446744073709551615"]],
+        &[&["HSET", STATE, "bytes", "many"]],
+        &[&["DEL", STATE], &["SET", STATE, "x"]],
+        &[&["DEL", "{test}:broadcasts"], &["SET", "{test}:broadcasts", "x"]],
+    ];
+    for commands in poison {
+        for command in commands {
+            server.command::<()>(command).await;
+        }
+        assert!(bus.publish(message("lost")).await.is_err(), "{commands:?}");
+        let found = repair_broadcasts(&link, &prefix, false).await.unwrap();
+        let key = commands[0][1];
+        assert!(found.len() == 1 && found[0].0 == key, "{commands:?}: {found:?}");
+        assert_eq!(repair_broadcasts(&link, &prefix, true).await.unwrap(), found);
+        until_connected(&bus).await;
+        publish(&bus, "after").await;
+        let delivered = async {
+            loop {
+                match subscription.next().await {
+                    Some(Delivery::Message(message)) if message.content.body == "after" => break,
+                    _ => {}
+                }
+            }
+        };
+        timeout(PATIENCE, delivered).await.expect("the message comes");
+    }
 }

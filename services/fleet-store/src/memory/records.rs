@@ -121,7 +121,12 @@ impl Records {
             };
             (
                 worker.clone(),
-                LeaseRecord { worker: record, remaining: lease.remaining(now), revoked: lease.revoked },
+                LeaseRecord {
+                    worker: record,
+                    remaining: lease.remaining(now),
+                    revoked: lease.revoked,
+                    term: lease.term,
+                },
             )
         });
         workers.collect()
@@ -130,8 +135,9 @@ impl Records {
     pub(super) fn load(&self, now: Instant) -> FleetRecord {
         let below = |shard: ShardKey| self.shard_total.is_some_and(|total| shard.slot().0 < total);
         let owners = self.owners.iter().filter(|(shard, _)| below(**shard));
+        let written = self.owner_terms.values().chain(self.leases.values().map(|lease| &lease.term));
         FleetRecord {
-            term: self.term,
+            term: written.copied().fold(self.term.max(self.fleet_term), Term::max),
             shard_total: self.shard_total,
             workers: self.leases(now),
             owners: owners.map(|(shard, owner)| (*shard, owner.clone())).collect::<BTreeMap<_, _>>(),

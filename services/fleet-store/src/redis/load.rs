@@ -13,6 +13,9 @@ use crate::{BudgetRecord, FleetRecord, FleetStoreError, LeaseRecord, OwnerRecord
 /// Commands on their way at once.
 const AT_ONCE: usize = 64;
 
+/// The most names of workers that are read at once.
+pub(super) const MOST_LISTED: usize = 10_000;
+
 /// The most keys of invalid records that are named.
 const MOST_INVALID: usize = 16;
 
@@ -40,6 +43,8 @@ fn field<T: FromStr>(key: &str, value: &str) -> Result<T, FleetStoreError> {
 
 /// What is written of the fleet as a whole.
 pub(super) struct FleetFields {
+    /// The highest term that has written it.
+    pub(super) term: Term,
     pub(super) shard_total: Option<u32>,
     budget: Option<BudgetRecord>,
     last_ran_unix_ms: Option<u64>,
@@ -52,12 +57,15 @@ impl FleetRedisStore {
         let mut invalid = Vec::new();
         let (term, fleet, workers) =
             tokio::try_join!(self.load_term(), self.load_fleet(), self.load_workers(&mut invalid))?;
-        let FleetFields { shard_total, budget, last_ran_unix_ms, head_signing, intent } = fleet;
+        let FleetFields { term: fleet_term, shard_total, budget, last_ran_unix_ms, head_signing, intent } =
+            fleet;
+        let mut term = workers.values().map(|lease| lease.term).fold(term.max(fleet_term), Term::max);
         let shards = ShardKey::all(shard_total.unwrap_or(0)).map(|shard| self.load_owner(shard));
         let mut loading = stream::iter(shards).buffer_unordered(AT_ONCE);
         let mut owners = BTreeMap::new();
         while let Some(owner) = loading.next().await {
-            let owner = readable(owner, &mut invalid)?.flatten();
+            let Some((owner, written_by)) = readable(owner, &mut invalid)? else { continue };
+            term = term.max(written_by);
             owners.extend(owner.map(|owner| (owner.shard, owner)));
         }
         Ok(FleetRecord {
@@ -101,9 +109,11 @@ impl FleetRedisStore {
             "head_key",
             "head_key_required",
             "intent",
+            "term",
         ];
-        let [total, day, remaining, resets_at, last_ran, head_key, required, intent]: [Option<String>; 8] =
-            self.fields(&key, &names).await?;
+        let [total, day, remaining, resets_at, last_ran, head_key, required, intent, term]: [Option<String>;
+            9] = self.fields(&key, &names).await?;
+        let term = term.map_or(Ok(Term(0)), |term| field(&key, &term).map(Term))?;
         let total = total.map(|total| field(&key, &total)).transpose()?;
         if total.is_some_and(|total| !(1..=MAX_SHARDS).contains(&total)) {
             return Err(FleetStoreError::InvalidRecord(key));
@@ -123,7 +133,7 @@ impl FleetRedisStore {
             by: head_key.map(|id| field(&key, &id)).transpose()?,
             required: required.is_some_and(|required| required != "0"),
         };
-        Ok(FleetFields { shard_total: total, budget, last_ran_unix_ms, head_signing, intent })
+        Ok(FleetFields { term, shard_total: total, budget, last_ran_unix_ms, head_signing, intent })
     }
 
     /// The workers whose records can be read; `invalid` gets the keys of the others.
@@ -132,14 +142,17 @@ impl FleetRedisStore {
         invalid: &mut Vec<String>,
     ) -> Result<BTreeMap<WorkerId, LeaseRecord>, FleetStoreError> {
         let key = self.keys.workers();
-        let names: Vec<String> = self
-            .link
-            .command(cmd("SMEMBERS").arg(&key))
-            .await
-            .map_err(|error| RecordError::of(&key, error))?;
+        let of = |error| FleetStoreError::from(RecordError::of(&key, error));
+        let listed: usize = self.link.command(cmd("SCARD").arg(&key)).await.map_err(of)?;
+        // Some of them, so that a list of any size shrinks: names without a record are removed below.
+        let names: Vec<Vec<u8>> =
+            self.link.command(cmd("SRANDMEMBER").arg(&key).arg(MOST_LISTED)).await.map_err(of)?;
         let mut valid: Vec<WorkerId> = Vec::new();
         for name in names {
-            valid.extend(readable(field(&key, &name), invalid)?);
+            match str::from_utf8(&name).ok().and_then(|name| name.parse().ok()) {
+                Some(name) => valid.push(name),
+                None => self.unlist(&name).await?,
+            }
         }
         let mut loading =
             stream::iter(valid.into_iter().map(|name| self.load_worker(name))).buffer_unordered(AT_ONCE);
@@ -147,6 +160,9 @@ impl FleetRedisStore {
         while let Some(record) = loading.next().await {
             let record = readable(record, invalid)?.flatten();
             workers.extend(record.map(|record| (record.worker.worker.clone(), record)));
+        }
+        if listed > MOST_LISTED {
+            return Err(FleetStoreError::InvalidRecord(key));
         }
         Ok(workers)
     }
@@ -157,35 +173,41 @@ impl FleetRedisStore {
         match answer.verdict() {
             "MISSING" => {
                 // Its record went by age. Were it just being written, the worker's next renewal adds the name again.
-                self.unlist(&worker).await?;
+                self.unlist(worker.as_str().as_bytes()).await?;
                 Ok(None)
             }
             "RECORD" => {
                 let incarnation = answer.parse(1)?;
                 let url = answer.text(2)?.to_owned();
                 let (remaining, revoked) = (answer.millis(3)?, answer.text(4)? == "1");
+                let term = Term(answer.parse(5)?);
                 Ok(Some(LeaseRecord {
                     worker: WorkerRecord { worker, incarnation, url },
                     remaining,
                     revoked,
+                    term,
                 }))
             }
             _ => Err(answer.unexpected()),
         }
     }
 
-    async fn load_owner(&self, shard: ShardKey) -> Result<Option<OwnerRecord>, FleetStoreError> {
+    /// The owner of a shard, and the highest term that has written its record.
+    async fn load_owner(&self, shard: ShardKey) -> Result<(Option<OwnerRecord>, Term), FleetStoreError> {
         let key = self.keys.shard(shard);
-        let fields: [Option<String>; 3] = self.fields(&key, &["worker", "incarnation", "epoch"]).await?;
-        match fields {
-            [None, None, None] => Ok(None),
-            [Some(worker), Some(incarnation), Some(epoch)] => Ok(Some(OwnerRecord {
+        let names = ["worker", "incarnation", "epoch", "term"];
+        let [worker, incarnation, epoch, term]: [Option<String>; 4] = self.fields(&key, &names).await?;
+        let term = term.map_or(Ok(Term(0)), |term| field(&key, &term).map(Term))?;
+        let owner = match (worker, incarnation, epoch) {
+            (None, None, None) => None,
+            (Some(worker), Some(incarnation), Some(epoch)) => Some(OwnerRecord {
                 shard,
                 worker: field(&key, &worker)?,
                 incarnation: field(&key, &incarnation)?,
                 epoch: Epoch(field(&key, &epoch)?),
-            })),
-            _ => Err(FleetStoreError::InvalidRecord(key)),
-        }
+            }),
+            _ => return Err(FleetStoreError::InvalidRecord(key)),
+        };
+        Ok((owner, term))
     }
 }

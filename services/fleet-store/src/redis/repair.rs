@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use redis::cmd;
 use redis_link::{FieldRule, FieldValue, InvalidPart, LinkError, RecordError, RecordRule};
 
-use super::FleetRedisStore;
+use super::{FleetRedisStore, load::MOST_LISTED};
 use crate::FleetStoreError;
 
 /// Commands on their way at once.
@@ -147,12 +147,14 @@ impl FleetRedisStore {
     /// Cluster or as a user that may not, an unknown total counts as the highest one.
     async fn known_records(&self) -> Result<(BTreeSet<WorkerId>, BTreeSet<ShardSlot>), FleetStoreError> {
         let key = self.keys.workers();
-        let listed: Result<Vec<String>, LinkError> = self.link.command(cmd("SMEMBERS").arg(&key)).await;
+        let listed: Result<Vec<Vec<u8>>, LinkError> =
+            self.link.command(cmd("SRANDMEMBER").arg(&key).arg(MOST_LISTED)).await;
         let listed = match listed.map_err(|error| RecordError::of(&key, error)) {
             Err(RecordError::Unexpected(_)) => Vec::new(),
             listed => listed?,
         };
-        let mut workers: BTreeSet<WorkerId> = listed.iter().filter_map(|name| name.parse().ok()).collect();
+        let mut workers: BTreeSet<WorkerId> =
+            listed.iter().filter_map(|name| str::from_utf8(name).ok()?.parse().ok()).collect();
         let total = match self.load_fleet().await {
             Ok(fleet) => fleet.shard_total,
             Err(FleetStoreError::InvalidRecord(_)) => None,

@@ -100,13 +100,12 @@ async fn malformed_records_are_named_without_a_panic() {
     let server = RedisServer::start().await;
     // An invalid record of a worker or a shard is left out; the others stop the whole. Numbers beyond every clock and
     // the limit of shards are invalid too.
-    let cases: [(&str, &[&str]); 20] = [
+    let cases: [(&str, &[&str]); 19] = [
         ("{p}:term", &["SET", "{p}:term", "x"]),
         ("{p}:term", &["HSET", "{p}:term", "term", "many"]),
         ("{p}:fleet", &["HSET", "{p}:fleet", "total", "-1"]),
         ("{p}:fleet", &["HSET", "{p}:fleet", "budget_total", "1"]),
         ("{p}:fleet", &["HSET", "{p}:fleet", "last_ran_unix_ms", "never"]),
-        ("{p}:workers", &["SADD", "{p}:workers", "no name"]),
         ("{p}:workers", &["SET", "{p}:workers", "x"]),
         ("{p:worker:w}", &["HSET", "{p:worker:w}", "incarnation", "1", "expires_at_ms", "soon"]),
         ("{p:shard:0}", &["HSET", "{p:shard:0}", "epoch", "7"]),
@@ -144,7 +143,7 @@ async fn malformed_records_are_named_without_a_panic() {
             }
             loaded => assert_eq!(loaded.unwrap().invalid, [key], "{command:?}"),
         }
-        let checked = store.check().await.unwrap();
+        let checked = store.check().await.unwrap().invalid;
         assert_eq!(checked == [key], !key.starts_with("{p:shard"), "{command:?}: {checked:?}");
         // A coordinator's term begins all the same, as far as the term and the fleet can be read.
         let fenced = store.fence(Term(1)).await;
@@ -299,4 +298,21 @@ async fn a_sentinel_fails_over() {
     sentinel.fail_over().await;
     assert_ne!(reached(&store).await, before);
     store.set_shard_total(Term(1), 5).await.unwrap();
+}
+
+/// Names of workers that another program has added, and more of them than are read at once.
+#[tokio::test]
+async fn foreign_names_in_the_list_of_workers_are_removed() {
+    let server = RedisServer::start().await;
+    let store = redis_store(&server.url(), "p");
+    store.grant_lease(Term(1), &worker("w", "1"), LONG).await.unwrap();
+    server.command::<u64>(&["SADD", "{p}:workers", "no name", "\u{e9}", "gone"]).await;
+    assert_eq!(store.check().await.unwrap().invalid, Vec::<String>::new());
+    assert_eq!(server.command::<Vec<String>>(&["SMEMBERS", "{p}:workers"]).await, ["w"]);
+
+    let add = "for n = 1, 10500 do redis.call('SADD', KEYS[1], 'no name ' .. n) end";
+    server.command::<()>(&["EVAL", add, "1", "{p}:workers"]).await;
+    assert!(matches!(store.load().await, Err(FleetStoreError::InvalidRecord(key)) if key == "{p}:workers"));
+    let workers = store.load().await.unwrap().workers;
+    assert_eq!(workers.into_keys().map(|name| name.to_string()).collect::<Vec<_>>(), ["w"]);
 }

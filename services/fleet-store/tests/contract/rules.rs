@@ -18,6 +18,7 @@ redis_fixture::contract! {
     terms::only_the_holder_releases,
     terms::lost_term_record_is_written_again,
     terms::a_term_with_another_holder_is_lost,
+    terms::term_of_any_record_is_the_highest_one,
     terms::the_holder_hears_of_a_standby_until_it_withdraws_or_acts,
     leases::a_lease_is_granted_and_seen,
     leases::a_live_name_is_not_given_twice,

@@ -3,7 +3,7 @@
 use fleet_model::Term;
 use fleet_store::{TermClaim, TermRenewal};
 
-use crate::{LONG, SHORT, Store, incarnation, lapse};
+use crate::{LONG, SHORT, Store, incarnation, lapse, owner, worker};
 
 const HELD: TermRenewal = TermRenewal::Held { standby: false };
 const HELD_BESIDE_A_STANDBY: TermRenewal = TermRenewal::Held { standby: true };
@@ -117,4 +117,18 @@ pub(crate) async fn the_holder_hears_of_a_standby_until_it_withdraws_or_acts(sto
     store.release_term(Term(1), &incarnation("a")).await.unwrap();
     assert_eq!(claim(&store, "b").await, TermClaim::Acting(Term(2)));
     assert_eq!(renew("b", 2).await, HELD, "the new holder is no standby any more");
+}
+
+/// The next coordinator has to be above it, or its writes are refused.
+pub(crate) async fn term_of_any_record_is_the_highest_one(store: Store) {
+    claim(&store, "a").await;
+    store.set_shard_total(Term(3), 2).await.unwrap();
+    assert_eq!(store.load().await.unwrap().term, Term(3), "the fleet");
+    store.grant_lease(Term(5), &worker("w", "1"), LONG).await.unwrap();
+    assert_eq!(store.load().await.unwrap().term, Term(5), "a worker");
+    let check = store.check().await.unwrap();
+    assert_eq!((check.term, check.shard_total, check.invalid), (Term(5), Some(2), Vec::new()));
+    store.assign(Term(7), &[owner(1, "w", "1", 1)]).await.unwrap();
+    assert_eq!(store.load().await.unwrap().term, Term(7), "a shard");
+    assert_eq!(store.renew_term(Term(1), &incarnation("a"), LONG).await.unwrap(), HELD);
 }

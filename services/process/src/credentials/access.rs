@@ -18,6 +18,7 @@ use super::{
     calls::{Allowed, allowed},
     ending::RightLost,
 };
+use crate::server::ValidToken;
 
 /// Refuses calls that the caller's role does not allow, and adds the [`Caller`] to the others. An answer to the bearer of a token ends when
 /// the token is removed.
@@ -159,8 +160,9 @@ impl Credentials {
         let refused = match identity {
             Ok(None) if wanted.includes(None) => return Ok(as_is(None)),
             Ok(Some((identity, token))) if wanted.includes(Some(identity.role)) => {
-                if let Some(proof) = peer.and_then(|peer| peer.proof.as_ref()) {
-                    proof.given();
+                if let (Some(token), Some(proof)) = (token, peer.and_then(|peer| peer.proof.as_ref())) {
+                    let credentials = self.clone();
+                    proof.given(ValidToken::Listed { token, bearer: identity.clone(), credentials });
                 }
                 let token = token.map(|token| (token, identity.clone()));
                 return Ok(Admitted { token, ..as_is(Some(identity)) });

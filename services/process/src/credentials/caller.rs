@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr};
 
 use super::Identity;
-use crate::server::Proof;
+use crate::server::{Proof, ValidToken};
 
 /// How a connection was made.
 #[derive(Clone, Debug)]
@@ -24,6 +24,13 @@ impl Peer {
     /// A client without a certificate.
     pub fn without_certificate(address: Option<SocketAddr>, is_on_this_host: bool, is_tls: bool) -> Self {
         Self { address, is_on_this_host, is_tls, certificate: None, proof: None }
+    }
+
+    /// Notes that the client has shown the bot's token: its place at a client-facing port is its own.
+    pub fn bot_token_shown(&self) {
+        if let Some(proof) = &self.proof {
+            proof.given(ValidToken::Bot);
+        }
     }
 }
 

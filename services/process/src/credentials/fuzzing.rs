@@ -1,12 +1,26 @@
 //! Fuzz targets of credentials and settings: files, access lists, certificates of peers, values.
 
+use std::sync::Arc;
+
+use axum::{body::Body, http::Request};
 use fuzz::Target;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
 };
 
-use super::{AccessList, Credentials, Enforcement, FleetName, Identity, Role, TokenHash, loaded::Loaded};
-use crate::settings::{ApiOrigin, GatewayUrl, duration, metrics_prefix};
+use super::{
+    ACCESS_LIST, AccessList, Credentials, Enforcement, FleetName, Identity, Peer, Role, TokenHash,
+    loaded::Loaded,
+};
+use crate::{
+    settings::{ApiOrigin, GatewayUrl, duration, metrics_prefix},
+    telemetry::{
+        health::{HealthSource, Verdict, routes},
+        metrics::Metrics,
+    },
+};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 /// The PEM file of a worker, and its certificate.
 fn worker() -> (String, Vec<u8>) {
@@ -85,6 +99,68 @@ fn values_of_settings() {
         }
         if let Some(identity) = Identity::from_uri(text, &fleet) {
             assert!(text.contains(identity.role.to_string().as_str()));
+        }
+    });
+}
+
+struct Named;
+
+impl HealthSource for Named {
+    fn health(&self) -> (Verdict, Value) {
+        (Verdict::Healthy, json!({ "worker": "a-name" }))
+    }
+
+    fn ready(&self) -> (bool, Value) {
+        (true, json!({ "ready": true }))
+    }
+}
+
+/// The health port of a process with credentials, asked from this host and from another one.
+#[test]
+fn health_ports() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("coordinator.pem");
+    std::fs::write(&path, worker().0).unwrap();
+    let list =
+        format!("token operator alice {}\ntoken bot shop {}\n", TokenHash::of("one"), TokenHash::of("w"));
+    std::fs::write(folder.path().join(ACCESS_LIST), list).unwrap();
+    let fleet: FleetName = "altergolden".parse().unwrap();
+    let credentials = Credentials::open(&path, fleet, Enforcement::Enforced).unwrap();
+    let router = routes(Arc::new(Named), Metrics::new("altergolden", |_| {}), credentials);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let examples = [
+        "GET /health\nhost: localhost:3001\n",
+        "GET /metrics\nauthorization: Bearer one\nhost: 10.0.0.1\n",
+        "GET /health\nauthorization: bearer w\nhost: [::1]:3001\norigin: http://x\n",
+        "HEAD /live\n",
+        "GET /ready?a=b\n",
+    ];
+    let words =
+        ["authorization: ", "Bearer ", "host: ", "localhost", "127.0.0.1", "/health", "%2fhealth", "//"];
+    Target::new("health ports", examples).words(words).run_text(|text| {
+        let mut lines = text.split('\n');
+        let (method, uri) =
+            lines.next().and_then(|first| first.split_once(' ')).unwrap_or(("GET", "/health"));
+        let headers: Vec<_> = lines.filter_map(|line| line.split_once(':')).take(100).collect();
+        for (address, is_tls) in
+            [("127.0.0.1:7", false), ("127.0.0.1:7", true), ("10.0.0.7:7", false), ("10.0.0.7:7", true)]
+        {
+            let mut request = Request::builder().method(method).uri(uri);
+            for (name, value) in &headers {
+                request = request.header(name.trim(), value.trim());
+            }
+            let address: std::net::SocketAddr = address.parse().unwrap();
+            let is_local = address.ip().is_loopback();
+            let peer = Peer::without_certificate(Some(address), is_local, is_tls);
+            let Ok(request) = request.extension(peer).body(Body::empty()) else { return };
+            let says_token = text.contains("one");
+            let text = runtime.block_on(async {
+                let answer = router.clone().oneshot(request).await.unwrap();
+                let bytes = axum::body::to_bytes(answer.into_body(), 16 << 20).await.unwrap();
+                String::from_utf8_lossy(&bytes).into_owned()
+            });
+            let names = text.contains("a-name") || text.contains("# TYPE");
+            assert!(!names || is_local || (is_tls && says_token), "{text}");
         }
     });
 }

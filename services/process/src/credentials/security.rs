@@ -24,6 +24,14 @@ impl PortSecurity {
         }
     }
 
+    /// Whether a client has to prove who it is, by a certificate or a token, before its place is its own.
+    pub(crate) fn needs_proof(&self, is_on_this_host: bool) -> bool {
+        match self {
+            Self::Fleet(credentials) => credentials.is_enforced(),
+            Self::Clients(_) => !is_on_this_host,
+        }
+    }
+
     /// The credentials that check clients' certificates.
     pub(crate) fn credentials(&self) -> Credentials {
         match self {

@@ -173,7 +173,7 @@ impl Credentials {
     }
 
     /// Returns the bearer of a token.
-    pub(super) fn bearer(&self, token: &TokenHash) -> Option<Identity> {
+    pub(crate) fn bearer(&self, token: &TokenHash) -> Option<Identity> {
         self.shared.as_ref()?.access.load().bearer(token).cloned()
     }
 

@@ -465,6 +465,28 @@ async fn clients_that_prove_nothing_make_room_for_members() {
     assert_eq!(call_with(&bearer, FIND_GUILD, Some("one")).await.unwrap_err().code(), Code::Unimplemented);
 }
 
+#[tokio::test]
+async fn removed_token_keeps_no_place() {
+    let ca = Ca::new();
+    ca.admit(&format!("token bot shop {}\n", TokenHash::of("one")));
+    let credentials = ca.credentials(Role::Coordinator);
+    let address = serve(credentials.clone(), Limits { connections: 2, ..Limits::GRPC }).await;
+    let mut bearers = Vec::new();
+    for _ in 0..2 {
+        let mut stream = Some(TokioIo::new(without_certificate(&ca, address, b"h2").await));
+        let once = tower::service_fn(move |_| std::future::ready(stream.take().ok_or("one connection only")));
+        let bearer = Endpoint::from_static("http://x").connect_with_connector(once).await.unwrap();
+        assert_eq!(
+            call_with(&bearer, FIND_GUILD, Some("one")).await.unwrap_err().code(),
+            Code::Unimplemented
+        );
+        bearers.push(bearer);
+    }
+    ca.admit("");
+    credentials.read_again();
+    assert!(reaches(&format!("https://{address}"), &ca.credentials(Role::Bot)).await);
+}
+
 /// A whole handshake costs each side a signature and the check of a chain; many workers reconnect at once.
 #[tokio::test]
 async fn reconnecting_client_resumes_its_session() {

@@ -50,11 +50,11 @@ impl Accepted {
         security: &PortSecurity,
         protocol: Protocol,
     ) -> io::Result<Connection> {
-        let Some(config) = security.server(protocol) else { return Ok(self.plain()) };
-        let credentials = security.credentials();
-        if credentials.is_enforced() {
+        if security.needs_proof(self.peer(false).is_on_this_host) {
             self.place.list_unproven(self.address.ip());
         }
+        let Some(config) = security.server(protocol) else { return Ok(self.plain()) };
+        let credentials = security.credentials();
         let ended = self.place.proof().map(|proof| proof.ended().clone()).unwrap_or_default();
         let within = self.deadlines.greeting_within;
         let securing = async {

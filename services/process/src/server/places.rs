@@ -1,13 +1,14 @@
 //! The places of one port, and which connection gives its own up when all are taken.
 //!
 //! A client that has proven nothing, neither by a certificate nor by a token, may be anybody. It keeps its place while there are others;
-//! when none is left, the host with the most such connections loses its oldest one. So no number of them keeps members out.
+//! when none is left, the host with the most such connections loses its oldest one. So no number of them keeps members out. A token that is
+//! no longer valid counts as none.
 
 use std::{
     cmp::Reverse,
     collections::BTreeMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -16,6 +17,8 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::credentials::{Credentials, Identity, TokenHash};
 
 /// How long [`Places::take`] waits for a connection to close before it asks another one to close.
 const GIVES_UP: Duration = Duration::from_millis(50);
@@ -35,7 +38,7 @@ pub(crate) struct Place {
     unproven: Option<Proof>,
 }
 
-/// The connections whose clients have proven nothing.
+/// The connections whose clients have proven nothing, or have lost what they had proven.
 #[derive(Debug, Default)]
 struct Unproven(Mutex<Listed>);
 
@@ -44,18 +47,38 @@ struct Listed {
     next: u64,
     /// The connections of each host by age.
     hosts: BTreeMap<IpAddr, BTreeMap<u64, CancellationToken>>,
+    /// Those whose clients have a token.
+    bearers: BTreeMap<u64, (Proof, ValidToken)>,
 }
 
 /// A connection as one whose client has proven nothing, until it does.
 #[derive(Clone, Debug)]
 pub(crate) struct Proof(Arc<Entry>);
 
+/// A token that a client has shown.
+#[derive(Debug)]
+pub(crate) enum ValidToken {
+    /// One of the access list, which can be removed from it.
+    Listed { token: TokenHash, bearer: Identity, credentials: Credentials },
+    /// The bot's own, which is valid while this process runs.
+    Bot,
+}
+
+impl ValidToken {
+    fn is_valid(&self) -> bool {
+        match self {
+            Self::Listed { token, bearer, credentials } => credentials.bearer(token).as_ref() == Some(bearer),
+            Self::Bot => true,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     host: IpAddr,
     number: u64,
     ended: CancellationToken,
-    all: Arc<Unproven>,
+    all: Weak<Unproven>,
 }
 
 impl Places {
@@ -89,10 +112,10 @@ impl Place {
         self.unproven = Some(self.all.add(host));
     }
 
-    /// Notes that the client has proven who it is.
+    /// Notes that the client has proven who it is for as long as the connection lasts.
     pub(super) fn proven(&mut self) {
         if let Some(proof) = self.unproven.take() {
-            proof.given();
+            proof.forget();
         }
     }
 
@@ -116,12 +139,15 @@ impl Unproven {
         listed.next += 1;
         listed.hosts.entry(host).or_default().insert(number, ended.clone());
         drop(listed);
-        Proof(Arc::new(Entry { host, number, ended, all: self.clone() }))
+        Proof(Arc::new(Entry { host, number, ended, all: Arc::downgrade(self) }))
     }
 
     /// Ends the oldest connection of the host with the most; false without any.
     fn end_one(&self) -> bool {
         let mut listed = self.lock();
+        if listed.hosts.is_empty() {
+            listed.without_valid_tokens();
+        }
         let most = listed.hosts.iter().max_by_key(|(_, connections)| {
             (connections.len(), Reverse(connections.first_key_value().map(|(number, _)| *number)))
         });
@@ -139,16 +165,38 @@ impl Unproven {
     }
 }
 
-impl Proof {
-    /// Notes that the client has proven who it is: its place is its own.
-    pub(crate) fn given(&self) {
-        let Entry { host, number, all, .. } = &*self.0;
-        let mut listed = all.lock();
-        if let Some(connections) = listed.hosts.get_mut(host) {
-            connections.remove(number);
+impl Listed {
+    /// Lists the connections again whose tokens are no longer valid.
+    fn without_valid_tokens(&mut self) {
+        let lost = self.bearers.extract_if(.., |_, (_, token)| !token.is_valid());
+        for (number, (Proof(entry), _)) in lost {
+            self.hosts.entry(entry.host).or_default().insert(number, entry.ended.clone());
+        }
+    }
+
+    fn forget(&mut self, entry: &Entry) {
+        self.bearers.remove(&entry.number);
+        if let Some(connections) = self.hosts.get_mut(&entry.host) {
+            connections.remove(&entry.number);
             if connections.is_empty() {
-                listed.hosts.remove(host);
+                self.hosts.remove(&entry.host);
             }
+        }
+    }
+}
+
+impl Proof {
+    /// Notes that the client has a token: its place is its own while that is valid.
+    pub(crate) fn given(&self, token: ValidToken) {
+        let Some(all) = self.0.all.upgrade() else { return };
+        let mut listed = all.lock();
+        listed.forget(&self.0);
+        listed.bearers.insert(self.0.number, (self.clone(), token));
+    }
+
+    fn forget(&self) {
+        if let Some(all) = self.0.all.upgrade() {
+            all.lock().forget(&self.0);
         }
     }
 
@@ -193,7 +241,7 @@ mod tests {
         assert!(places.unproven.end_one());
         assert_eq!(ended(&taken), [true, true, false, false]);
         // A client that has proven who it is keeps its place.
-        taken[2].1.given();
+        taken[2].1.given(ValidToken::Bot);
         assert!(places.unproven.end_one());
         assert_eq!(ended(&taken), [true, true, false, true]);
         assert!(!places.unproven.end_one());

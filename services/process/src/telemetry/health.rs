@@ -141,16 +141,19 @@ impl HealthServer {
     }
 
     async fn serve_until(self, source: Arc<dyn HealthSource>, metrics: Metrics, stop: CancellationToken) {
-        let named = Router::new().route("/health", get(health)).route("/metrics", get(scrape));
-        let router = for_readers(named, self.credentials.clone())
-            .route("/ready", get(ready))
-            .route("/live", get(live))
-            .with_state(Served { source, metrics })
-            .merge(self.more);
+        let router = routes(source, metrics, self.credentials.clone()).merge(self.more);
         tracing::info!(address = %self.address, "health endpoints listening");
         let security = PortSecurity::Fleet(self.credentials);
         serve_http1(self.listener, security, LIMITS, TowerToHyperService::new(router), stop).await;
     }
+}
+
+pub(crate) fn routes(source: Arc<dyn HealthSource>, metrics: Metrics, credentials: Credentials) -> Router {
+    let named = Router::new().route("/health", get(health)).route("/metrics", get(scrape));
+    for_readers(named, credentials)
+        .route("/ready", get(ready))
+        .route("/live", get(live))
+        .with_state(Served { source, metrics })
 }
 
 /// Closes routes whose answers have names to callers from other hosts that may not read them.

@@ -260,9 +260,9 @@ async fn repair_removes_a_checkpoint_that_no_worker_has_written() {
     let (server, store) = started().await;
     let redis = redis_store(&server.url(), "test");
     let slot = SHARD.slot();
-    assert_eq!(redis.repair(slot, true).await.unwrap(), None);
+    assert_eq!(redis.repair(slot, true).await.unwrap(), []);
     let serial = steps::first(&store).await;
-    assert_eq!(redis.repair(slot, true).await.unwrap(), None, "a valid one stays");
+    assert_eq!(redis.repair(slot, true).await.unwrap(), [], "a valid one stays");
     assert_holds(&store, serial, &steps::FIRST).await;
     for command in [
         &["HSET", CHECKPOINT, ".epoch", "9223372036854775808"],
@@ -271,17 +271,21 @@ async fn repair_removes_a_checkpoint_that_no_worker_has_written() {
     ] {
         server.command::<()>(command).await;
         let found = redis.repair(slot, false).await.unwrap();
-        assert_eq!(found.as_ref().map(|(key, _)| key.as_str()), Some(CHECKPOINT), "{command:?}");
+        assert!(found.len() == 1 && found[0].0 == CHECKPOINT, "{command:?}: {found:?}");
         assert_eq!(redis.repair(slot, true).await.unwrap(), found);
         // Its owner writes it again.
         let step = fresh(with_head(set(&[(RecordKey::Core(1), "all")]), "head"));
         let serial = write(&store, 0, step).await;
         assert_holds(&store, serial, &[("c:1", "all")]).await;
     }
-    server.command::<()>(&["DEL", CHECKPOINT]).await;
-    server.command::<()>(&["SET", CHECKPOINT, "x"]).await;
-    assert!(redis.repair(slot, true).await.unwrap().is_some());
-    assert_eq!(server.command::<u64>(&["EXISTS", CHECKPOINT]).await, 0);
+    let others = ["notes", "aside", "aside:payloads"].map(|name| format!("{OWNER}:{name}"));
+    for key in others.iter().map(String::as_str).chain([CHECKPOINT]) {
+        server.command::<()>(&["DEL", key]).await;
+        server.command::<()>(&["SET", key, "x"]).await;
+        let found = redis.repair(slot, true).await.unwrap();
+        assert!(found.len() == 1 && found[0].0 == key, "{key}: {found:?}");
+        assert_eq!(server.command::<u64>(&["EXISTS", key]).await, 0);
+    }
 }
 
 #[tokio::test]

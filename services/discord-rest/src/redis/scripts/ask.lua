@@ -3,6 +3,7 @@
 local permit, pattern, major, prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local per_second, patience = tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = now_ms()
+for place, kind in ipairs({'hash', 'list', 'hash', 'string'}) do only(kind, KEYS[place]) end
 
 local open, why = read_breaker(KEYS[5])
 if open > 0 then return {why == 'address' and 'BLOCKED' or 'BREAKER', text(open)} end
@@ -13,13 +14,15 @@ if refused > now then return {'TOKEN', text(refused - now)} end
 local learned = route(KEYS[3], pattern)
 if not learned then
   local learner = redis.call('GET', KEYS[4])
-  if learner and learner ~= permit then
-    return {'LEARNING', text(math.max(1, math.min(POLL_MS, redis.call('PTTL', KEYS[4]))))}
+  local ends_in = redis.call('PTTL', KEYS[4])
+  -- One without an end would never end.
+  if learner and learner ~= permit and ends_in >= 0 then
+    return {'LEARNING', text(math.max(1, math.min(POLL_MS, ends_in)))}
   end
 end
 
 local key = bucket_key(prefix, learned, pattern, major)
-local bucket = read_bucket(key)
+local bucket = read_bucket(key, now)
 if bucket.stopped > now then return {'BUCKET', text(bucket.stopped - now)} end
 local limit = learned and learned.limit or 0
 if limit > 0 then

@@ -25,6 +25,12 @@ local function wait_until(value, now)
   return at <= now + CALLER_MS and at or 0
 end
 
+-- Removes a key of another type than its own: another program has written it, and nothing else would remove it.
+local function only(kind, key)
+  local is = redis.call('TYPE', key).ok
+  if is ~= kind and is ~= 'none' then redis.call('DEL', key) end
+end
+
 -- What is known of a route; nil when nothing is.
 local function route(key, pattern)
   local bucket, limit, period = string.match(redis.call('HGET', key, pattern) or '', '^(%S*) (%d+) (%d+)$')
@@ -39,10 +45,17 @@ local function bucket_key(prefix, learned, pattern, major)
   return prefix .. name .. ' ' .. major
 end
 
-local function read_bucket(key)
+-- Requests of a bucket that are under way.
+local function flights_key(key)
+  return key .. ' flights'
+end
+
+local function read_bucket(key, now)
+  only('hash', key)
+  only('zset', flights_key(key))
   local fields = redis.call('HMGET', key, 'left', 'ends', 'reset', 'sure', 'stopped')
-  return {left = number(fields[1]), ends = number(fields[2]), reset = number(fields[3]), sure = fields[4] == '1',
-    stopped = number(fields[5])}
+  return {left = number(fields[1]), ends = wait_until(fields[2], now), reset = number(fields[3]), sure = fields[4] == '1',
+    stopped = wait_until(fields[5], now)}
 end
 
 local function write_bucket(key, bucket, now)
@@ -53,13 +66,9 @@ end
 
 -- How long all requests are stopped, or 0; and why: 'address' for a block, 'invalid' or '1' for too many invalid requests.
 local function read_breaker(key)
+  only('string', key)
   local left = redis.call('PTTL', key)
   if left <= 0 then return 0, '' end
   return left, redis.call('GET', key) or ''
-end
-
--- Requests of a bucket that are under way.
-local function flights_key(key)
-  return key .. ' flights'
 end
 

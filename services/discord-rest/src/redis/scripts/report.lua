@@ -3,12 +3,14 @@
 -- wait; and if the answer named a bucket: its name, limit, remaining, reset after, reset.
 local permit, pattern, major, prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now = now_ms()
+for place, kind in ipairs({'hash', 'hash', 'string', 'string', 'hash'}) do only(kind, KEYS[place]) end
 
 if ARGV[5] == 'good' then
   redis.call('HSET', KEYS[1], 'good', text(now), 'refusals', '0', 'refused_until', '0')
   redis.call('PEXPIRE', KEYS[1], text(CALLER_MS))
 elseif ARGV[5] == 'bad' then
-  local refusals = redis.call('HINCRBY', KEYS[1], 'refusals', 1)
+  local refusals = number(redis.call('HGET', KEYS[1], 'refusals')) + 1
+  redis.call('HSET', KEYS[1], 'refusals', text(refusals))
   local good = number(redis.call('HGET', KEYS[1], 'good'))
   if good + GOOD_MS <= now or refusals >= IN_A_ROW then
     redis.call('HSET', KEYS[1], 'refused_until', text(now + REFUSED_MS))
@@ -47,7 +49,7 @@ local key = bucket_key(prefix, learned, pattern, major)
 local scope, until_ms = ARGV[9], now + tonumber(ARGV[10])
 local stops = scope == 'user' or scope == 'shared'
 if seen or stops then
-  local bucket = read_bucket(key)
+  local bucket = read_bucket(key, now)
   if seen then
     local ends = now + seen.after
     -- Where Discord does not say by its own clock, the ends by ours are compared, as far apart as answers are late.
@@ -89,11 +91,12 @@ end
 
 local invalid = '-'
 if ARGV[6] == '1' then
-  redis.call('HINCRBY', KEYS[5], text(math.floor(now / SLOT_MS)), 1)
+  local slot_now = text(math.floor(now / SLOT_MS))
+  redis.call('HSET', KEYS[5], slot_now, text(number(redis.call('HGET', KEYS[5], slot_now)) + 1))
   redis.call('PEXPIRE', KEYS[5], text(INVALID_MS + SLOT_MS))
   local slots, sum, all = {}, 0, redis.call('HGETALL', KEYS[5])
   for index = 1, #all, 2 do
-    local slot, count = tonumber(all[index]), tonumber(all[index + 1])
+    local slot, count = number(all[index]), number(all[index + 1])
     local leaves = (slot + 1) * SLOT_MS + INVALID_MS
     if leaves <= now then
       redis.call('HDEL', KEYS[5], all[index])
