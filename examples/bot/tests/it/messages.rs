@@ -170,7 +170,10 @@ async fn stopped_worker_costs_at_most_the_deadline_and_is_named() {
         assert!(asked.elapsed() < DEADLINE, "{:?}", asked.elapsed());
         let doubt = sent.unwrap_err();
         assert!([Code::DeadlineExceeded, Code::Unavailable].contains(&code(&doubt)), "{doubt}");
-        assert!(doubt.to_string().contains("worker bot-a") && doubt.to_string().contains("may have arrived"));
+        // Over TLS, a connection that is made meanwhile does not even finish its handshake.
+        let text = doubt.to_string();
+        assert!(text.contains("worker bot-a"), "{text}");
+        assert!(text.contains("may have arrived") || text.contains("cannot be reached"), "{text}");
     }
     // The worker resumes after its callers gave up; requests waiting in its socket are not handled.
     a.process.signal(Signal::CONT);
