@@ -180,8 +180,15 @@ impl ServerArgs {
     }
 
     pub(crate) async fn connect(&self) -> Result<BridgeClient, ClientError> {
-        let credentials = self.open_credentials()?;
-        BridgeClient::connect_with(&self.full_url(), self.deadline, &credentials, Role::Coordinator).await
+        let (url, credentials) = (self.full_url(), self.open_credentials()?);
+        let connect = |server| BridgeClient::connect_with(&url, self.deadline, &credentials, server);
+        match connect(Role::Coordinator).await {
+            // A worker answers some of the questions too, and its certificate names its own role.
+            Err(error @ ClientError::Unreachable { .. }) if self.credentials.is_some() => {
+                connect(Role::Worker).await.map_err(|_| error)
+            }
+            connected => connected,
+        }
     }
 
     /// The operator's credentials.

@@ -36,6 +36,10 @@ impl Tmux {
         command.arg("-u").arg("-S").arg(self.file("socket")).args(["-f", "/dev/null"]);
         // A tmux around the tests is another server.
         command.env_remove("TMUX").env_remove("NO_COLOR").env("LC_ALL", "C.UTF-8").args(words);
+        // As `fleet_fixture::command` does.
+        if let Some(folder) = std::env::var_os("TEST_CREDENTIALS") {
+            command.env("CREDENTIALS", folder);
+        }
         command.output().expect("needs tmux: run .ci/test once, which installs it, or install it by hand")
     }
 
