@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, str::FromStr, sync::LazyLock, time::Duration};
 
-use ::relay::RelayArgs;
+use ::relay::{EventNames, RelayArgs};
 use checkpoint::HeadKeys;
 use fleet_model::{AdvertisedAddress, Generation, WorkerId};
 use outside_text::printable;
@@ -17,6 +17,7 @@ use shard_bridge::Deadlines;
 use twilight_model::gateway::Intents;
 
 use crate::{
+    bot_gateway::{BotGatewayArgs, BotGatewayConfig},
     cache::{CacheSettings, CachedResources},
     checkpoints::Keep,
     event::trace::TracedRatio,
@@ -172,6 +173,10 @@ pub struct WorkerArgs {
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub bot_gateway: BotGatewayArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub store: StoreArgs,
 
     #[command(flatten)]
@@ -321,6 +326,8 @@ pub struct WorkerConfig {
     pub trace_events: TracedRatio,
     /// The REST proxy.
     pub rest: RestConfig,
+    /// The gateway for the bot's own programs.
+    pub bot_gateway: Option<BotGatewayConfig>,
     /// The bot's token.
     pub token: Secret,
     /// The REST API, when it is not Discord's.
@@ -354,8 +361,15 @@ impl WorkerArgs {
         }
         let health_listen = SocketAddr::new(self.health_listen_host, self.health_port);
         let rest = self.rest.into_config()?;
+        let bot_gateway = self.bot_gateway.into_config()?;
+        if bot_gateway.is_some() && self.relay.relay_events != EventNames::All {
+            return Err(SettingsError::new(
+                "--gateway-listen (GATEWAY_LISTEN)",
+                "the gateway for bots needs all events in the relay (RELAY_EVENTS=all)",
+            ));
+        }
         let client_facing = self.client_facing.open()?;
-        let ports = [
+        let mut ports = vec![
             Listening {
                 setting: "--worker-listen (WORKER_LISTEN)",
                 address: self.worker_listen,
@@ -372,6 +386,13 @@ impl WorkerArgs {
                 protection: if client_facing.is_set() { Protection::ClientFacing } else { Protection::None },
             },
         ];
+        if let Some(gateway) = &bot_gateway {
+            ports.push(Listening {
+                setting: "--gateway-listen (GATEWAY_LISTEN)",
+                address: gateway.listen,
+                protection: if client_facing.is_set() { Protection::ClientFacing } else { Protection::None },
+            });
+        }
         let credentials = self.access.open(self.store.redis_prefix.as_str(), Role::Worker, &ports)?;
         let head_keys = HeadKeys::new(credentials.head_keys()).map_err(|error| {
             SettingsError::new(
@@ -409,6 +430,7 @@ impl WorkerArgs {
             metrics_prefix: self.metrics_prefix,
             trace_events: self.trace_events,
             rest,
+            bot_gateway,
             token,
             api: self.discord.discord_api_url,
             gateway: self.discord.discord_gateway_url,

@@ -8,6 +8,7 @@
 //! including the [`Bridge`] with the types of its answers ([`FleetStats`], [`GuildAnswer`] and others).
 
 mod bot;
+mod bot_gateway;
 pub mod cache;
 mod callbacks;
 mod checkpoints;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::{ArgAction, builder::BoolishValueParser};
 use discord_rest::{
-    Budget, Caller, FleetShare, Gate, LimitRules, MemoryBudget, RedisBudget, Rest, RestMetrics, RestOptions,
+    Budget, Caller, FleetShare, Gate, LimitRules, MemoryBudget, OwnGateway, RedisBudget, Rest, RestMetrics, RestOptions,
     RestStatus, SharedBudget, Upstream,
 };
 use fleet_model::{Routes, WorkerId};
@@ -126,6 +126,7 @@ pub(crate) fn start(
     (worker, token): (WorkerId, &Secret),
     budget: RestBudget,
     (routes, metrics): (watch::Receiver<Arc<Routes>>, RestMetrics),
+    gateway: Option<OwnGateway>,
     (tasks, stop): (&TaskTracker, &CancellationToken),
 ) -> Result<Proxy, String> {
     let upstream = Upstream::new(api).map_err(|error| error.to_string())?;
@@ -150,6 +151,7 @@ pub(crate) fn start(
         only_token: (!config.allows_any_token).then(|| Caller::bot(token.expose())),
         allows_gateway: config.allows_gateway,
         certificate,
+        gateway,
     };
     tracing::info!(%address, scheme = options.certificate.scheme(), "REST proxy listening");
     tasks.spawn(rest.serve(gate, upstream, metrics, options, stop.clone()));
@@ -167,7 +169,7 @@ fn share_of(worker: &WorkerId, routes: &Routes) -> FleetShare {
 }
 
 /// An address at which this process reaches what listens there.
-fn towards(address: SocketAddr) -> SocketAddr {
+pub(crate) fn towards(address: SocketAddr) -> SocketAddr {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

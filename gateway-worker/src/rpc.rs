@@ -21,6 +21,7 @@ mod commands;
 mod copy_shard;
 mod objects;
 mod set_aside;
+mod snapshot;
 mod tap;
 
 /// The most ids that one call may ask about.
@@ -152,6 +153,15 @@ impl gateway_worker_server::GatewayWorker for WorkerService {
         request: Request<v1::AskShardsRequest>,
     ) -> Result<Response<v1::AskShardsResponse>, Status> {
         asked::ask(&self.shards, request).await.map(Response::new)
+    }
+
+    type SnapshotShardStream = snapshot::SnapshotStream;
+
+    async fn snapshot_shard(
+        &self,
+        request: Request<v1::SnapshotShardRequest>,
+    ) -> Result<Response<Self::SnapshotShardStream>, Status> {
+        snapshot::begin(&self.shards, request.into_inner()).map(Response::new)
     }
 
     type TapStream = tap::TapStream;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use ::relay::{RelayMetrics, RelayStatus};
+use ::bot_gateway::{BotGateway, GatewayConfig, GatewayParts};
 use altergolden_proto::DESCRIPTORS;
 use arc_swap::ArcSwap;
 use checkpoint::{CheckpointStore, SetAsideStore};
@@ -31,6 +32,7 @@ use tonic::{service::Routes as GrpcRoutes, transport};
 
 use crate::{
     bot::{BotCode, EventQueues, Suspects},
+    bot_gateway,
     callbacks::CallbackSlots,
     checkpoints::{Checkpoints, Pace, SignedHeads, WrittenFormat},
     config::WorkerConfig,
@@ -97,6 +99,17 @@ pub enum WorkerError {
         /// Why.
         source: io::Error,
     },
+    /// The port of the gateway for bots cannot be bound.
+    #[error("cannot bind {address} (--gateway-listen): {source}")]
+    GatewayListen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The gateway for bots has no events.
+    #[error("--gateway-listen (GATEWAY_LISTEN): the gateway for bots needs the relay (RELAY=redis)")]
+    GatewayWithoutRelay,
     /// The REST proxy can't be set up.
     #[error("the REST proxy: {0}")]
     Rest(String),
@@ -128,6 +141,7 @@ pub struct Worker {
     address: SocketAddr,
     health: HealthServer,
     rest: Rest,
+    gateway: Option<BotGateway>,
 }
 
 impl Worker {
@@ -144,7 +158,16 @@ impl Worker {
         let rest_listen = config.rest.listen;
         let fail = |source| WorkerError::RestListen { address: rest_listen, source };
         let rest = Rest::bind(rest_listen).await.map_err(fail)?;
-        Ok(Self { config, parts, listener, address, health, rest })
+        let gateway = match &config.bot_gateway {
+            None => None,
+            Some(_) if parts.relay.is_none() => return Err(WorkerError::GatewayWithoutRelay),
+            Some(gateway) => {
+                let address = gateway.listen;
+                let bound = BotGateway::bind(address).await;
+                Some(bound.map_err(|source| WorkerError::GatewayListen { address, source })?)
+            }
+        };
+        Ok(Self { config, parts, listener, address, health, rest, gateway })
     }
 
     /// Its name.
@@ -167,6 +190,11 @@ impl Worker {
         self.rest.address()
     }
 
+    /// Where the gateway for bots listens, if it is on.
+    pub fn gateway_address(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref().map(BotGateway::address)
+    }
+
     /// Runs until `stop`; then gives its shards away, closes what is left, and returns.
     ///
     /// The future is boxed so that it is compiled in this crate, not in each program that polls it.
@@ -178,7 +206,7 @@ impl Worker {
     }
 
     async fn work(self, stop: CancellationToken) -> Result<(), WorkerError> {
-        let Self { config, parts, listener, address, health, rest } = self;
+        let Self { config, parts, listener, address, health, rest, gateway } = self;
         let worker = config.worker.clone();
         let servers = Servers::default();
         let metrics = WorkerMetrics::default();
@@ -187,7 +215,13 @@ impl Worker {
         let (status, status_reader) = watch::channel(LinkStatus::default());
 
         let rest_address = rest.address();
-        let rest = servers.rest(rest, &config, parts.rest, routes_reader.clone(), &metrics)?;
+        let gateway_url = config
+            .bot_gateway
+            .as_ref()
+            .zip(gateway.as_ref())
+            .map(|(settings, gateway)| settings.url(gateway.address(), config.client_facing.is_set()));
+        let rest =
+            servers.rest(rest, &config, parts.rest, routes_reader.clone(), &metrics, gateway_url.clone())?;
         if let Err(refused) = discord::check_token(&config.token, &rest.authority).await {
             servers.end().await;
             return Err(refused.into());
@@ -234,6 +268,37 @@ impl Worker {
         let link_heads = heads.clone();
         if let Some(relaying) = &relaying {
             servers.relay(relaying, &worker, &shards, &bridge);
+        }
+        if let (Some(gateway), Some(url), Some(relaying)) = (gateway, gateway_url, &relaying) {
+            let address = gateway.address();
+            let parts = GatewayParts {
+                config: GatewayConfig {
+                    token: config.token.expose().to_owned(),
+                    allows_any_token: config.bot_gateway.as_ref().is_some_and(|gateway| gateway.allows_any_token),
+                    fleet: config.fleet.as_str().to_owned(),
+                    intents: config.cache.intents.bits() as u32,
+                    url: url.clone(),
+                    clients: config.bot_gateway.as_ref().map_or(0, |gateway| gateway.clients),
+                },
+                bridge: bridge.clone(),
+                relay: relaying.relay.store.clone(),
+                certificate: config.client_facing.clone(),
+                identity: bot_gateway::identity(&config.token, &rest.authority),
+                metrics: metrics.bot_gateway.clone(),
+            };
+            let drain = stop.child_token();
+            servers.spawn(|ended| {
+                let serving = gateway.serve(parts, drain.clone());
+                async move {
+                    tokio::pin!(serving);
+                    tokio::select! {
+                        () = &mut serving => return,
+                        () = ended.cancelled() => drain.cancel(),
+                    }
+                    serving.await;
+                }
+            });
+            tracing::info!(%address, url, "gateway for bots listening");
         }
 
         let relay_metrics = relaying.as_ref().map(|relaying| relaying.metrics.clone());

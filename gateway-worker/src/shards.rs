@@ -11,6 +11,7 @@ mod objects;
 mod published;
 mod running;
 mod set;
+mod snapshot;
 
 #[cfg(test)]
 pub(crate) use messages::CALLS;

@@ -1,5 +1,6 @@
 //! The metrics of a worker, by part.
 
+use bot_gateway::GatewayMetrics;
 use discord_rest::RestMetrics;
 use dispatch::DispatchMetrics;
 use process::telemetry::{metrics::Metrics, problems::ProblemMetrics};
@@ -26,6 +27,7 @@ pub(super) struct WorkerMetrics {
     pub(super) dispatch: DispatchMetrics,
     pub(super) callbacks: CallbackMetrics,
     pub(super) rest: RestMetrics,
+    pub(super) bot_gateway: GatewayMetrics,
     pub(super) problems: ProblemMetrics,
 }
 
@@ -52,6 +54,7 @@ impl WorkerMetrics {
             shards.command_metrics().register(registry);
             self.callbacks.register(registry);
             self.rest.register(registry);
+            self.bot_gateway.register(registry);
             registry.register_collector(Box::new(self.problems.clone()));
             registry.register_collector(Box::new(WorkerCollector { shards: shards.clone(), link }));
         })

@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use discord_rest::Rest;
+use discord_rest::{OwnGateway, Rest};
 use fleet_model::{Routes, ShardSlot, WorkerId};
 use process::{
     supervised::report_serving,
@@ -58,11 +58,17 @@ impl Servers {
         budget: RestBudget,
         routes: watch::Receiver<Arc<Routes>>,
         metrics: &WorkerMetrics,
+        gateway: Option<String>,
     ) -> Result<Proxy, WorkerError> {
         let settings = (config.rest, config.client_facing.clone(), config.api.as_ref());
         let own = (config.worker.clone(), &config.token);
-        let known = (routes, metrics.rest.clone());
-        rest::start(rest, settings, own, budget, known, (&self.tasks, &self.stop)).map_err(WorkerError::Rest)
+        let known = (routes.clone(), metrics.rest.clone());
+        let gateway = gateway.map(|url| OwnGateway {
+            url,
+            shards: Arc::new(move || routes.borrow().shard_total),
+        });
+        rest::start(rest, settings, own, budget, known, gateway, (&self.tasks, &self.stop))
+            .map_err(WorkerError::Rest)
     }
 
     /// Starts the health server, and looks for problems each second.

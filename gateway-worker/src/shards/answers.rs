@@ -5,10 +5,11 @@ use std::sync::Arc;
 use fleet_model::{
     GuildRecord, OwnGuild, ShardReport, ShardSlot, ShardStatus, UserLookup, UserRecord, WorkerId,
 };
+use futures_util::stream::BoxStream;
 use guild_cache::Doubt;
 use shard_bridge::{
-    CommandFuture, Delivered, FoundObject, GatewayCommand, LocalShards, ObjectQuery, ObjectRefused,
-    ShardAnswer, ShardMessage, ShardRequest,
+    BridgeError, CommandFuture, Delivered, FoundObject, GatewayCommand, LocalShards, ObjectQuery, ObjectRefused,
+    ShardAnswer, ShardMessage, ShardRequest, SnapshotPart, SnapshotQuery,
 };
 use tokio::time::Instant;
 
@@ -67,6 +68,10 @@ impl LocalShards for RunningShards {
 
     fn object(&self, query: &ObjectQuery) -> Result<FoundObject, ObjectRefused> {
         self.find_object(query)
+    }
+
+    fn snapshot(&self, query: &SnapshotQuery) -> Result<Option<BoxStream<'static, SnapshotPart>>, BridgeError> {
+        self.begin_snapshot(query)
     }
 
     async fn deliver(&self, message: Arc<ShardMessage>, until: Instant) -> Delivered {

@@ -67,6 +67,10 @@ pub(crate) struct DevArgs {
     #[arg(long, env = "REST_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:3080")]
     rest_listen: SocketAddr,
 
+    /// Address of the gateway for unmodified Discord libraries; port 0 takes a free one. It needs the relay
+    #[arg(long, env = "GATEWAY_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:3081")]
+    gateway_listen: SocketAddr,
+
     /// Address of the simulated Discord and its control API; port 0 takes a free one
     #[arg(long, env = "SIM_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:3900")]
     sim_listen: SocketAddr,
@@ -106,6 +110,8 @@ struct Running {
     worker_healths: Vec<SocketAddr>,
     /// The REST proxy of the first worker.
     rest: SocketAddr,
+    /// The gateway for bots, if the relay has all events.
+    gateway: Option<SocketAddr>,
     relay: relay::RelayTarget,
     sim: Option<Sim>,
     /// The simulated Discord makes guilds as fast as shards take them. On the same threads this would delay the renewal of leases.

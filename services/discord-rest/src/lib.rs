@@ -35,7 +35,7 @@ pub use headers::BucketHeaders;
 pub use limits::LimitRules;
 pub use memory::MemoryBudget;
 pub use metrics::RestMetrics;
-pub use proxy::{ANSWER_429_AS, Rest, RestOptions};
+pub use proxy::{ANSWER_429_AS, OwnGateway, Rest, RestOptions};
 pub use redis::RedisBudget;
 pub use status::RestStatus;
 pub use upstream::Upstream;

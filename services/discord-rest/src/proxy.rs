@@ -65,6 +65,23 @@ pub struct RestOptions {
     pub allows_gateway: bool,
     /// The certificate of the port. With one, callers on other hosts need TLS.
     pub certificate: ClientFacingCertificate,
+    /// The gateway that this proxy names in place of Discord's.
+    pub gateway: Option<OwnGateway>,
+}
+
+/// A gateway that bots connect to in place of Discord's.
+#[derive(Clone)]
+pub struct OwnGateway {
+    /// Its URL.
+    pub url: String,
+    /// How many shards a bot should have.
+    pub shards: Arc<dyn Fn() -> u32 + Send + Sync>,
+}
+
+impl std::fmt::Debug for OwnGateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OwnGateway").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl Default for RestOptions {
@@ -74,6 +91,7 @@ impl Default for RestOptions {
             longest_wait: Duration::from_secs(10),
             only_token: None,
             allows_gateway: false,
+            gateway: None,
             certificate: ClientFacingCertificate::none(),
         }
     }
@@ -171,6 +189,13 @@ impl Proxy {
             && let Some(peer) = head.extensions.get::<Peer>()
         {
             peer.bot_token_shown();
+        }
+        if let Some(gateway) = self.options.gateway.as_ref().filter(|_| route.is_gateway) {
+            let is_bot = head.uri.path().trim_end_matches('/').ends_with("/bot");
+            return match is_bot {
+                true => answer::gateway_bot(&gateway.url, (gateway.shards)()),
+                false => answer::gateway(&gateway.url),
+            };
         }
         let answer_429_as_503 = head.headers.get(&ANSWER_429_AS).is_some_and(|value| value == "503");
         let trace = RequestTrace::begin(&route, &head.headers);

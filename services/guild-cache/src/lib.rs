@@ -36,6 +36,7 @@
 
 mod block;
 mod cache;
+mod client_view;
 mod codec;
 mod doubt;
 mod event;
@@ -57,6 +58,7 @@ pub use cache::{
     Applied, Figures, GuildInfo, GuildRecords, Objects, SessionGuilds, ShardCache, is_structural,
     only_fields, read_elements, read_fields, read_string,
 };
+pub use client_view::{ClientView, guild_create_for};
 pub use codec::Codec;
 pub use doubt::{Doubt, Losses, Part, ShardDoubt};
 pub use event::is_used;

@@ -32,7 +32,7 @@ pub use client_facing::ClientFacingCertificate;
 pub(crate) use ending::Ending;
 pub use files::{ACCESS_LIST, CredentialsError, HEAD_KEY_TAG};
 pub use identity::{ANY_NAME, FleetName, Identity, Role, dns_name, uri};
-pub(crate) use loaded::Protocol;
+pub use loaded::Protocol;
 pub use plain::PlainCallers;
 pub use reload::EXPIRES_SOON_S;
 pub use security::PortSecurity;

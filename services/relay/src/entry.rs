@@ -4,7 +4,10 @@ use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
 use fleet_model::{Classified, ErrorClass, Gap, Mark, Position, ShardEvent, ShardKey, ShardSlot};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{self, Deserializer},
+};
 
 use crate::pack;
 
@@ -176,6 +179,23 @@ impl NewEntry {
         Ok(payload.to_string())
     }
 
+    /// The payload's `d` as JSON text.
+    ///
+    /// # Errors
+    /// It was put there by somebody else.
+    pub fn data_text(&self) -> Result<String, DataError> {
+        #[derive(Deserialize)]
+        struct Data {
+            payload: Dispatch,
+        }
+        #[derive(Deserialize)]
+        struct Dispatch {
+            d: JsonText,
+        }
+        let Data { payload } = rmp_serde::from_slice(&self.data).map_err(|_| DataError::Data)?;
+        Ok(payload.d.0)
+    }
+
     /// The gap, if it is one.
     pub fn gap(&self) -> Option<Gap> {
         #[derive(Deserialize)]
@@ -187,6 +207,18 @@ impl NewEntry {
         }
         let Data { payload } = rmp_serde::from_slice(&self.data).ok()?;
         Some(payload.d.into())
+    }
+}
+
+/// Any value, as JSON text with the fields in the same order.
+struct JsonText(String);
+
+impl<'de> Deserialize<'de> for JsonText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut text = Vec::new();
+        serde_transcode::transcode(deserializer, &mut serde_json::Serializer::new(&mut text))
+            .map_err(de::Error::custom)?;
+        String::from_utf8(text).map(Self).map_err(de::Error::custom)
     }
 }
 

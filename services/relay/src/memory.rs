@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use fleet_model::{Epoch, ShardKey};
+use fleet_model::{Epoch, ShardKey, ShardSlot};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
@@ -28,6 +28,7 @@ pub struct MemoryRelay {
 #[derive(Debug, Default)]
 struct State {
     entries: VecDeque<Entry>,
+    generation: u64,
     bytes: u64,
     last: EntryId,
     /// The last entry that was cut.
@@ -44,7 +45,9 @@ struct Fence {
 impl MemoryRelay {
     /// Empty streams.
     pub fn new(caps: Caps) -> Self {
-        Self { caps, state: Arc::default(), grown: Arc::default() }
+        // Entries of an earlier process had the same numbers.
+        let state = State { generation: now_ms(), ..State::default() };
+        Self { caps, state: Arc::new(Mutex::new(state)), grown: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -107,6 +110,8 @@ impl RelayStore for MemoryRelay {
         fence.epoch = epoch;
         let mut reached = fence.reached;
         if believed > reached {
+            // Numbers that were given out may be given to other entries.
+            state.generation += 1;
             return Ok(Appended::Lost { reached });
         }
         let mut appended = 0;
@@ -149,6 +154,24 @@ impl RelayStore for MemoryRelay {
 
     async fn newest(&self) -> Result<EntryId, RelayError> {
         Ok(self.lock().last)
+    }
+
+    async fn generation(&self) -> Result<u64, RelayError> {
+        Ok(self.lock().generation)
+    }
+
+    async fn reached(&self, shards: &[ShardSlot]) -> Result<Vec<Option<Position>>, RelayError> {
+        let state = self.lock();
+        let of = |slot: &ShardSlot| {
+            state.fences.iter().find(|(shard, _)| shard.slot() == *slot).and_then(|(_, fence)| fence.reached)
+        };
+        Ok(shards.iter().map(of).collect())
+    }
+
+    async fn locate(&self, number: u64) -> Result<EntryId, RelayError> {
+        let state = self.lock();
+        let behind = state.entries.partition_point(|entry| entry.id.number <= number);
+        Ok(behind.checked_sub(1).map_or(EntryId::default(), |last| state.entries[last].id))
     }
 
     async fn read(&self, names: &EventNames, after: EntryId, wait: Duration) -> Result<Page, RelayError> {

@@ -137,8 +137,13 @@ impl RedisRelay {
         format!("{}altergolden:relay:streams", self.prefix.0)
     }
 
-    fn fence(&self, shard: ShardKey) -> String {
-        format!("{}altergolden:relay:{shard}", self.prefix.0)
+    /// Numbers of some entries -> their ids.
+    fn index(&self) -> String {
+        format!("{}altergolden:relay:index", self.prefix.0)
+    }
+
+    fn fence(&self, shard: impl Into<ShardSlot>) -> String {
+        format!("{}altergolden:relay:{}", self.prefix.0, shard.into())
     }
 
     pub(crate) async fn script<A: redis::ToRedisArgs + Sync>(
@@ -234,7 +239,7 @@ impl RelayStore for RedisRelay {
         if !names.is_empty() {
             names.push(&UNKNOWN_STREAM);
         }
-        let mut keys = vec![self.common(), self.streams(), self.fence(shard)];
+        let mut keys = vec![self.common(), self.streams(), self.fence(shard), self.index()];
         keys.extend(names.iter().map(|name| self.stream(name)));
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
 
@@ -298,6 +303,31 @@ impl RelayStore for RedisRelay {
         cmd.arg(self.common()).arg("ms").arg("number");
         let (ms, number): (Option<u64>, Option<u64>) = self.link.command(&cmd).await.map_err(failed)?;
         Ok(EntryId { ms: ms.unwrap_or_default(), number: number.unwrap_or_default() })
+    }
+
+    async fn generation(&self) -> Result<u64, RelayError> {
+        let mut cmd = redis::cmd("HGET");
+        cmd.arg(self.common()).arg("generation");
+        let generation: Option<u64> = self.link.command(&cmd).await.map_err(failed)?;
+        Ok(generation.unwrap_or_default())
+    }
+
+    async fn reached(&self, shards: &[ShardSlot]) -> Result<Vec<Option<Position>>, RelayError> {
+        let asking = shards.iter().map(async |shard| {
+            let mut cmd = redis::cmd("HMGET");
+            cmd.arg(self.fence(*shard)).arg("session").arg("sequence");
+            let (session, sequence): (Option<u64>, Option<u64>) =
+                self.link.command(&cmd).await.map_err(failed)?;
+            Ok(session.zip(sequence).map(|(session, sequence)| Position { session, sequence }))
+        });
+        futures_util::future::try_join_all(asking).await
+    }
+
+    async fn locate(&self, number: u64) -> Result<EntryId, RelayError> {
+        let mut cmd = redis::cmd("ZREVRANGEBYSCORE");
+        cmd.arg(self.index()).arg(number).arg("-inf").arg("LIMIT").arg(0).arg(1);
+        let found: Vec<String> = self.link.command(&cmd).await.map_err(failed)?;
+        Ok(found.first().and_then(|id| id.parse().ok()).unwrap_or_default())
     }
 
     async fn read(&self, names: &EventNames, after: EntryId, wait: Duration) -> Result<Page, RelayError> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use fleet_model::{Classified, Epoch, ErrorClass, ShardKey};
+use fleet_model::{Classified, Epoch, ErrorClass, ShardKey, ShardSlot};
 
 use crate::{Entry, EntryId, EventNames, NewEntry, Position};
 
@@ -47,6 +47,24 @@ pub trait RelayStore: Send + Sync + 'static {
     /// # Errors
     /// [`RelayError::Away`].
     async fn newest(&self) -> Result<EntryId, RelayError>;
+
+    /// The generation of the numbers of entries. In another generation they are other entries': the store has lost writes, or is new.
+    ///
+    /// # Errors
+    /// [`RelayError::Away`].
+    async fn generation(&self) -> Result<u64, RelayError>;
+
+    /// The positions that shards have reached; `None` for a shard without entries.
+    ///
+    /// # Errors
+    /// [`RelayError::Away`].
+    async fn reached(&self, shards: &[ShardSlot]) -> Result<Vec<Option<Position>>, RelayError>;
+
+    /// An id from which [`RelayStore::read`] returns every entry that has a higher number, and a few before.
+    ///
+    /// # Errors
+    /// [`RelayError::Away`].
+    async fn locate(&self, number: u64) -> Result<EntryId, RelayError>;
 
     /// What comes after an id in the streams of these names, in order; waits so long for the first.
     ///

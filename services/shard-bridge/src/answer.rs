@@ -207,7 +207,8 @@ impl BridgeError {
         Self::new(ErrorClass::NotFound, message)
     }
 
-    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+    /// Returns an error that may pass: whoever is to answer is away.
+    pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(ErrorClass::Unavailable, message)
     }
 

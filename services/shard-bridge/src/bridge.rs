@@ -33,6 +33,7 @@ mod commands;
 mod covering;
 mod messages;
 mod owner;
+mod snapshots;
 
 /// How long to wait for a newer routing table after an owner said that a guild is not its own.
 const REROUTE: Duration = Duration::from_millis(250);

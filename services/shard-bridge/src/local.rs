@@ -4,14 +4,15 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use fleet_model::{GuildRecord, ShardReport, ShardSlot, UserLookup, WorkerId};
-use futures_util::future::BoxFuture;
+use futures_util::{future::BoxFuture, stream::BoxStream};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    answer::{ReplyFailure, TimedReport},
+    answer::{BridgeError, ReplyFailure, TimedReport},
     command::{CommandRefused, GatewayCommand},
     object::{FoundObject, ObjectQuery, ObjectRefused},
+    snapshot::{SnapshotPart, SnapshotQuery},
 };
 
 /// Ends when a command has gone out.
@@ -35,6 +36,11 @@ pub trait LocalShards: Send + Sync + 'static {
     /// # Errors
     /// It is not there, or this can't be told: why.
     fn object(&self, query: &ObjectQuery) -> Result<FoundObject, ObjectRefused>;
+    /// A shard's guilds for a client of the gateway; each guild is read when its part is asked for. `None`: the shard does not run here.
+    ///
+    /// # Errors
+    /// `Unavailable`: the shard has no session yet.
+    fn snapshot(&self, query: &SnapshotQuery) -> Result<Option<BoxStream<'static, SnapshotPart>>, BridgeError>;
     /// Gives a message to bot code, and to the subscribers here. Answers by `until`; what bot code has begun with then goes on.
     async fn deliver(&self, message: Arc<ShardMessage>, until: Instant) -> Delivered;
     /// Puts a question to bot code, for each of these shards. Answers by the question's deadline, in the order asked, with

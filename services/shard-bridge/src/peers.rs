@@ -29,6 +29,8 @@ pub(crate) enum PeerLane {
     Commands,
     /// Requests for members.
     Members(u64),
+    /// Guilds for clients of the gateway: much data, read slowly.
+    Snapshots,
 }
 
 impl PeerLane {

@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use altergolden_proto::v1::{self, DeliveryOutcome, gateway_worker_client::GatewayWorkerClient};
-use fleet_model::{GuildRecord, ShardReport, ShardSlot, UserLookup};
+use fleet_model::{GuildRecord, Position, ShardReport, ShardSlot, UserLookup};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use process::telemetry::grpc::SendTrace;
-use tonic::{Request, Status, service::interceptor::InterceptedService, transport::Channel};
+use tonic::{Code, Request, Status, service::interceptor::InterceptedService, transport::Channel};
 
 use crate::{
+    answer::BridgeError,
     command::GatewayCommand,
     local::{Delivered, ShardAnswer, ShardMessage, ShardRequest},
     object::{FoundObject, ObjectKind, ObjectQuery},
     replies::LARGEST_ANSWER,
+    snapshot::{GuildSnapshot, SnapshotPart, SnapshotParts, SnapshotQuery},
 };
 
 /// A client that sends the current trace along. Each call may take `left`.
@@ -84,6 +87,28 @@ impl WorkerClient {
         Ok((!not_mine).then_some(FoundObject { json, doubt }))
     }
 
+    /// Reads a shard's guilds. `None`: the shard does not run there.
+    pub(crate) async fn snapshot(mut self, query: &SnapshotQuery) -> Result<Option<SnapshotParts>, Status> {
+        let request = v1::SnapshotShardRequest {
+            shard_id: query.shard.0,
+            client_shard: query.client_shard.0,
+            client_total: query.client_shard.1,
+            intents: query.intents,
+            large_threshold: query.large_threshold.into(),
+            own_user_id: query.own_user,
+            only_some: query.only.is_some(),
+            guild_ids: query.only.clone().unwrap_or_default(),
+        };
+        let parts = match self.0.snapshot_shard(Request::new(request)).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) if status.code() == Code::NotFound => return Ok(None),
+            Err(status) => return Err(status),
+        };
+        let parts = parts.map_err(BridgeError::from_peer);
+        // Parts of newer versions are passed over.
+        Ok(Some(parts.try_filter_map(async |part| Ok(snapshot_part(part))).boxed()))
+    }
+
     /// Delivers a message to its shard. `None`: the worker gives an outcome that this version does not know.
     pub(crate) async fn deliver(
         mut self,
@@ -132,4 +157,22 @@ fn within<T>(left: Duration, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(left);
     request
+}
+
+fn snapshot_part(part: v1::ShardSnapshotPart) -> Option<SnapshotPart> {
+    use v1::shard_snapshot_part::Part;
+    Some(match part.part? {
+        Part::Head(v1::SnapshotHead { session, sequence, present, absent }) => {
+            SnapshotPart::Head { read: Position { session, sequence }, present, absent }
+        }
+        Part::Guild(guild) => SnapshotPart::Guild(GuildSnapshot {
+            id: guild.guild_id,
+            stamp: Position { session: guild.session, sequence: guild.stamp },
+            members_stamp: Position { session: guild.session, sequence: guild.members_stamp },
+            data: (!guild.is_absent).then_some(guild.data),
+        }),
+        Part::End(v1::SnapshotEnd { session, sequence }) => {
+            SnapshotPart::End { read: Position { session, sequence } }
+        }
+    })
 }

@@ -30,7 +30,7 @@ impl Dev {
         command.args(["dev", "--events-per-second=0"]);
         command.args([format!("--guilds={GUILDS}"), format!("--shards={SHARDS}")]);
         command.args(["--manager-health-port=0", "--health-port=0"]);
-        for listen in ["--coordinator-listen", "--rest-listen", "--sim-listen"] {
+        for listen in ["--coordinator-listen", "--rest-listen", "--sim-listen", "--gateway-listen"] {
             command.arg(format!("{listen}=127.0.0.1:0"));
         }
         if let Some(redis) = redis {

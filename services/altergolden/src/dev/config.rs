@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use clap::Parser as _;
 use discord_sim::Sim;
 use process::{credentials::CredentialsArgs, settings::Secret};
+use relay::EventNames;
 
-use super::DevArgs;
+use super::{DevArgs, relay::RelayPlace};
 use crate::exit::CommandOutcome;
 
 /// Intents and cache of simulated shards unless the environment has others: enough for most bots, and to look users up.
@@ -73,8 +74,16 @@ pub(super) fn worker_config(
     }
     let mut parsed = gateway_worker::WorkerArgs::try_parse_from(flags).map_err(CommandOutcome::wrong_flag)?;
     parsed.worker_advertise = None;
+    // The workers share one process, so one of them serves all bots.
+    let has_all_events = !matches!(args.relay.relay, Some(RelayPlace::Off)) && args.relay.relay_events == EventNames::All;
+    parsed.bot_gateway.gateway_listen = (index == 0 && has_all_events).then_some(args.gateway_listen);
+    parsed.bot_gateway.gateway_advertise = None;
     without_credentials(&mut parsed.access);
-    parsed.into_config(Some(token)).map_err(CommandOutcome::wrong_setting)
+    let mut config = parsed.into_config(Some(token)).map_err(CommandOutcome::wrong_setting)?;
+    if let (Some(gateway), Some(_)) = (&mut config.bot_gateway, sim) {
+        gateway.allows_any_token = true;
+    }
+    Ok(config)
 }
 
 /// All parts of dev mode are in one process.

@@ -37,11 +37,13 @@ fn addresses(running: &Running) -> String {
         RelayTarget::Redis { url, .. } => format!("streams in {url}, and ShardBridge/Events over gRPC"),
         RelayTarget::Off => "off".to_owned(),
     };
+    let gateway = running.gateway.map_or_else(|| "off".to_owned(), |address| format!("ws://{address}"));
     format!(
         "\n  Discord       {discord}\
          \n  coordinator   gRPC {}, health http://{}\
          \n  workers       health {}\
          \n  REST proxy    http://{}/api\
+         \n  gateway       {gateway}\
          \n  relay         {relay}\n",
         running.coordinator,
         running.coordinator_health,
@@ -66,6 +68,14 @@ fn beside(running: &Running) -> String {
     }
     let mut lines =
         format!("A bot in any language takes these settings, and runs beside this:\n\n  export {settings}\n");
+    if running.gateway.is_some() {
+        // Writing to a string does not fail.
+        let _ = write!(
+            lines,
+            "\nA bot that is written for discord.js connects to it in place of Discord:\n\n  new Client({{ intents, rest: {{ api: 'http://{}/api' }} }})\n",
+            running.rest
+        );
+    }
     if let Some(sim) = &running.sim {
         lines.push_str(&typed(sim));
     }

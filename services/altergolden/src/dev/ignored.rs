@@ -7,9 +7,10 @@ use super::{
 };
 
 /// Settings of coordinator and workers that dev mode never uses.
-const NEVER_USED: [(&str, &str); 9] = [
+const NEVER_USED: [(&str, &str); 10] = [
     ("CREDENTIALS", "all parts of dev mode are in one process"),
     ("CREDENTIALS_OPTIONAL", "all parts of dev mode are in one process"),
+    ("GATEWAY_ADVERTISE", "the gateway for bots is at GATEWAY_LISTEN"),
     ("FLEET", "all parts of dev mode are in one process"),
     ("WORKER_NAME", "the workers are worker-0, worker-1, ... (--workers sets their number)"),
     ("WORKER_LISTEN", "workers take free ports of 127.0.0.1"),
@@ -91,6 +92,7 @@ mod tests {
         "CHECKPOINT_FORMAT_MAX",
         "CLIENT_FACING_CERTIFICATE",
         "DRAIN_TIMEOUT",
+        "GATEWAY_CLIENTS",
         "GATEWAY_COMPRESSION",
         "GENERATION",
         "HANDLERS_AT_ONCE",

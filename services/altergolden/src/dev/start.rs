@@ -48,6 +48,7 @@ pub(super) async fn start(args: &DevArgs) -> Result<(Running, Tasks), CommandOut
         coordinator_health: coordinator.health_address(),
         worker_healths: workers.iter().map(Worker::health_address).collect(),
         rest: workers[0].rest_address(),
+        gateway: workers[0].gateway_address(),
         relay: target,
         sim,
         _sim_threads: sim_threads,

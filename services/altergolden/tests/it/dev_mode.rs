@@ -20,6 +20,7 @@ async fn dev_mode_starts_prints_commands_that_work_and_stops() {
         "--health-port=0",
         "--rest-listen=127.0.0.1:0",
         "--sim-listen=127.0.0.1:0",
+        "--gateway-listen=127.0.0.1:0",
     ]);
     let mut dev = Process::start("dev", &mut command);
     dev.line("what to try", |line| line.contains("Ctrl-C stops everything").then_some(())).await;
@@ -59,6 +60,7 @@ async fn dev_mode_drains_workers() {
         "--health-port=0",
         "--rest-listen=127.0.0.1:0",
         "--sim-listen=127.0.0.1:0",
+        "--gateway-listen=127.0.0.1:0",
     ]);
     let mut dev = Process::start("dev", &mut command);
     let address = |line: &str| {
@@ -130,7 +132,7 @@ fn dev(flags: &[&str]) -> std::process::Command {
         "--manager-health-port=0",
         "--health-port=0",
     ]);
-    for listen in ["--coordinator-listen", "--rest-listen", "--sim-listen"] {
+    for listen in ["--coordinator-listen", "--rest-listen", "--sim-listen", "--gateway-listen"] {
         if !flags.iter().any(|flag| flag.starts_with(listen)) {
             command.arg(format!("{listen}=127.0.0.1:0"));
         }
@@ -186,7 +188,7 @@ async fn simulate_ignores_a_token_and_names_each_unused_variable() {
 async fn dev_mode_names_the_setting_that_it_cannot_use() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listener.local_addr().unwrap();
-    for flag in ["--rest-listen", "--sim-listen", "--coordinator-listen"] {
+    for flag in ["--rest-listen", "--sim-listen", "--coordinator-listen", "--gateway-listen"] {
         let (code, said) = run_dev(dev(&[&format!("{flag}={taken}")])).await;
         assert!(code == 2 && said.contains(&format!("cannot bind {taken} ({flag})")), "{code} {said}");
     }

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod boards;
+mod bot_gateway;
 mod cli;
 mod command_line;
 mod credentials;

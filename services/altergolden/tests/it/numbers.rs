@@ -59,6 +59,7 @@ async fn numbers_arrive_exactly_or_are_refused() {
         "--health-port=0",
         "--rest-listen=127.0.0.1:0",
         "--sim-listen=127.0.0.1:0",
+        "--gateway-listen=127.0.0.1:0",
     ]);
     let mut dev = Process::start("dev", &mut command);
     let address = |line: &str| {

@@ -44,6 +44,20 @@ fn unavailable(message: &str, wait: Duration) -> Response<Body> {
     response
 }
 
+/// GET /gateway ([Get Gateway](https://docs.discord.com/developers/events/gateway#get-gateway)).
+pub(super) fn gateway(url: &str) -> Response<Body> {
+    of(StatusCode::OK, &json!({ "url": url }))
+}
+
+/// GET /gateway/bot. Our own gateway has no daily limit, and takes all shards at once.
+pub(super) fn gateway_bot(url: &str, shards: u32) -> Response<Body> {
+    let shards = shards.max(1);
+    let most = u64::from(shards).max(100) * 1_000;
+    let limit =
+        json!({ "total": most, "remaining": most, "reset_after": 0, "max_concurrency": shards.max(16) });
+    of(StatusCode::OK, &json!({ "url": url, "shards": shards, "session_start_limit": limit }))
+}
+
 /// Too many requests are here.
 pub(super) fn full() -> Response<Body> {
     unavailable("too many requests wait in this proxy", Duration::from_secs(1))

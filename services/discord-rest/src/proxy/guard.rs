@@ -107,7 +107,7 @@ pub(super) fn check_request(
     caller: &Caller,
     options: &RestOptions,
 ) -> Result<(), RequestRejected> {
-    if route.is_gateway && !options.allows_gateway {
+    if route.is_gateway && !options.allows_gateway && options.gateway.is_none() {
         return Err(RequestRejected::Gateway);
     }
     match &options.only_token {

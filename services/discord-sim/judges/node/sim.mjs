@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 
 export const origin = process.argv[2];
-export const api = `${origin}/api`;
-export const token = 'judge';
+// By default the simulator's own; otherwise those of a fleet that is connected to the simulator.
+export const api = process.env.BOT_API ?? `${origin}/api`;
+export const token = process.env.BOT_TOKEN ?? 'judge';
 
 const PATIENCE = 40_000;
 

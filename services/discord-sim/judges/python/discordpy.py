@@ -1,6 +1,7 @@
 """discord.py as a judge: discordpy.py ORIGIN SCENARIO."""
 
 import asyncio
+import os
 import sys
 
 import aiohttp
@@ -148,12 +149,31 @@ async def resume(sim, bot):
     saw(total, "messages, each once")
 
 
+async def moved(sim, bot):
+    """Its worker ends under load. The bot resumes at another one, gets every message once, and Discord sees no IDENTIFY."""
+    identifies = len((await sim.ask("/sim/identifies"))["items"])
+    await sim.fault("event_rate", per_second=300)
+    await bot.until("100 messages", lambda: len(bot.messages) >= 100)
+    saw("ready to lose its worker")
+    await bot.until("a resume", lambda: bot.resumes == 1)
+    so_far = len(bot.messages)
+    await bot.until("300 messages more", lambda: len(bot.messages) >= so_far + 300)
+    await sim.fault("event_rate", per_second=0)
+    total = (await sim.ask("/sim/ledger"))["messages"]
+    await bot.until(f"all {total} messages", lambda: len(bot.messages) >= total)
+    numbers = [int(str(message.nonce).removeprefix("sim-")) for message in bot.messages]
+    assert sorted(numbers) == list(range(1, total + 1)), "each once"
+    assert len((await sim.ask("/sim/identifies"))["items"]) == identifies
+    saw(total, "messages, each once")
+
+
 async def run(scenario, origin):
-    Route.BASE = f"{origin}/api/v10"
-    DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(origin.replace("http", "ws", 1))
+    # By default the simulator itself; otherwise a fleet that is connected to the simulator.
+    Route.BASE = os.environ.get("BOT_API", f"{origin}/api") + "/v10"
+    DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(os.environ.get("BOT_GATEWAY", origin.replace("http", "ws", 1)))
     async with aiohttp.ClientSession() as http, Bot() as bot:
         sim = Sim(origin, http)
-        await bot.login("judge")
+        await bot.login(os.environ.get("BOT_TOKEN", "judge"))
         connection = asyncio.create_task(bot.connect())
         ready = asyncio.create_task(bot.wait_until_ready())
         await asyncio.wait({connection, ready}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
@@ -166,7 +186,7 @@ async def run(scenario, origin):
     print("the judge passed")
 
 
-SCENARIOS = {scenario.__name__: scenario for scenario in (login, commands, messages, resume)}
+SCENARIOS = {scenario.__name__: scenario for scenario in (login, commands, messages, resume, moved)}
 
 if __name__ == "__main__":
     _, origin, name = sys.argv

@@ -124,7 +124,22 @@ async def interaction(sim, bot):
     assert [(count["status"], count["count"]) for count in sends] == [(200, 3), (429, 3)], sends
 
 
-SCENARIOS = {scenario.__name__: scenario for scenario in (start, resume, interaction)}
+async def moved(sim, bot):
+    """Its worker ends under load. The bot resumes at another one, gets every message once, and Discord sees no IDENTIFY."""
+    before = len((await sim.ask("/sim/identifies"))["items"])
+    messages = Seen(bot, hikari.GuildMessageCreateEvent)
+    resumed = Seen(bot, hikari.ShardResumedEvent)
+    await connect(bot)
+    await sim.fault("event_rate", per_second=300)
+    await messages.more(100)
+    saw("ready to lose its worker")
+    await resumed.at_least(1)
+    await messages.more(300)
+    await complete(sim, messages)
+    assert len((await sim.ask("/sim/identifies"))["items"]) == before
+
+
+SCENARIOS = {scenario.__name__: scenario for scenario in (start, resume, interaction, moved)}
 
 if __name__ == "__main__":
     _, origin, name = sys.argv

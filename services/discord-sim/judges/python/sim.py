@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import os
 
 import aiohttp
 import hikari
@@ -38,7 +39,12 @@ class Sim:
         token = base64.b64encode(me["id"].encode()).decode() + ".judge"
         intents = hikari.Intents.GUILDS | hikari.Intents.GUILD_MESSAGES | hikari.Intents.MESSAGE_CONTENT
         return hikari.GatewayBot(
-            token, rest_url=f"{self.origin}/api/v10", intents=intents, banner=None, suppress_optimization_warning=True
+            os.environ.get("BOT_TOKEN", token),
+            # By default the simulator's own; otherwise that of a fleet that is connected to the simulator.
+            rest_url=os.environ.get("BOT_API", f"{self.origin}/api") + "/v10",
+            intents=intents,
+            banner=None,
+            suppress_optimization_warning=True,
         )
 
 

@@ -15,7 +15,7 @@ use super::{CredentialsError, FleetName, Identity, caller::PeerCertificate, file
 
 /// The protocol that a port speaks (ALPN, [RFC 7301](https://www.rfc-editor.org/rfc/rfc7301)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub enum Protocol {
     /// HTTP/2, for gRPC.
     Http2,
     /// HTTP/1.1.

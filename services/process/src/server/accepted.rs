@@ -26,13 +26,18 @@ pub struct Accepted {
 }
 
 impl Accepted {
+    /// Address of the client.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Returns the connection as it is.
     pub(crate) fn plain(self) -> Connection {
-        let peer = self.peer(false);
+        let peer = self.peer_with(false);
         Connection::new(Wire::Plain(self.stream), peer, Credentials::none(), self.place, self.deadlines)
     }
 
-    fn peer(&self, is_tls: bool) -> Peer {
+    fn peer_with(&self, is_tls: bool) -> Peer {
         let ip = self.address.ip().to_canonical();
         let own = self.stream.local_addr().ok().map(|own| own.ip().to_canonical());
         let is_on_this_host = ip.is_loopback() || own == Some(ip);
@@ -45,7 +50,7 @@ impl Accepted {
     ///
     /// # Errors
     /// The client does not finish the handshake in time, or has an invalid certificate; or its place is needed for another one.
-    pub(crate) async fn secured(
+    pub async fn secured(
         mut self,
         security: &PortSecurity,
         protocol: Protocol,
@@ -63,7 +68,7 @@ impl Accepted {
             if !is_tls {
                 return Ok(self.plain());
             }
-            let peer = self.peer(true);
+            let peer = self.peer_with(true);
             let stream = TlsAcceptor::from(config).accept(self.stream).await?;
             let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
             let certificate = credentials.peer(chain).map_err(io::Error::other)?;

@@ -62,13 +62,13 @@ impl Limits {
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: u32 = 1024;
 
-/// Binds a port. In a supervised program the replacement can bind it too.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Binds a port. `is_shared`: other processes of this user can bind it too.
+fn listen(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     #[cfg(unix)]
     {
         socket.set_reuseaddr(true)?;
-        if address.port() != 0 && is_supervised() {
+        if is_shared {
             socket.set_reuseport(true)?;
         }
     }
@@ -95,11 +95,25 @@ impl Listener {
     /// The port is in use or not permitted.
     #[allow(clippy::unused_async, reason = "binding registers with the runtime that its callers are in")]
     pub async fn bind(address: SocketAddr, name: &'static str, limits: Limits) -> io::Result<Self> {
+        // In a supervised program the replacement binds it beside this one.
+        Self::bound(address, name, limits, address.port() != 0 && is_supervised())
+    }
+
+    /// Binds a port that several processes of this user share: new connections go to any of them, and to the others when one ends.
+    ///
+    /// # Errors
+    /// The port is in use by others or not permitted.
+    #[allow(clippy::unused_async, reason = "binding registers with the runtime that its callers are in")]
+    pub async fn bind_shared(address: SocketAddr, name: &'static str, limits: Limits) -> io::Result<Self> {
+        Self::bound(address, name, limits, true)
+    }
+
+    fn bound(address: SocketAddr, name: &'static str, limits: Limits, is_shared: bool) -> io::Result<Self> {
         let most = (raised_descriptor_limit() / SHARE_OF_DESCRIPTORS).max(1);
         let limits = Limits { connections: limits.connections.min(most), ..limits };
         Ok(Self {
             name,
-            tcp: listen(address)?,
+            tcp: listen(address, is_shared)?,
             limits,
             places: Places::new(limits.connections),
             arrived: None,

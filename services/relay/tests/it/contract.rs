@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fleet_model::{Epoch, ShardKey};
+use fleet_model::{Epoch, ShardKey, ShardSlot};
 use redis_fixture::{RedisCluster, RedisSentinel, RedisServer, RedisUser};
 use relay::{Appended, Caps, EntryId, MemoryRelay, RelayStore};
 
@@ -12,7 +12,7 @@ type Store = Arc<dyn RelayStore>;
 
 const EPOCH: Epoch = Epoch(10);
 
-/// Runs every rule; each on streams of its own, named by a letter from `a` to `h`.
+/// Runs every rule; each on streams of its own, named by a letter from `a` to `i`.
 async fn all_rules(fresh: impl Fn(&str, Caps) -> Store) {
     each_is_there_once(fresh("a", Caps::default())).await;
     new_session_restarts_sequences(fresh("b", Caps::default())).await;
@@ -21,6 +21,7 @@ async fn all_rules(fresh: impl Fn(&str, Caps) -> Store) {
     reading_goes_on_in_order(fresh("e", Caps::default())).await;
     reading_waits(fresh("f", Caps::default())).await;
     reader_of_a_store_that_lost_writes_goes_on(fresh("h", Caps::default())).await;
+    numbers_lead_to_entries(fresh("i", Caps::default())).await;
     the_cap_shows(fresh("g", Caps { length: 20, ..Caps::default() })).await;
 }
 
@@ -119,6 +120,34 @@ async fn reader_of_a_store_that_lost_writes_goes_on(store: Store) {
         let page = read_from(&*store, "all", page.next).await;
         assert_eq!(page.entries.last().unwrap().content.position, at(1, sequence));
     }
+}
+
+async fn numbers_lead_to_entries(store: Store) {
+    assert_eq!(store.locate(0).await.unwrap(), EntryId::default());
+    assert_eq!(store.reached(&[SHARD.slot()]).await.unwrap(), [None]);
+    for n in 0..12 {
+        store.append(SHARD, EPOCH, None, &entries("A", 1, n * 50 + 1..=n * 50 + 50)).await.unwrap();
+    }
+    let generation = store.generation().await.unwrap();
+    assert!(generation > 0);
+    assert_eq!(store.reached(&[ShardSlot(7), SHARD.slot()]).await.unwrap(), [None, Some(at(1, 600))]);
+    let newest = store.newest().await.unwrap();
+    for behind in [1, 44, 255, 256, 257, 400, 599] {
+        let number = newest.number - behind;
+        let mut after = store.locate(number).await.unwrap();
+        assert!(after.number <= number && number - after.number <= 600, "{after} for {number}");
+        let mut found = Vec::new();
+        while after < newest {
+            let page = read_from(&*store, "all", after).await;
+            assert!(!page.cut);
+            found.extend(page.entries.into_iter().map(|entry| entry.id.number).filter(|found| *found > number));
+            after = page.next;
+        }
+        assert_eq!(found, (number + 1..=newest.number).collect::<Vec<_>>());
+    }
+    let lost = store.append(SHARD, EPOCH, Some(at(9, 9)), &[]).await.unwrap();
+    assert!(matches!(lost, Appended::Lost { .. }));
+    assert_ne!(store.generation().await.unwrap(), generation, "numbers may be given out again");
 }
 
 async fn the_cap_shows(store: Store) {

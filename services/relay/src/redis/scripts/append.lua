@@ -1,10 +1,13 @@
 -- Appends a shard's entries above the fence's position.
--- KEYS: common (ms, number of the last id), streams (name -> first id that was not cut), the shard's fence, the streams.
+-- KEYS: common (ms, number of the last id, generation of the numbers), streams (name -> first id that was not cut), the shard's fence,
+-- the index (number -> id, of some entries), the streams.
 -- ARGV: epoch, expected session and sequence ('' when unknown), shard, the number of streams, the most streams of unknown names;
 -- for each stream its name, its length, and 1 when its name is known, else 0. The last stream takes entries without a stream of their own:
 -- entries of names beyond the most, and of names whose key belongs to another program;
 -- then for each entry: place of its stream (0: none), session, sequence, guild, received_at, late, traceparent, data.
-local common, streams, fence = KEYS[1], KEYS[2], KEYS[3]
+local common, streams, fence, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- One entry of so many is in the index, and the index has so many entries at most.
+local INDEXED, MOST_INDEXED = 256, 65536
 local epoch = tonumber(ARGV[1])
 
 local function later(session, sequence, than_session, than_sequence)
@@ -19,15 +22,21 @@ end
 local session, sequence = tonumber(held[2] or '0'), tonumber(held[3] or '0')
 if ARGV[2] ~= '' and later(tonumber(ARGV[2]), tonumber(ARGV[3]), session, sequence) then
   redis.call('HSET', fence, 'epoch', ARGV[1])
+  -- Numbers that were given out may be given to other entries.
+  redis.call('HINCRBY', common, 'generation', 1)
   return { 'LOST', held[2] or '', held[3] or '' }
 end
 
 local now = now_ms()
-local last = redis.call('HMGET', common, 'ms', 'number')
+local last = redis.call('HMGET', common, 'ms', 'number', 'generation')
 local ms = math.max(now, tonumber(last[1] or '0') or 0)
 -- Beyond these no id can be made. An id that a stream has had already is passed below.
 if ms > 1e15 then ms = now end
 if (tonumber(last[2] or '0') or 1e15) >= 1e15 then redis.call('HSET', common, 'number', '0') end
+if not last[3] then
+  redis.call('HSET', common, 'generation', string.format('%.0f', now))
+  redis.call('ZADD', index, last[2] or '0', string.format('%.0f-%s', ms, last[2] or '0'))
+end
 local count, first = tonumber(ARGV[5]), 7 + 3 * tonumber(ARGV[5])
 local appended, touched = 0, {}
 
@@ -57,6 +66,10 @@ end
 
 local function add(key, at)
   local number = redis.call('HINCRBY', common, 'number', 1)
+  if number % INDEXED == 0 then
+    redis.call('ZADD', index, number, string.format('%.0f-%.0f', ms, number))
+    redis.call('ZREMRANGEBYRANK', index, 0, -MOST_INDEXED - 1)
+  end
   local function try()
     return redis.pcall('XADD', key, string.format('%.0f-%.0f', ms, number),
       'data', ARGV[at + 7], 'shard', ARGV[4], 'guild', ARGV[at + 3], 'position', ARGV[at + 1] .. '-' .. ARGV[at + 2],
@@ -77,11 +90,11 @@ for at = first, #ARGV, 8 do
   local entry_session, entry_sequence = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   if later(entry_session, entry_sequence, session, sequence) then
     local place = stream_of[tonumber(ARGV[at])]
-    local added = place and add(KEYS[3 + place], at)
+    local added = place and add(KEYS[4 + place], at)
     if failed(added) and string.find(added.err, 'WRONGTYPE') then
       -- Somebody else's key.
       foreign, place = foreign + 1, count
-      added = add(KEYS[3 + count], at)
+      added = add(KEYS[4 + count], at)
     end
     if failed(added) and string.find(added.err, 'WRONGTYPE') then
       -- That one too: the event is left out, or nothing would be relayed any more.
@@ -105,7 +118,7 @@ if appended > 0 then
   redis.call('HSET', common, 'ms', string.format('%.0f', ms))
   for place = 1, count do
     if touched[place] then
-      local key, name = KEYS[3 + place], ARGV[4 + 3 * place]
+      local key, name = KEYS[4 + place], ARGV[4 + 3 * place]
       redis.call('HSETNX', streams, name, '0-0')
       local gone = redis.call('XTRIM', key, 'MAXLEN', '~', ARGV[5 + 3 * place])
       if gone > 0 then

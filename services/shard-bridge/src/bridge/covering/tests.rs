@@ -6,6 +6,7 @@ use std::{
 use async_trait::async_trait;
 use event_bus::MemoryBus;
 use fleet_model::{Epoch, GuildRecord, Route, ShardReport, ShardSlot, ShardStatus, UserLookup};
+use futures_util::stream::BoxStream;
 use tokio::sync::watch;
 
 use super::*;
@@ -15,6 +16,7 @@ use crate::{
     hub::Hub,
     local::{CommandFuture, Delivered, ShardAnswer, ShardMessage, ShardRequest},
     object::{FoundObject, ObjectQuery, ObjectRefused},
+    snapshot::{SnapshotPart, SnapshotQuery},
 };
 
 /// A worker whose answers are a script: the status of shard 0, or no shard. The last one repeats.
@@ -55,6 +57,10 @@ impl LocalShards for Scripted {
     }
 
     fn object(&self, _: &ObjectQuery) -> Result<FoundObject, ObjectRefused> {
+        unreachable!("not asked here")
+    }
+
+    fn snapshot(&self, _: &SnapshotQuery) -> Result<Option<BoxStream<'static, SnapshotPart>>, BridgeError> {
         unreachable!("not asked here")
     }
 

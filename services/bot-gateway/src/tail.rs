@@ -1,0 +1,152 @@
+//! Reads the relay for all clients of this worker, while there are any; and the position of each client in it.
+
+use std::{sync::Arc, time::Duration};
+
+use backoff::{Backoff, Policy};
+use relay::{EntryId, EventNames, RelayStore};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    live::LiveEvent,
+    recent::{Behind, Recent},
+};
+
+/// How long one read waits.
+const WAIT: Duration = Duration::from_secs(1);
+/// Entries that a client takes at once.
+const BATCH: usize = 128;
+
+const RETRIES: Policy = Policy {
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(2),
+    steady: Duration::ZERO,
+    free: 0,
+};
+
+/// Fills the newest entries while there are clients, until `stop`.
+pub(crate) async fn run(
+    relay: Arc<dyn RelayStore>,
+    recent: Arc<Recent>,
+    mut clients: watch::Receiver<usize>,
+    stop: CancellationToken,
+) {
+    let filling = async {
+        let mut backoff = Backoff::new(RETRIES);
+        while clients.wait_for(|clients| *clients > 0).await.is_ok() {
+            let reader = relay.reader();
+            let failed = fill(&*reader, &recent, &mut backoff, &clients).await;
+            if let Err(error) = failed {
+                tracing::warn!(%error, "cannot read the relay for clients of the gateway; retrying");
+                backoff.failed(Instant::now().into_std());
+                sleep(backoff.wait(rand::random())).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = filling => {}
+    }
+}
+
+/// Fills the newest entries until nobody reads any more.
+async fn fill(
+    reader: &dyn RelayStore,
+    recent: &Recent,
+    backoff: &mut Backoff,
+    clients: &watch::Receiver<usize>,
+) -> Result<(), relay::RelayError> {
+    let mut after = reader.newest().await?;
+    recent.begin(after, false);
+    while *clients.borrow() > 0 {
+        let page = match reader.read(&EventNames::All, after, WAIT).await {
+            Ok(page) => page,
+            Err(error) => {
+                // What is there stays: the next page goes on behind it.
+                tracing::warn!(%error, "cannot read the relay for clients of the gateway; retrying");
+                backoff.failed(Instant::now().into_std());
+                sleep(backoff.wait(rand::random())).await;
+                continue;
+            }
+        };
+        *backoff = Backoff::new(RETRIES);
+        after = page.next;
+        if page.cut {
+            tracing::warn!("entries of the relay were lost before they were read: clients of the gateway identify again");
+            recent.begin(after, true);
+        } else {
+            recent.add(page.entries.into_iter().map(LiveEvent::new), after);
+        }
+    }
+    recent.end();
+    Ok(())
+}
+
+/// A client's position in the relay.
+pub(crate) struct Feed {
+    relay: Arc<dyn RelayStore>,
+    recent: Arc<Recent>,
+    changes: watch::Receiver<EntryId>,
+    after: EntryId,
+    breaks: u64,
+    /// The client's own reader, while it is behind the recent.
+    reader: Option<Arc<dyn RelayStore>>,
+}
+
+/// Entries were lost, or the client is behind what the relay keeps.
+#[derive(Debug)]
+pub(crate) struct Lost;
+
+impl Feed {
+    /// Goes on behind an entry.
+    pub(crate) fn new(relay: Arc<dyn RelayStore>, recent: Arc<Recent>, after: EntryId) -> Self {
+        let (changes, breaks) = (recent.changes(), recent.breaks());
+        Self { relay, recent, changes, after, breaks, reader: None }
+    }
+
+    /// Every entry up to here was taken.
+    pub(crate) fn after(&self) -> EntryId {
+        self.after
+    }
+
+    /// Waits for the next entries; there may be none among them for the client. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Result<Vec<Arc<LiveEvent>>, Lost> {
+        loop {
+            self.changes.mark_unchanged();
+            match self.recent.behind(self.after, BATCH, self.breaks) {
+                Behind::Broken => return Err(Lost),
+                Behind::Events(events, to) => {
+                    self.after = to;
+                    self.reader = None;
+                    return Ok(events);
+                }
+                Behind::Nothing => {
+                    self.reader = None;
+                    // It lives as long as the gateway.
+                    let _ = self.changes.changed().await;
+                }
+                Behind::Elsewhere => {
+                    let reader = self.reader.get_or_insert_with(|| self.relay.reader()).clone();
+                    match reader.read(&EventNames::All, self.after, Duration::ZERO).await {
+                        Ok(page) if page.cut => return Err(Lost),
+                        Ok(page) if page.entries.is_empty() && page.next <= self.after => {
+                            // It has not begun yet, or was ahead of this read.
+                            let _ = tokio::time::timeout(WAIT / 10, self.changes.changed()).await;
+                        }
+                        Ok(page) => {
+                            self.after = page.next;
+                            return Ok(page.entries.into_iter().map(|entry| Arc::new(LiveEvent::new(entry))).collect());
+                        }
+                        Err(error) => {
+                            tracing::debug!(%error, "cannot read the relay for a client that is behind; retrying");
+                            sleep(WAIT).await;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
