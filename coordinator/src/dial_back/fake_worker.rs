@@ -101,6 +101,15 @@ impl GatewayWorker for FakeWorker {
         unimplemented!()
     }
 
+    type SnapshotShardStream = tokio_stream::Empty<Result<v1::ShardSnapshotPart, Status>>;
+
+    async fn snapshot_shard(
+        &self,
+        _: Request<v1::SnapshotShardRequest>,
+    ) -> Result<Response<Self::SnapshotShardStream>, Status> {
+        unimplemented!()
+    }
+
     type TapStream = tokio_stream::Empty<Result<v1::TapItem, Status>>;
 
     async fn tap(&self, _: Request<v1::TapRequest>) -> Result<Response<Self::TapStream>, Status> {

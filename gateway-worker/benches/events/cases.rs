@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use fleet_model::Epoch;
+use fleet_model::{Epoch, ShardSlot};
 use gateway_worker::{Context, Event, EventHandler, Position, ShardKey, Wanted, async_trait};
 use relay::{Appended, EntryId, NewEntry, Page, RedisRelay, RelayError, RelayStore};
 use serde::Deserialize;
@@ -123,6 +123,18 @@ impl RelayStore for CountingStore {
 
     async fn newest(&self) -> Result<EntryId, RelayError> {
         self.store.newest().await
+    }
+
+    async fn generation(&self) -> Result<u64, RelayError> {
+        self.store.generation().await
+    }
+
+    async fn reached(&self, shards: &[ShardSlot]) -> Result<Vec<Option<Position>>, RelayError> {
+        self.store.reached(shards).await
+    }
+
+    async fn locate(&self, number: u64) -> Result<EntryId, RelayError> {
+        self.store.locate(number).await
     }
 
     async fn read(

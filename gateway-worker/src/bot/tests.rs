@@ -38,6 +38,21 @@ impl ::relay::RelayStore for Away {
         Ok(::relay::EntryId::default())
     }
 
+    async fn generation(&self) -> Result<u64, ::relay::RelayError> {
+        Ok(0)
+    }
+
+    async fn reached(
+        &self,
+        shards: &[fleet_model::ShardSlot],
+    ) -> Result<Vec<Option<::relay::Position>>, ::relay::RelayError> {
+        Ok(vec![None; shards.len()])
+    }
+
+    async fn locate(&self, _: u64) -> Result<::relay::EntryId, ::relay::RelayError> {
+        Ok(::relay::EntryId::default())
+    }
+
     async fn read(
         &self,
         _: &::relay::EventNames,

@@ -11,12 +11,13 @@ use std::{
 };
 
 use fleet_model::{Position, ShardSlot};
+use guild_cache::ClientView;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use relay::{EntryId, RelayError};
 use shard_bridge::{BridgeError, SnapshotPart, SnapshotParts, SnapshotQuery};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::{Shared, message::Identify, session::ClientShard};
+use crate::{Shared, deliver::Reached, session::ClientShard};
 
 /// discord.js gives up when READY does not come within 15 s of IDENTIFY.
 const READY_WITHIN: Duration = Duration::from_secs(12);
@@ -43,6 +44,10 @@ pub(crate) struct Boot {
     /// E0.
     pub(crate) after: EntryId,
     pub(crate) generation: u64,
+    /// Of the fleet.
+    pub(crate) shard_total: u32,
+    /// How far the relay had come with the shards.
+    pub(crate) reached: Reached,
     pub(crate) shards: Vec<ShardGuilds>,
 }
 
@@ -57,12 +62,12 @@ pub(crate) struct ShardGuilds {
 }
 
 impl Boot {
-    /// Asks the owners of all shards that can have guilds of the client's.
+    /// Asks the owners of all shards that can have guilds of the client's, or of one of these shards.
     pub(crate) async fn begin(
         shared: &Shared,
         client: ClientShard,
-        identify: &Identify,
-        own_user: u64,
+        view: ClientView,
+        only: Option<ShardSlot>,
     ) -> Result<Self, BootError> {
         let until = Instant::now() + READY_WITHIN;
         let total = loop {
@@ -74,22 +79,23 @@ impl Boot {
         };
         let generation = shared.relay.generation().await?;
         let after = shared.relay.newest().await?;
-        let shards: Vec<ShardSlot> =
-            (0..total).filter(|shard| client.overlaps(*shard, total)).map(ShardSlot).collect();
+        let is_asked = |shard: &ShardSlot| only.is_none_or(|only| only == *shard);
+        let shards: Vec<ShardSlot> = client.shards_of(total).filter(is_asked).collect();
         let reached = shared.relay.reached(&shards).await?;
+        let known = shards.iter().zip(&reached).filter_map(|(shard, reached)| Some((*shard, (*reached)?))).collect();
         let query = |shard| SnapshotQuery {
             shard,
             client_shard: (client.number, client.total),
-            intents: identify.intents as u32,
-            large_threshold: identify.large_threshold,
-            own_user,
+            intents: view.intents,
+            large_threshold: view.large_threshold,
+            own_user: view.own_user,
             only: None,
         };
         let asking = shards.into_iter().zip(reached).map(|(shard, reached)| {
             ShardGuilds::ask(shared, query(shard), reached, until)
         });
         let shards = stream::iter(asking).buffered(SHARDS_AT_ONCE).try_collect().await?;
-        Ok(Self { after, generation, shards })
+        Ok(Self { after, generation, shard_total: total, reached: known, shards })
     }
 
     /// All guilds of the client, in order.

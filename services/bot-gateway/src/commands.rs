@@ -62,9 +62,11 @@ impl Commands {
             tracing::warn!(op, "client of the gateway has too many commands under way; one is left out");
             return;
         }
-        if op == 8 {
-            let asked = data.get("nonce").and_then(Value::as_str).map(str::to_owned);
-            data["nonce"] = self.requests.add(asked).into();
+        let mut asked = None;
+        if op == 8
+            && let Some(data) = data.as_object_mut()
+        {
+            asked = data.remove("nonce").and_then(|nonce| nonce.as_str().map(str::to_owned));
         }
         let command = match GatewayCommand::parse(json!({"op": op, "d": data})) {
             Ok(command) => command,
@@ -73,6 +75,11 @@ impl Commands {
                 return;
             }
         };
+        if op == 8 {
+            let request = request_members(self.shared.clone(), self.requests.clone(), command, asked);
+            self.under_way.push(request.boxed());
+            return;
+        }
         let (shared, shard) = (self.shared.clone(), self.shard);
         let until = Instant::now() + WITHIN;
         self.under_way.push(
@@ -124,51 +131,110 @@ async fn send_presence(
     }
 }
 
+/// Requests members for a client. Equal requests that wait for their answer at this worker are one at Discord.
+async fn request_members(shared: Arc<Shared>, requests: Requests, command: GatewayCommand, asked: Option<String>) {
+    let (nonce, is_new) = shared.waiting.join(command.text(), |nonce| requests.expect(nonce, asked));
+    if !is_new {
+        return;
+    }
+    let sent = match with_nonce(&command, &nonce) {
+        Some(named) => {
+            let sent = shared.bridge.send_to_guild(&named, Instant::now() + WITHIN).await;
+            sent.map(drop).map_err(|error| error.to_string())
+        }
+        None => Err("it is too long with a nonce".to_owned()),
+    };
+    if let Err(error) = sent {
+        shared.waiting.answered(&nonce);
+        tracing::info!(op = 8, error, "command of a client of the gateway was not sent");
+    }
+}
+
+fn with_nonce(command: &GatewayCommand, nonce: &str) -> Option<GatewayCommand> {
+    let mut payload: Value = serde_json::from_str(command.text()).ok()?;
+    payload["d"]["nonce"] = nonce.into();
+    GatewayCommand::parse(payload).ok()
+}
+
+/// Requests for members that Discord has not begun to answer, of all clients of this worker: their texts, and our nonces.
+#[derive(Debug, Default)]
+pub(crate) struct WaitingRequests(Mutex<HashMap<String, Waiting>>);
+
+#[derive(Debug)]
+struct Waiting {
+    nonce: String,
+    until: Instant,
+}
+
+impl WaitingRequests {
+    /// Joins an equal request, or begins one. `expect` notes the nonce for the client before an answer can come. Returns the nonce, and
+    /// whether the request is new and must be sent.
+    fn join(&self, text: &str, expect: impl FnOnce(&str)) -> (String, bool) {
+        let now = Instant::now();
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = waiting.get(text).filter(|known| known.until > now) {
+            expect(&known.nonce);
+            return (known.nonce.clone(), false);
+        }
+        if waiting.len() >= REQUESTS {
+            waiting.retain(|_, known| known.until > now);
+        }
+        // Discord takes 32 bytes.
+        let nonce = format!("ag{:016x}", rand::random::<u64>());
+        expect(&nonce);
+        // Beyond the bound equal requests are not recognized.
+        if waiting.len() < REQUESTS {
+            waiting.insert(text.to_owned(), Waiting { nonce: nonce.clone(), until: now + WITHIN });
+        }
+        (nonce, true)
+    }
+
+    /// An answer with this nonce has begun: clients that ask from now on would miss its beginning.
+    pub(crate) fn answered(&self, nonce: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, known| known.nonce != nonce);
+    }
+}
+
 /// The requests for members of one client: our nonces, and the client's own.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Requests(Arc<Mutex<Expected>>);
 
 #[derive(Debug, Default)]
 struct Expected {
-    by_nonce: HashMap<String, Option<String>>,
-    in_order: VecDeque<String>,
+    /// Our nonces, oldest first, each with the client's own.
+    nonces: VecDeque<(String, Option<String>)>,
 }
 
 impl Requests {
-    /// Notes a request and returns the nonce that is sent.
-    fn add(&self, asked: Option<String>) -> String {
-        // Discord takes 32 bytes.
-        let nonce = format!("ag{:016x}", rand::random::<u64>());
+    /// An answer under our nonce is to come under the client's own, if it gave one.
+    fn expect(&self, nonce: &str, asked: Option<String>) {
         let mut expected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if expected.in_order.len() >= REQUESTS
-            && let Some(oldest) = expected.in_order.pop_front()
-        {
-            expected.by_nonce.remove(&oldest);
+        if expected.nonces.len() >= REQUESTS {
+            expected.nonces.pop_front();
         }
-        expected.in_order.push_back(nonce.clone());
-        expected.by_nonce.insert(nonce.clone(), asked);
-        nonce
+        expected.nonces.push_back((nonce.to_owned(), asked));
     }
 
-    /// The chunk as the client is to get it; `None` if it answers somebody else.
-    pub(crate) fn answer(&self, chunk: &Value) -> Option<Value> {
-        let nonce = chunk.get("nonce")?.as_str()?;
-        let mut expected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let asked = expected.by_nonce.get(nonce)?.clone();
+    /// The chunk as the client is to get it, once for each of its requests; none if it answers somebody else.
+    pub(crate) fn answer(&self, chunk: &Value) -> Vec<Value> {
+        let Some(nonce) = chunk.get("nonce").and_then(Value::as_str) else { return Vec::new() };
         let number = |field| chunk.get(field).and_then(Value::as_u64);
-        if number("chunk_index").map(|index| index + 1) >= number("chunk_count") {
-            expected.by_nonce.remove(nonce);
-            expected.in_order.retain(|known| known != nonce);
+        let is_last = number("chunk_index").map(|index| index + 1) >= number("chunk_count");
+        let mut expected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = expected.nonces.iter().filter(|(ours, _)| ours == nonce);
+        let asked: Vec<Option<String>> = mine.map(|(_, asked)| asked.clone()).collect();
+        if is_last {
+            expected.nonces.retain(|(ours, _)| ours != nonce);
         }
         drop(expected);
-        let mut chunk = chunk.clone();
-        match asked {
-            Some(asked) => chunk["nonce"] = asked.into(),
-            None => {
-                chunk.as_object_mut()?.remove("nonce");
-            }
-        }
-        Some(chunk)
+        let answers = asked.into_iter().filter_map(|asked| {
+            let mut chunk = chunk.clone();
+            let fields = chunk.as_object_mut()?;
+            fields.remove("nonce");
+            fields.extend(asked.map(|asked| ("nonce".to_owned(), asked.into())));
+            Some(chunk)
+        });
+        answers.collect()
     }
 }
 
@@ -179,18 +245,38 @@ mod tests {
     #[test]
     fn chunks_come_back_under_the_clients_nonce() {
         let requests = Requests::default();
-        let (named, unnamed) = (requests.add(Some("mine".to_owned())), requests.add(None));
-        assert!(named.len() <= 32);
         let chunk = |nonce: &str, index: u32| json!({"guild_id": "1", "nonce": nonce, "chunk_index": index, "chunk_count": 2});
-        assert_eq!(requests.answer(&chunk("other", 0)), None);
+        requests.expect("named", Some("mine".to_owned()));
+        requests.expect("unnamed", None);
+        assert_eq!(requests.answer(&chunk("other", 0)), [] as [Value; 0]);
         for index in [0, 1] {
-            assert_eq!(requests.answer(&chunk(&named, index)).unwrap()["nonce"], "mine");
+            assert_eq!(requests.answer(&chunk("named", index))[0]["nonce"], "mine");
         }
-        assert_eq!(requests.answer(&chunk(&named, 0)), None, "the last chunk came");
-        assert!(requests.answer(&chunk(&unnamed, 0)).unwrap().get("nonce").is_none());
+        assert_eq!(requests.answer(&chunk("named", 0)).len(), 0, "the last chunk came");
+        assert!(requests.answer(&chunk("unnamed", 0))[0].get("nonce").is_none());
         for _ in 0..REQUESTS {
-            requests.add(None);
+            requests.expect("more", None);
         }
-        assert_eq!(requests.answer(&chunk(&unnamed, 1)), None, "bounded");
+        assert_eq!(requests.answer(&chunk("unnamed", 1)).len(), 0, "bounded");
+    }
+
+    #[test]
+    fn equal_requests_are_one_until_the_answer_begins() {
+        let (waiting, first, second) = (WaitingRequests::default(), Requests::default(), Requests::default());
+        let join = |requests: &Requests, asked: &str| {
+            waiting.join("all members", |nonce| requests.expect(nonce, Some(asked.to_owned())))
+        };
+        let (nonce, is_new) = join(&first, "a");
+        assert!(is_new && nonce.len() <= 32);
+        assert_eq!(join(&second, "b"), (nonce.clone(), false));
+        assert_eq!(join(&second, "c"), (nonce.clone(), false));
+        assert!(waiting.join("other members", |_| ()).1);
+        waiting.answered(&nonce);
+        assert!(join(&first, "late").1, "it would miss the first chunk");
+        let chunk = json!({"nonce": nonce, "chunk_index": 0, "chunk_count": 1});
+        let nonces = |requests: &Requests| {
+            requests.answer(&chunk).iter().map(|chunk| chunk["nonce"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!((nonces(&first), nonces(&second)), (vec!["a".to_owned()], vec!["b".to_owned(), "c".to_owned()]));
     }
 }

@@ -11,6 +11,7 @@ use futures_util::{
     future::BoxFuture,
     stream::{SplitSink, SplitStream},
 };
+use guild_cache::ClientView;
 use process::{
     credentials::{PortSecurity, Protocol},
     server::Accepted,
@@ -32,7 +33,7 @@ use crate::{
     intents::Intents,
     message::{self, Identify, InvalidMessage, LARGEST, Message, close},
     payload,
-    session::{ClientSession, ClientShard, Resumed},
+    session::{ClientSession, ClientShard, Resumed, SETTLED},
     tail::{Feed, Lost},
 };
 
@@ -269,6 +270,7 @@ struct Writer<S> {
 /// What goes on after the first packets.
 struct Live {
     feed: Feed,
+    /// Of the fleet.
     shard_total: u32,
     /// Ends when no guild includes an event that still comes, with the number of the relay's newest entry then.
     cut: Option<BoxFuture<'static, u64>>,
@@ -294,6 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
                 Some(Control::InvalidSession) => return self.invalidate().await,
             }
         };
+        self.settle(live.feed.after().number).await?;
         loop {
             let shared = self.shared.clone();
             tokio::select! {
@@ -310,15 +313,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
                     if let Some(client) = &mut self.client {
                         client.end_cut(number);
                     }
+                    self.settle(live.feed.after().number).await?;
                 }
                 events = live.feed.next() => match events {
-                    Err(Lost) => return self.invalidate().await,
+                    Err(Lost::Behind) => return Err(Ended::transient("the client is behind what the relay keeps")),
+                    Err(Lost::ByRelay) => if !self.send_again(&mut live, None).await? {
+                        return self.invalidate().await;
+                    },
                     Ok(events) => {
-                        live.shard_total = shared.bridge.fleet_shards().max(live.shard_total);
+                        live.shard_total = match shared.bridge.fleet_shards() {
+                            0 => live.shard_total,
+                            total => total,
+                        };
                         for event in &events {
                             let Some(client) = &mut self.client else { break };
                             match client.deliver(event, live.shard_total) {
                                 Delivery::Invalid => return self.invalidate().await,
+                                Delivery::Gap(shard) => if !self.send_again(&mut live, Some(shard)).await? {
+                                    return self.invalidate().await;
+                                },
                                 Delivery::Packets(packets) => {
                                     for packet in packets {
                                         self.acknowledge().await?;
@@ -330,9 +343,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
                             }
                         }
                         self.flush().await?;
+                        self.settle(live.feed.after().number).await?;
                     }
                 },
             }
+        }
+    }
+
+    /// Ends the guilds, once no guild includes an event that still comes.
+    async fn settle(&mut self, number: u64) -> Result<(), Ended> {
+        match self.client.as_mut().and_then(|client| client.settle(number)) {
+            Some(sequence) => self.send(payload::dispatch(SETTLED, sequence, "{}")).await,
+            None => Ok(()),
         }
     }
 
@@ -346,7 +368,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
         self.held = Some(shared.place().ok_or_else(|| Ended::transient("this worker has the most clients that it takes"))?);
         let identity = shared.identity().await.map_err(Ended::transient)?;
         let beginning = Instant::now();
-        let booting = Boot::begin(&shared, shard, identify, identity.user_id);
+        let view = ClientView {
+            intents: identify.intents as u32,
+            large_threshold: identify.large_threshold,
+            own_user: identity.user_id,
+        };
+        let booting = Boot::begin(&shared, shard, view, None);
         let mut boot = self.answering(booting).await?.map_err(|error| {
             tracing::warn!(%error, shard = ?shard, "client of the gateway gets no READY");
             Ended::transient(error.to_string())
@@ -372,9 +399,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
         });
         self.send(payload::dispatch("READY", 1, &ready)).await?;
         let known: HashSet<u64> = guilds.into_iter().collect();
-        self.client = Some(Client::identified(session, identity.user_id, known, self.requests.clone()));
+        let reached = std::mem::take(&mut boot.reached);
+        self.client = Some(Client::identified(session, identity.user_id, known, reached, self.requests.clone()));
         let cut = if has_guilds {
-            let cut = self.send_guilds(&mut boot).await?;
+            let cut = self.send_guilds(&mut boot, false).await?;
             Some(reached_cut(shared.clone(), cut).boxed())
         } else {
             self.client.iter_mut().for_each(|client| client.end_cut(boot.after.number));
@@ -385,19 +413,70 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
             shard = shard.number, total = shard.total, guilds = session.guild_packets, took_ms,
             "client of the gateway is ready"
         );
-        let feed = Feed::new(shared.relay.clone(), shared.recent.clone(), boot.after);
-        Ok(Live { feed, shard_total: shared.bridge.fleet_shards(), cut })
+        let feed = Feed::new(shared.relay.clone(), shared.recent.clone(), boot.after, boot.generation);
+        Ok(Live { feed, shard_total: boot.shard_total, cut })
     }
 
-    /// Sends a packet for each guild. Returns up to where the relay must come.
-    async fn send_guilds(&mut self, boot: &mut Boot) -> Result<Vec<(ShardSlot, Position)>, Ended> {
+    /// Events are missing, of one of the fleet's shards or of all: sends the guilds again. Returns false if the client must identify again.
+    async fn send_again(&mut self, live: &mut Live, only: Option<ShardSlot>) -> Result<bool, Ended> {
         let shared = self.shared.clone();
-        let (mut sequence, mut cut, mut sent) = (1, Vec::new(), HashSet::new());
+        let Some(client) = self.client.as_ref().filter(|client| client.knows_guilds()) else { return Ok(false) };
+        let (session, view, has_guilds) = (client.session.shard, client.view(), client.has_guilds());
+        tracing::info!(shard = session.number, total = session.total, ?only, "client of the gateway gets guilds again: events are missing");
+        let booting = Boot::begin(&shared, session, view, only);
+        let mut boot =
+            self.answering(booting).await?.map_err(|error: BootError| Ended::transient(error.to_string()))?;
+        if only.is_none() {
+            live.feed = Feed::new(shared.relay.clone(), shared.recent.clone(), boot.after, boot.generation);
+        }
+        live.shard_total = boot.shard_total;
+        if !has_guilds {
+            return Ok(true);
+        }
+        let mut gone = Vec::new();
+        if let Some(client) = &mut self.client {
+            client.begin_cut();
+            for shard in &boot.shards {
+                let now = shard.present.iter().chain(&shard.absent).copied().collect();
+                gone.extend(client.replace_guilds(shard.slot(), boot.shard_total, &now));
+            }
+        }
+        for guild in gone {
+            self.between("GUILD_DELETE", &payload::left(guild)).await?;
+        }
+        let cut = self.send_guilds(&mut boot, true).await?;
+        let earlier = live.cut.take();
+        let reached = reached_cut(shared, cut);
+        live.cut = Some(
+            async move {
+                if let Some(earlier) = earlier {
+                    earlier.await;
+                }
+                reached.await
+            }
+            .boxed(),
+        );
+        self.shared.metrics.sent_again();
+        Ok(true)
+    }
+
+    /// Sends a packet between two entries.
+    async fn between(&mut self, name: &str, data: &str) -> Result<(), Ended> {
+        let sequence = self.client.as_ref().map_or(0, Client::last_sequence);
+        self.send(payload::dispatch(name, sequence, data)).await
+    }
+
+    /// Sends a packet for each guild, and before each that comes again that it is unavailable. Returns up to where the relay must come.
+    async fn send_guilds(&mut self, boot: &mut Boot, again: bool) -> Result<Vec<(ShardSlot, Position)>, Ended> {
+        let shared = self.shared.clone();
+        let first = if again { self.client.as_ref().map_or(0, Client::last_sequence) } else { 1 };
+        let step = u64::from(!again);
+        let (mut sequence, mut cut, mut sent) = (first, Vec::new(), HashSet::new());
         for shard in &mut boot.shards {
             let slot = shard.slot();
             for absent in std::mem::take(&mut shard.absent) {
                 if sent.insert(absent) {
-                    sequence += 1;
+                    sequence += step;
                     let text = payload::dispatch("GUILD_DELETE", sequence, &payload::outage(absent));
                     self.send(text).await?;
                 }
@@ -406,12 +485,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
                 let next = self.answering(shard.next(&shared)).await?;
                 match next.map_err(|error: BootError| Ended::transient(error.to_string()))? {
                     NextGuild::End(read) => {
+                        if let Some(client) = &mut self.client {
+                            client.note_included(slot, read);
+                        }
                         cut.push((slot, read));
                         break;
                     }
                     NextGuild::Guild(guild) if !sent.insert(guild.id) => {}
                     NextGuild::Guild(guild) => {
-                        sequence += 1;
+                        sequence += step;
+                        if again && guild.data.is_some() {
+                            // discord.js takes the new state of a guild only if it was unavailable.
+                            self.feed(payload::dispatch("GUILD_DELETE", sequence, &payload::outage(guild.id))).await?;
+                        }
                         let text = match &guild.data {
                             Some(data) => payload::dispatch("GUILD_CREATE", sequence, data),
                             None => payload::dispatch("GUILD_DELETE", sequence, &payload::outage(guild.id)),
@@ -444,22 +530,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
             tracing::info!(shard = ?session.shard, "client of the gateway cannot resume: the relay has lost entries");
             return Ok(None);
         }
+        let shard_total = shared.bridge.fleet_shards();
+        let shards: Vec<ShardSlot> = session.shard.shards_of(shard_total).collect();
+        let reached = shared.relay.reached(&shards).await.map_err(away)?;
+        let reached = shards.into_iter().zip(reached).filter_map(|(shard, reached)| Some((shard, reached?))).collect();
         let mut after = shared.relay.locate(number).await.map_err(away)?;
-        let mut client = Client::resumed(session, number, identity.user_id, self.requests.clone());
+        let mut client =
+            Client::resumed(session, number, after.number, identity.user_id, reached, self.requests.clone());
         let mut replayed = 0;
         // What was there when it resumed is sent before RESUMED.
-        let mut feed = Feed::new(shared.relay.clone(), shared.recent.clone(), after);
-        let shard_total = shared.bridge.fleet_shards();
+        let mut feed = Feed::new(shared.relay.clone(), shared.recent.clone(), after, generation);
         while after.number < newest.number {
             let events = match timeout(HANDSHAKE, feed.next()).await {
                 Ok(Ok(events)) => events,
-                Ok(Err(Lost)) => return Ok(None),
+                Ok(Err(lost)) => {
+                    tracing::info!(shard = ?session.shard, ?lost, "client of the gateway cannot resume: entries are gone");
+                    return Ok(None);
+                }
                 Err(_) => break,
             };
             after = feed.after();
             for event in &events {
                 match client.deliver(event, shard_total) {
-                    Delivery::Invalid => return Ok(None),
+                    Delivery::Invalid | Delivery::Gap(_) => {
+                        tracing::info!(shard = ?session.shard, "client of the gateway cannot resume: its guilds changed");
+                        return Ok(None);
+                    }
                     Delivery::Packets(packets) => {
                         for packet in packets {
                             self.acknowledge().await?;

@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-use fleet_model::Position;
+use fleet_model::{Position, ShardSlot};
 use guild_cache::{ClientView, guild_create_for, read_elements, read_fields, read_string};
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Events of the fleet's own sessions, which no client gets.
-const NEVER: [&str; 4] = ["RESUMED", "RATE_LIMITED", relay::GAP, relay::UNKNOWN];
+const NEVER: [&str; 3] = ["RESUMED", "RATE_LIMITED", relay::UNKNOWN];
 
 /// A dispatch for the client.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,9 +32,18 @@ pub(crate) struct Packet<'a> {
 pub(crate) enum Delivery<'a> {
     /// The client gets these.
     Packets(Vec<Packet<'a>>),
+    /// Events of this shard of the fleet are missing: the client gets its guilds again.
+    Gap(ShardSlot),
     /// The client must identify again: its guilds are not known here.
     Invalid,
 }
+
+impl Delivery<'_> {
+    const NOTHING: Self = Self::Packets(Vec::new());
+}
+
+/// Names and data of packets.
+type Named<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
 /// The events that change what a GUILD_CREATE shows. All others reach clients even if the guild already includes them.
 fn changes_guild(name: &str) -> bool {
@@ -57,7 +66,7 @@ pub(crate) struct GuildStamp {
 impl GuildStamp {
     fn includes(&self, event: &LiveEvent) -> bool {
         let stamp = if event.name.starts_with("GUILD_MEMBER_") { self.members } else { self.guild };
-        changes_guild(&event.name) && event.position.session == stamp.session && event.position <= stamp
+        changes_guild(&event.name) && event.position <= stamp
     }
 }
 
@@ -74,8 +83,24 @@ pub(crate) struct Client {
     cut_end: Option<u64>,
     /// The client has every entry up to this one.
     has: u64,
+    /// `s` of the last packet.
+    last: u64,
+    /// Number of the last entry that came here, and its generation.
+    newest: u64,
+    generation: u64,
+    /// The relay has lost writes: the numbers of entries no longer say which ones the client has.
+    is_detached: bool,
+    /// How far the client has come with each of the fleet's shards.
+    reached: HashMap<ShardSlot, Position>,
+    /// Events up to these positions may come again, because the relay has lost writes.
+    repeats: HashMap<ShardSlot, Position>,
+    /// The guilds include what is before these positions, gaps too.
+    included: HashMap<ShardSlot, Position>,
     requests: Requests,
 }
+
+/// How far the fleet's shards had come when a client began or resumed.
+pub(crate) type Reached = HashMap<ShardSlot, Position>;
 
 impl Client {
     /// A client that has identified.
@@ -83,16 +108,44 @@ impl Client {
         session: ClientSession,
         own_user: u64,
         guilds: HashSet<u64>,
+        reached: Reached,
         requests: Requests,
     ) -> Self {
-        let stamps = HashMap::new();
-        Self { session, own_user, guilds: Some(guilds), stamps, cut_end: None, has: session.first, requests }
+        Self {
+            session,
+            own_user,
+            guilds: Some(guilds),
+            stamps: HashMap::new(),
+            cut_end: None,
+            has: session.first,
+            last: session.guilds_end(),
+            newest: session.first,
+            generation: session.generation,
+            is_detached: false,
+            reached,
+            repeats: HashMap::new(),
+            included: HashMap::new(),
+            requests,
+        }
     }
 
-    /// A client that has resumed behind the entry with this number.
-    pub(crate) fn resumed(session: ClientSession, number: u64, own_user: u64, requests: Requests) -> Self {
-        let stamps = HashMap::new();
-        Self { session, own_user, guilds: None, stamps, cut_end: Some(0), has: number, requests }
+    /// A client that has resumed behind the entry with this number. `from`: number of the entry behind which the relay is read.
+    pub(crate) fn resumed(
+        session: ClientSession,
+        number: u64,
+        from: u64,
+        own_user: u64,
+        reached: Reached,
+        requests: Requests,
+    ) -> Self {
+        Self {
+            guilds: None,
+            cut_end: Some(0),
+            has: number,
+            last: session.sequence_of(number),
+            newest: from,
+            ..Self::identified(session, own_user, HashSet::new(), reached, requests)
+        }
     }
 
     /// Notes up to where events are in a guild.
@@ -100,9 +153,29 @@ impl Client {
         self.stamps.insert(guild, stamp);
     }
 
+    /// The guilds of one of the fleet's shards include all before this position.
+    pub(crate) fn note_included(&mut self, shard: ShardSlot, read: Position) {
+        self.included.insert(shard, read);
+    }
+
+    /// Guilds are read again.
+    pub(crate) fn begin_cut(&mut self) {
+        self.cut_end = None;
+    }
+
     /// No guild includes an entry behind this one.
     pub(crate) fn end_cut(&mut self, number: u64) {
         self.cut_end = Some(number);
+    }
+
+    /// The client has come to this entry. Returns `s` of the packet that ends the guilds, if no other packet has ended them.
+    pub(crate) fn settle(&mut self, number: u64) -> Option<u64> {
+        let is_settled = self.cut_end.is_some_and(|end| number >= end);
+        if !is_settled || self.is_detached || self.last != self.session.guilds_end() {
+            return None;
+        }
+        self.last = self.session.sequence_of(number);
+        Some(self.last)
     }
 
     /// The client's view of guilds.
@@ -111,48 +184,124 @@ impl Client {
         ClientView { intents, large_threshold, own_user: self.own_user }
     }
 
+    /// `s` of the last packet: packets between two entries have it too.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        self.last
+    }
+
+    /// The client gets guilds.
+    pub(crate) fn has_guilds(&self) -> bool {
+        self.session.intents & 1 != 0
+    }
+
+    /// Whether the client's guilds are known here.
+    pub(crate) fn knows_guilds(&self) -> bool {
+        self.guilds.is_some()
+    }
+
+    /// The guilds of one of the fleet's shards are these. Returns those that the client knew and that are not among them.
+    pub(crate) fn replace_guilds(&mut self, shard: ShardSlot, shard_total: u32, now: &HashSet<u64>) -> Vec<u64> {
+        let Some(guilds) = &mut self.guilds else { return Vec::new() };
+        let is_of_shard = |guild: &u64| (guild >> 22) % u64::from(shard_total.max(1)) == u64::from(shard.0);
+        let mut gone: Vec<u64> =
+            guilds.iter().copied().filter(|guild| is_of_shard(guild) && !now.contains(guild)).collect();
+        gone.sort_unstable();
+        for guild in &gone {
+            guilds.remove(guild);
+        }
+        guilds.extend(now);
+        gone
+    }
+
     /// What the client gets for an entry. `shard_total`: of the fleet.
     pub(crate) fn deliver<'a>(&mut self, event: &'a LiveEvent, shard_total: u32) -> Delivery<'a> {
         let number = event.id.number;
-        if number <= self.has {
-            return Delivery::Packets(Vec::new());
+        if event.generation != self.generation || number <= self.newest {
+            self.detach(event.generation);
         }
+        self.newest = number;
+        if !self.is_detached && number <= self.has || self.is_repeat(event) {
+            return Delivery::NOTHING;
+        }
+        self.reached.insert(event.shard, event.position);
         let is_behind_cut = self.cut_end.is_some_and(|end| number > end);
         if is_behind_cut && !self.stamps.is_empty() {
             self.stamps = HashMap::new();
         }
+        let packets = match &*event.name {
+            relay::GAP => return self.gap(event, shard_total),
+            name if NEVER.contains(&name) => return Delivery::NOTHING,
+            "READY" => match self.session_began(event, shard_total) {
+                Some(packets) => packets,
+                None => return Delivery::Invalid,
+            },
+            name => self.dispatched(name, event),
+        };
+        let Some(before_last) = packets.len().checked_sub(1) else { return Delivery::NOTHING };
         // A client that resumes from inside the cut must identify again.
-        let sequence =
-            if is_behind_cut { self.session.sequence_of(number) } else { self.session.guilds_end() };
-        let name = &*event.name;
-        if NEVER.contains(&name) {
-            return Delivery::Packets(Vec::new());
+        let before = self.last;
+        self.last = if self.is_detached {
+            before + 1
+        } else if is_behind_cut {
+            self.session.sequence_of(number)
+        } else {
+            before
+        };
+        let sequence = self.last;
+        // A client that resumes between the packets of one entry gets all of them again.
+        let packets = (0..).zip(packets).map(|(place, (name, data))| Packet {
+            name,
+            sequence: if place == before_last { sequence } else { before },
+            data,
+        });
+        Delivery::Packets(packets.collect())
+    }
+
+    /// The relay has lost writes. What it lost may come again under other numbers.
+    fn detach(&mut self, generation: u64) {
+        self.is_detached = true;
+        self.generation = generation;
+        self.repeats.clone_from(&self.reached);
+    }
+
+    fn is_repeat(&mut self, event: &LiveEvent) -> bool {
+        let Some(reached) = self.repeats.get(&event.shard) else { return false };
+        // With a clock that is behind, a new session can have a lower position.
+        if &*event.name != "READY" && event.position <= *reached {
+            return true;
         }
-        if name == "READY" {
-            return self.session_began(event, shard_total, sequence);
+        self.repeats.remove(&event.shard);
+        false
+    }
+
+    /// Events of one of the fleet's shards are missing.
+    fn gap<'a>(&self, event: &LiveEvent, shard_total: u32) -> Delivery<'a> {
+        // A gap at 0 is in front of a new session, whose guilds come again by themselves.
+        let is_included = self.included.get(&event.shard).is_some_and(|read| event.position <= *read);
+        let concerns = self.has_guilds() && self.session.shard.overlaps(event.shard.0, shard_total.max(1));
+        if event.position.sequence == 0 || is_included || !concerns {
+            return Delivery::NOTHING;
         }
-        if !self.is_for_client(event) {
-            return Delivery::Packets(Vec::new());
-        }
+        if self.knows_guilds() { Delivery::Gap(event.shard) } else { Delivery::Invalid }
+    }
+
+    fn dispatched<'a>(&mut self, name: &'a str, event: &'a LiveEvent) -> Named<'a> {
         let guild = event.guild.unwrap_or_default();
-        if self.stamps.get(&guild).is_some_and(|stamp| stamp.includes(event)) {
-            return Delivery::Packets(Vec::new());
+        let is_included = self.stamps.get(&guild).is_some_and(|stamp| stamp.includes(event));
+        if is_included || !self.is_for_client(event) {
+            return Vec::new();
         }
-        let Some(data) = event.data() else { return Delivery::Packets(Vec::new()) };
-        let packet = |name: &'a str, data: Cow<'a, str>| Packet { name, sequence, data };
-        Delivery::Packets(match name {
-            "GUILD_CREATE" => self.guild_came(guild, data, &packet),
-            "GUILD_DELETE" => self.guild_gone(guild, data, &packet),
+        let Some(data) = event.data() else { return Vec::new() };
+        match name {
+            "GUILD_CREATE" => self.guild_came(guild, data),
+            "GUILD_DELETE" => self.guild_gone(guild, data),
             // It answers one client, or bot code.
             "GUILD_MEMBERS_CHUNK" => {
-                let chunk = event.value().and_then(|chunk| self.requests.answer(chunk));
-                chunk.map(|chunk| packet(name, chunk.to_string().into())).into_iter().collect()
+                let chunks = event.value().map_or_else(Vec::new, |chunk| self.requests.answer(chunk));
+                chunks.into_iter().map(|chunk| (name, chunk.to_string().into())).collect()
             }
-            _ => match self.seen(event, data) {
-                Some(data) => vec![packet(name, data)],
-                None => Vec::new(),
-            },
-        })
+            _ => self.seen(event, data).map(|data| (name, data)).into_iter().collect(),
+        }
     }
 
     /// Whether the event concerns the client's shard at all.
@@ -182,13 +331,8 @@ impl Client {
         }
     }
 
-    fn guild_came<'a>(
-        &mut self,
-        guild: u64,
-        data: &'a str,
-        packet: &impl Fn(&'a str, Cow<'a, str>) -> Packet<'a>,
-    ) -> Vec<Packet<'a>> {
-        if self.session.intents & 1 == 0 {
+    fn guild_came<'a>(&mut self, guild: u64, data: &'a str) -> Named<'a> {
+        if !self.has_guilds() {
             return Vec::new();
         }
         let [unavailable] = read_fields(data, ["unavailable"]);
@@ -196,58 +340,42 @@ impl Client {
             guilds.insert(guild);
         }
         match unavailable {
-            Some("true") => vec![packet("GUILD_DELETE", payload::outage(guild).into())],
+            Some("true") => vec![("GUILD_DELETE", payload::outage(guild).into())],
             // The bot has joined it.
-            None => vec![packet("GUILD_CREATE", guild_create_for(data, &self.view(), false).into())],
+            None => vec![("GUILD_CREATE", guild_create_for(data, &self.view(), false).into())],
             // It comes again, in a new session of the fleet or after an outage. discord.js takes the new state of a guild only if it
             // was unavailable.
             Some(_) => vec![
-                packet("GUILD_DELETE", payload::outage(guild).into()),
-                packet("GUILD_CREATE", guild_create_for(data, &self.view(), true).into()),
+                ("GUILD_DELETE", payload::outage(guild).into()),
+                ("GUILD_CREATE", guild_create_for(data, &self.view(), true).into()),
             ],
         }
     }
 
-    fn guild_gone<'a>(
-        &mut self,
-        guild: u64,
-        data: &'a str,
-        packet: &impl Fn(&'a str, Cow<'a, str>) -> Packet<'a>,
-    ) -> Vec<Packet<'a>> {
+    fn guild_gone<'a>(&mut self, guild: u64, data: &'a str) -> Named<'a> {
         let [unavailable] = read_fields(data, ["unavailable"]);
         let is_known = match &mut self.guilds {
             Some(guilds) if unavailable == Some("true") => guilds.contains(&guild),
             Some(guilds) => guilds.remove(&guild),
             None => true,
         };
-        let is_seen = is_known && self.session.intents & 1 != 0;
-        is_seen.then(|| packet("GUILD_DELETE", Cow::Borrowed(data))).into_iter().collect()
+        let is_seen = is_known && self.has_guilds();
+        is_seen.then_some(("GUILD_DELETE", Cow::Borrowed(data))).into_iter().collect()
     }
 
-    /// One of the fleet's shards has a new session. Its guilds come again; the client leaves those that do not.
-    fn session_began<'a>(
-        &mut self,
-        event: &'a LiveEvent,
-        shard_total: u32,
-        sequence: u64,
-    ) -> Delivery<'a> {
+    /// One of the fleet's shards has a new session. Its guilds come again; the client leaves those that do not. `None`: the client's
+    /// guilds are not known.
+    fn session_began<'a>(&mut self, event: &LiveEvent, shard_total: u32) -> Option<Named<'a>> {
         let total = shard_total.max(1);
+        if !self.has_guilds() || !self.session.shard.overlaps(event.shard.0, total) {
+            return Some(Vec::new());
+        }
         let client = self.session.shard;
-        if !client.overlaps(event.shard.0, total) {
-            return Delivery::Packets(Vec::new());
-        }
-        let (Some(guilds), Some(named)) = (&mut self.guilds, event.data().and_then(guilds_of_ready)) else {
-            return Delivery::Invalid;
-        };
-        let is_of_shard = |guild: &u64| (guild >> 22) % u64::from(total) == u64::from(event.shard.0);
-        let mut gone: Vec<u64> =
-            guilds.iter().copied().filter(|guild| is_of_shard(guild) && !named.contains(guild)).collect();
-        gone.sort_unstable();
-        for guild in &gone {
-            guilds.remove(guild);
-        }
-        let left = |guild: u64| Packet { name: "GUILD_DELETE", sequence, data: payload::left(guild).into() };
-        Delivery::Packets(gone.into_iter().map(left).collect())
+        let mut named = event.data().and_then(guilds_of_ready)?;
+        named.retain(|guild| client.has_guild(*guild));
+        self.guilds.as_ref()?;
+        let gone = self.replace_guilds(event.shard, total, &named);
+        Some(gone.into_iter().map(|guild| ("GUILD_DELETE", payload::left(guild).into())).collect())
     }
 }
 

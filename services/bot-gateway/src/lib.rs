@@ -51,6 +51,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use metrics::GatewayMetrics;
 
 use crate::{
+    commands::WaitingRequests,
     intents::Intents,
     message::{InvalidMessage, close},
     recent::Recent,
@@ -133,6 +134,8 @@ struct Shared {
     recent: Arc<Recent>,
     identity: AskIdentity,
     known: tokio::sync::OnceCell<BotIdentity>,
+    /// Requests for members that clients share.
+    waiting: Arc<WaitingRequests>,
     /// The last presence that was sent on each of the fleet's shards.
     presences: Mutex<HashMap<ShardSlot, String>>,
     places: Arc<Semaphore>,
@@ -218,6 +221,7 @@ impl BotGateway {
             recent: Arc::default(),
             identity,
             known: tokio::sync::OnceCell::new(),
+            waiting: Arc::default(),
             presences: Mutex::default(),
             places: Arc::new(Semaphore::new(config.clients)),
             clients: watch::Sender::new(0),
@@ -231,6 +235,7 @@ impl BotGateway {
                 shared.relay.clone(),
                 shared.recent.clone(),
                 shared.clients.subscribe(),
+                shared.waiting.clone(),
                 tail_stop.clone(),
             ));
             while let Some(accepted) = drain.run_until_cancelled(listener.accept()).await {

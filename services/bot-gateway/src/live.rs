@@ -9,6 +9,8 @@ use serde_json::Value;
 /// An entry.
 pub(crate) struct LiveEvent {
     pub(crate) id: EntryId,
+    /// The generation of its number.
+    pub(crate) generation: u64,
     pub(crate) shard: ShardSlot,
     pub(crate) position: Position,
     pub(crate) name: std::sync::Arc<str>,
@@ -19,9 +21,10 @@ pub(crate) struct LiveEvent {
 }
 
 impl LiveEvent {
-    pub(crate) fn new(entry: Entry) -> Self {
+    pub(crate) fn new(entry: Entry, generation: u64) -> Self {
         Self {
             id: entry.id,
+            generation,
             shard: entry.shard,
             position: entry.content.position,
             name: entry.content.name.clone(),

@@ -12,6 +12,7 @@ pub struct GatewayMetrics {
     events: Counter,
     invalid_sessions: Counter,
     refused_tokens: Counter,
+    guilds_again: Counter,
 }
 
 impl GatewayMetrics {
@@ -23,6 +24,11 @@ impl GatewayMetrics {
             "gateway_client_invalid_sessions",
             "Sessions of clients of the gateway that could not be resumed",
             self.invalid_sessions.clone(),
+        );
+        registry.register(
+            "gateway_client_gaps",
+            "Times that a client of the gateway got guilds again because events were missing",
+            self.guilds_again.clone(),
         );
         registry.register(
             "gateway_client_refused_tokens",
@@ -41,6 +47,10 @@ impl GatewayMetrics {
 
     pub(crate) fn invalidated(&self) {
         self.invalid_sessions.inc();
+    }
+
+    pub(crate) fn sent_again(&self) {
+        self.guilds_again.inc();
     }
 
     pub(crate) fn refused_token(&self) {

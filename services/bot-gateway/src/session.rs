@@ -7,15 +7,20 @@
 //! | 1 | READY |
 //! | 2 to G + 1 | the G packets of the guilds: GUILD_CREATE, or GUILD_DELETE in an outage |
 //! | G + 1 | events that came while the guilds were read |
-//! | G + 1 + (number - E0) | the relay's entry with this number; E0 was the newest at IDENTIFY |
+//! | G + 2 + (number - E0) | the relay's entry with this number; E0 was the newest at IDENTIFY |
 //!
 //! Sequence numbers have holes, because an entry that is not for the client takes one too. A RESUME can go on behind an entry, not
-//! in front of one: up to G + 1 the client does not have all guilds.
+//! in front of one: up to G + 1 the client does not have all guilds. So that a client without events can resume, it gets a packet that
+//! libraries pass over ([`SETTLED`]) once no guild includes an event that still comes.
 
 use std::fmt;
 
+use fleet_model::ShardSlot;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::hmac;
+
+/// Name of the packet that ends the guilds.
+pub const SETTLED: &str = "ALTERGOLDEN_GUILDS_SENT";
 
 /// The version of the format. Ids of other versions are not known.
 const VERSION: u8 = 1;
@@ -49,6 +54,11 @@ impl ClientShard {
     pub fn overlaps(self, shard: u32, shard_total: u32) -> bool {
         let common = gcd(self.total, shard_total.max(1));
         self.number % common == shard % common
+    }
+
+    /// The fleet's shards that can have guilds of this client shard's.
+    pub fn shards_of(self, shard_total: u32) -> impl Iterator<Item = ShardSlot> {
+        (0..shard_total).filter(move |shard| self.overlaps(*shard, shard_total)).map(ShardSlot)
     }
 }
 
@@ -94,14 +104,12 @@ impl ClientSession {
 
     /// `s` of an entry.
     pub fn sequence_of(&self, number: u64) -> u64 {
-        self.guilds_end() + number.saturating_sub(self.first)
+        self.guilds_end() + 1 + number.saturating_sub(self.first)
     }
 
     /// Where a RESUME with this `seq` goes on. `newest`: number of the relay's newest entry.
     pub fn resumed(&self, sequence: u64, newest: u64) -> Resumed {
-        let Some(behind) = sequence.checked_sub(self.guilds_end()).filter(|behind| *behind > 0) else {
-            return Resumed::InsideGuilds;
-        };
+        let Some(behind) = sequence.checked_sub(self.guilds_end() + 1) else { return Resumed::InsideGuilds };
         match self.first.checked_add(behind) {
             Some(number) if number <= newest => Resumed::After(number),
             _ => Resumed::NeverSent,
@@ -222,12 +230,12 @@ mod tests {
         }
 
         #[test]
-        fn resume_goes_on_behind_the_entry_that_was_sent(session in session(), ahead in 1..1_000_000_u64) {
+        fn resume_goes_on_behind_the_entry_that_was_sent(session in session(), ahead in 0..1_000_000_u64) {
             let number = session.first + ahead;
             let sequence = session.sequence_of(number);
             prop_assert_eq!(session.resumed(sequence, number), Resumed::After(number));
-            prop_assert_eq!(session.resumed(sequence, number - 1), Resumed::NeverSent);
-            prop_assert!(sequence > session.sequence_of(number - 1));
+            prop_assert_eq!(session.resumed(session.sequence_of(number + 1), number), Resumed::NeverSent);
+            prop_assert!(session.sequence_of(number + 1) > sequence);
             for inside in [0, 1, session.guilds_end()] {
                 prop_assert_eq!(session.resumed(inside, number), Resumed::InsideGuilds);
             }

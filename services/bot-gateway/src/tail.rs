@@ -11,6 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    commands::WaitingRequests,
     live::LiveEvent,
     recent::{Behind, Recent},
 };
@@ -32,13 +33,14 @@ pub(crate) async fn run(
     relay: Arc<dyn RelayStore>,
     recent: Arc<Recent>,
     mut clients: watch::Receiver<usize>,
+    waiting: Arc<WaitingRequests>,
     stop: CancellationToken,
 ) {
     let filling = async {
         let mut backoff = Backoff::new(RETRIES);
         while clients.wait_for(|clients| *clients > 0).await.is_ok() {
             let reader = relay.reader();
-            let failed = fill(&*reader, &recent, &mut backoff, &clients).await;
+            let failed = fill(&*reader, &recent, &mut backoff, &clients, &waiting).await;
             if let Err(error) = failed {
                 tracing::warn!(%error, "cannot read the relay for clients of the gateway; retrying");
                 backoff.failed(Instant::now().into_std());
@@ -58,6 +60,7 @@ async fn fill(
     recent: &Recent,
     backoff: &mut Backoff,
     clients: &watch::Receiver<usize>,
+    waiting: &WaitingRequests,
 ) -> Result<(), relay::RelayError> {
     let mut after = reader.newest().await?;
     recent.begin(after, false);
@@ -75,10 +78,17 @@ async fn fill(
         *backoff = Backoff::new(RETRIES);
         after = page.next;
         if page.cut {
-            tracing::warn!("entries of the relay were lost before they were read: clients of the gateway identify again");
+            tracing::warn!("entries of the relay were lost before they were read: clients of the gateway get their guilds again");
             recent.begin(after, true);
         } else {
-            recent.add(page.entries.into_iter().map(LiveEvent::new), after);
+            let generation = page.generation;
+            let events: Vec<_> = page.entries.into_iter().map(|entry| LiveEvent::new(entry, generation)).collect();
+            for chunk in events.iter().filter(|event| &*event.name == "GUILD_MEMBERS_CHUNK") {
+                if let Some(nonce) = chunk.value().and_then(|chunk| chunk.get("nonce")?.as_str()) {
+                    waiting.answered(nonce);
+                }
+            }
+            recent.add(events, after);
         }
     }
     recent.end();
@@ -91,20 +101,27 @@ pub(crate) struct Feed {
     recent: Arc<Recent>,
     changes: watch::Receiver<EntryId>,
     after: EntryId,
+    /// The relay's generation at the beginning.
+    generation: u64,
     breaks: u64,
     /// The client's own reader, while it is behind the recent.
     reader: Option<Arc<dyn RelayStore>>,
 }
 
-/// Entries were lost, or the client is behind what the relay keeps.
-#[derive(Debug)]
-pub(crate) struct Lost;
+/// Why a client cannot go on.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// The relay lost entries.
+    ByRelay,
+    /// The client is behind what the relay keeps.
+    Behind,
+}
 
 impl Feed {
-    /// Goes on behind an entry.
-    pub(crate) fn new(relay: Arc<dyn RelayStore>, recent: Arc<Recent>, after: EntryId) -> Self {
+    /// Goes on behind an entry of this generation.
+    pub(crate) fn new(relay: Arc<dyn RelayStore>, recent: Arc<Recent>, after: EntryId, generation: u64) -> Self {
         let (changes, breaks) = (recent.changes(), recent.breaks());
-        Self { relay, recent, changes, after, breaks, reader: None }
+        Self { relay, recent, changes, after, generation, breaks, reader: None }
     }
 
     /// Every entry up to here was taken.
@@ -117,7 +134,7 @@ impl Feed {
         loop {
             self.changes.mark_unchanged();
             match self.recent.behind(self.after, BATCH, self.breaks) {
-                Behind::Broken => return Err(Lost),
+                Behind::Broken => return Err(Lost::ByRelay),
                 Behind::Events(events, to) => {
                     self.after = to;
                     self.reader = None;
@@ -131,14 +148,17 @@ impl Feed {
                 Behind::Elsewhere => {
                     let reader = self.reader.get_or_insert_with(|| self.relay.reader()).clone();
                     match reader.read(&EventNames::All, self.after, Duration::ZERO).await {
-                        Ok(page) if page.cut => return Err(Lost),
+                        Ok(page) if page.cut && page.generation == self.generation => return Err(Lost::Behind),
+                        Ok(page) if page.cut => return Err(Lost::ByRelay),
                         Ok(page) if page.entries.is_empty() && page.next <= self.after => {
                             // It has not begun yet, or was ahead of this read.
                             let _ = tokio::time::timeout(WAIT / 10, self.changes.changed()).await;
                         }
                         Ok(page) => {
                             self.after = page.next;
-                            return Ok(page.entries.into_iter().map(|entry| Arc::new(LiveEvent::new(entry))).collect());
+                            let generation = page.generation;
+                            let event = |entry| Arc::new(LiveEvent::new(entry, generation));
+                            return Ok(page.entries.into_iter().map(event).collect());
                         }
                         Err(error) => {
                             tracing::debug!(%error, "cannot read the relay for a client that is behind; retrying");

@@ -54,13 +54,11 @@ pub fn guild_create_for(data: &str, view: &ClientView, returns: bool) -> String 
         let status = field(presence, "status").and_then(string);
         status.is_some_and(|status| status != "offline" && status != "invisible")
     };
-    if is_large {
+    let has_online = has(GUILD_PRESENCES) && count <= MOST_SENT_MEMBERS;
+    if is_large && has_online {
         wanted.extend(presences.iter().filter(|presence| is_online(presence)).filter_map(|of| user_of(of)));
     }
-    let (all, more) = match has(GUILD_PRESENCES) && count <= MOST_SENT_MEMBERS {
-        true => (!is_large, is_large),
-        false => (false, false),
-    };
+    let (all, more) = (has_online && !is_large, has_online && is_large);
     let is_wanted = |member: &&String| {
         all || user_of(member).is_some_and(|user| wanted.contains(&user)) || more && stands_out(member)
     };

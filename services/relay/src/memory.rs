@@ -79,13 +79,15 @@ impl State {
 
     fn page(&self, names: &EventNames, after: EntryId) -> Page {
         if self.last < after {
-            return Page { next: self.last, cut: true, ..Page::default() };
+            let generation = self.generation;
+            return Page { next: self.last, cut: true, generation, entries: Vec::new() };
         }
         let from = self.entries.partition_point(|entry| entry.id <= after);
         let wanted = self.entries.range(from..).filter(|entry| names.has(&entry.content.name));
         let entries: Vec<Entry> = wanted.take(PAGE).cloned().collect();
         let next = if entries.len() < PAGE { self.last.max(after) } else { entries[PAGE - 1].id };
-        Page { entries, next, cut: self.cut.is_some_and(|cut| after < cut) }
+        let cut = self.cut.is_some_and(|cut| after < cut);
+        Page { entries, next, cut, generation: self.generation }
     }
 }
 

@@ -146,6 +146,16 @@ impl RedisRelay {
         format!("{}altergolden:relay:{}", self.prefix.0, shard.into())
     }
 
+    /// The newest entry's id, and the generation of the numbers.
+    pub(crate) async fn newest_of_generation(&self) -> Result<(EntryId, u64), RelayError> {
+        let mut cmd = redis::cmd("HMGET");
+        cmd.arg(self.common()).arg("ms").arg("number").arg("generation");
+        let (ms, number, generation): (Option<u64>, Option<u64>, Option<u64>) =
+            self.link.command(&cmd).await.map_err(failed)?;
+        let newest = EntryId { ms: ms.unwrap_or_default(), number: number.unwrap_or_default() };
+        Ok((newest, generation.unwrap_or_default()))
+    }
+
     pub(crate) async fn script<A: redis::ToRedisArgs + Sync>(
         &self,
         script: &Script,
@@ -299,17 +309,11 @@ impl RelayStore for RedisRelay {
     }
 
     async fn newest(&self) -> Result<EntryId, RelayError> {
-        let mut cmd = redis::cmd("HMGET");
-        cmd.arg(self.common()).arg("ms").arg("number");
-        let (ms, number): (Option<u64>, Option<u64>) = self.link.command(&cmd).await.map_err(failed)?;
-        Ok(EntryId { ms: ms.unwrap_or_default(), number: number.unwrap_or_default() })
+        Ok(self.newest_of_generation().await?.0)
     }
 
     async fn generation(&self) -> Result<u64, RelayError> {
-        let mut cmd = redis::cmd("HGET");
-        cmd.arg(self.common()).arg("generation");
-        let generation: Option<u64> = self.link.command(&cmd).await.map_err(failed)?;
-        Ok(generation.unwrap_or_default())
+        Ok(self.newest_of_generation().await?.1)
     }
 
     async fn reached(&self, shards: &[ShardSlot]) -> Result<Vec<Option<Position>>, RelayError> {

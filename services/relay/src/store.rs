@@ -103,6 +103,8 @@ pub struct Page {
     pub next: EntryId,
     /// Entries after the requested id are gone: trimmed, or lost with the store's last writes.
     pub cut: bool,
+    /// The generation of the numbers, as it was before the entries were read. Entries that were appended meanwhile can have the next one.
+    pub generation: u64,
 }
 
 /// How much the streams hold.

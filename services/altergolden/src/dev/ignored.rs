@@ -82,7 +82,7 @@ mod tests {
     }
 
     /// Settings of coordinator and workers that dev mode uses, besides the variables of its own flags.
-    const USED: [&str; 33] = [
+    const USED: [&str; 34] = [
         "BRIDGE_DEADLINE",
         "CACHE",
         "CACHE_MESSAGES",

@@ -286,7 +286,7 @@ async fn wrong_clients_are_closed_with_discords_codes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn worker_that_stops_sends_its_clients_elsewhere() {
-    let mut fleet = Fleet::start().await;
+    let fleet = Fleet::start().await;
     let mut client = Client::ready(&fleet.gateways[0], (0, 1)).await;
     fleet.rate(100.0);
     fleet.until_dispatched(100).await;
@@ -308,7 +308,7 @@ const JUDGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../discord-sim/judges
 /// A fleet of two shards, as the judges expect, whose workers share the gateway's port.
 struct JudgedFleet {
     deployment: Deployment,
-    coordinator: Coordinator,
+    _coordinator: Coordinator,
     workers: Vec<Worker>,
     token: String,
     gateway: String,
@@ -345,7 +345,7 @@ impl JudgedFleet {
             workers.push(worker);
         }
         coordinator.until_balanced(&[&workers[0], &workers[1]]).await;
-        Self { deployment, coordinator, workers, token, gateway: format!("ws://{gateway}"), api }
+        Self { deployment, _coordinator: coordinator, workers, token, gateway: format!("ws://{gateway}"), api }
     }
 
     /// Starts a judge: the program, its script and arguments.

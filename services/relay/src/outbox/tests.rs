@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use fleet_model::Gap;
+use fleet_model::{Gap, ShardSlot};
 use proptest::prelude::*;
 
 use super::*;
@@ -111,6 +111,18 @@ impl RelayStore for FaultyStore {
 
     async fn newest(&self) -> Result<EntryId, RelayError> {
         self.inner().newest().await
+    }
+
+    async fn generation(&self) -> Result<u64, RelayError> {
+        self.inner().generation().await
+    }
+
+    async fn reached(&self, shards: &[ShardSlot]) -> Result<Vec<Option<Position>>, RelayError> {
+        self.inner().reached(shards).await
+    }
+
+    async fn locate(&self, number: u64) -> Result<EntryId, RelayError> {
+        self.inner().locate(number).await
     }
 
     async fn read(&self, names: &EventNames, after: EntryId, wait: Duration) -> Result<Page, RelayError> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{BLOCK, PAGE, RedisRelay, failed};
-use crate::{Entry, EntryId, EventNames, Page, RelayError, RelayStore as _, names::is_name};
+use crate::{Entry, EntryId, EventNames, Page, RelayError, names::is_name};
 
 /// Streams with their entries, as XREAD answers.
 type Read = Vec<(String, Vec<(String, HashMap<String, Bytes>)>)>;
@@ -39,10 +39,10 @@ async fn read_in_pages(
     loop {
         let left = until.saturating_duration_since(Instant::now());
         // Entries up to this id are there before the streams are read.
-        let newest = relay.newest().await?;
+        let (newest, generation) = relay.newest_of_generation().await?;
         let known = streams(relay, names).await?;
         if newest < after && is_lost(relay, &known, after).await? {
-            return Ok(Page { next: newest, cut: true, ..Page::default() });
+            return Ok(Page { next: newest, cut: true, generation, entries: Vec::new() });
         }
         let read = if known.is_empty() {
             // No stream has begun yet: they are looked for again.
@@ -59,10 +59,10 @@ async fn read_in_pages(
             let (entries, next) = in_order(relay, read);
             after = next.unwrap_or(newest).max(after);
             if cut || !entries.is_empty() || left.is_zero() {
-                return Ok(Page { entries, next: after, cut });
+                return Ok(Page { entries, next: after, cut, generation });
             }
         } else if left.is_zero() {
-            return Ok(Page { next: after, ..Page::default() });
+            return Ok(Page { next: after, generation, ..Page::default() });
         }
     }
 }

@@ -1,13 +1,13 @@
 -- Appends a shard's entries above the fence's position.
--- KEYS: common (ms, number of the last id, generation of the numbers), streams (name -> first id that was not cut), the shard's fence,
+-- KEYS: common (ms, number of the last id, generation of the numbers, ms of the newest entry in the index), streams (name -> first id that was not cut), the shard's fence,
 -- the index (number -> id, of some entries), the streams.
 -- ARGV: epoch, expected session and sequence ('' when unknown), shard, the number of streams, the most streams of unknown names;
 -- for each stream its name, its length, and 1 when its name is known, else 0. The last stream takes entries without a stream of their own:
 -- entries of names beyond the most, and of names whose key belongs to another program;
 -- then for each entry: place of its stream (0: none), session, sequence, guild, received_at, late, traceparent, data.
 local common, streams, fence, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
--- One entry of so many is in the index, and the index has so many entries at most.
-local INDEXED, MOST_INDEXED = 256, 65536
+-- One entry of so many is in the index, and the first one after so many milliseconds; the index has so many entries at most.
+local INDEXED, INDEXED_MS, MOST_INDEXED = 256, 1000, 65536
 local epoch = tonumber(ARGV[1])
 
 local function later(session, sequence, than_session, than_sequence)
@@ -22,13 +22,14 @@ end
 local session, sequence = tonumber(held[2] or '0'), tonumber(held[3] or '0')
 if ARGV[2] ~= '' and later(tonumber(ARGV[2]), tonumber(ARGV[3]), session, sequence) then
   redis.call('HSET', fence, 'epoch', ARGV[1])
-  -- Numbers that were given out may be given to other entries.
-  redis.call('HINCRBY', common, 'generation', 1)
+  -- Numbers that were given out may be given to other entries. A generation that was lost must not come again.
+  local generation = tonumber(redis.call('HGET', common, 'generation') or '0') or 0
+  redis.call('HSET', common, 'generation', string.format('%.0f', math.max(now_ms(), generation + 1)))
   return { 'LOST', held[2] or '', held[3] or '' }
 end
 
 local now = now_ms()
-local last = redis.call('HMGET', common, 'ms', 'number', 'generation')
+local last = redis.call('HMGET', common, 'ms', 'number', 'generation', 'indexed')
 local ms = math.max(now, tonumber(last[1] or '0') or 0)
 -- Beyond these no id can be made. An id that a stream has had already is passed below.
 if ms > 1e15 then ms = now end
@@ -37,6 +38,7 @@ if not last[3] then
   redis.call('HSET', common, 'generation', string.format('%.0f', now))
   redis.call('ZADD', index, last[2] or '0', string.format('%.0f-%s', ms, last[2] or '0'))
 end
+local indexed = tonumber(last[4] or '0') or 0
 local count, first = tonumber(ARGV[5]), 7 + 3 * tonumber(ARGV[5])
 local appended, touched = 0, {}
 
@@ -66,7 +68,8 @@ end
 
 local function add(key, at)
   local number = redis.call('HINCRBY', common, 'number', 1)
-  if number % INDEXED == 0 then
+  if number % INDEXED == 0 or math.abs(ms - indexed) >= INDEXED_MS then
+    indexed = ms
     redis.call('ZADD', index, number, string.format('%.0f-%.0f', ms, number))
     redis.call('ZREMRANGEBYRANK', index, 0, -MOST_INDEXED - 1)
   end
@@ -115,7 +118,7 @@ redis.call('HSET', fence, 'epoch', ARGV[1])
 local cut = 0
 if appended > 0 then
   redis.call('HSET', fence, 'session', held[2], 'sequence', held[3])
-  redis.call('HSET', common, 'ms', string.format('%.0f', ms))
+  redis.call('HSET', common, 'ms', string.format('%.0f', ms), 'indexed', string.format('%.0f', indexed))
   for place = 1, count do
     if touched[place] then
       local key, name = KEYS[4 + place], ARGV[4 + 3 * place]
