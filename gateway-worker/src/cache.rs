@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use guild_cache::{
-    Applied, ClientView, Codec, Doubt, Figures, Resources, Rules, SessionGuilds, ShardDoubt, guild_create_for,
+    Applied, ClientView, Codec, Doubt, Figures, MemberChunks, MemberRequest, Resources, Rules, SessionGuilds, ShardDoubt, guild_create_for,
 };
 use twilight_model::gateway::Intents;
 
@@ -34,6 +34,9 @@ pub use objects::{CachedObject, CachedObjectError};
 pub use resources::CachedResources;
 pub(crate) use restoring::{Layouts, Prepared, RestoreError, Restoring};
 pub(crate) use written::{GuildRecords, WrittenAs};
+
+/// The most members of a guild that are searched by name for a client of the gateway.
+const MOST_SEARCHED_MEMBERS: u64 = 50_000;
 
 /// Compresses for all shards of the process.
 static CODEC: LazyLock<Arc<Codec>> = LazyLock::new(|| Arc::new(Codec::new()));
@@ -328,6 +331,24 @@ impl ShardCache {
         // The text is cut to the client's view without the lock.
         drop(contents);
         (stamps.0, stamps.1, stamps.2, data.map(|data| guild_create_for(&data, view, true)))
+    }
+
+    /// Members of a guild as Discord answers a request for them; `None` when the cache may lack one of them.
+    pub(crate) fn members_for_clients(&self, guild: u64, request: MemberRequest) -> Option<MemberChunks> {
+        let has = |resource, intent| self.keeps(resource) && self.settings.intents.contains(intent);
+        if !has(Resources::MEMBERS, Intents::GUILD_MEMBERS)
+            || request.presences && !has(Resources::PRESENCES, Intents::GUILD_PRESENCES)
+        {
+            return None;
+        }
+        let contents = self.read();
+        let known = contents.cache.guild(guild).filter(|known| !known.is_unavailable && !known.is_pending)?;
+        let is_complete = known.members == Some(known.cached_members)
+            && !known.doubt.has(Doubt::MEMBERS)
+            && contents.cache.shard_doubt().is_none();
+        // A search reads all members: of many it is Discord's.
+        let is_cheap = request.query.is_empty() || known.cached_members <= MOST_SEARCHED_MEMBERS;
+        (is_complete && is_cheap).then(|| contents.cache.member_chunks(guild, request))
     }
 
     /// A user's name, when the cache has it.

@@ -164,6 +164,15 @@ impl gateway_worker_server::GatewayWorker for WorkerService {
         snapshot::begin(&self.shards, request.into_inner()).map(Response::new)
     }
 
+    type CachedMembersStream = snapshot::MembersStream;
+
+    async fn cached_members(
+        &self,
+        request: Request<v1::CachedMembersRequest>,
+    ) -> Result<Response<Self::CachedMembersStream>, Status> {
+        snapshot::members(&self.shards, request.into_inner()).map(Response::new)
+    }
+
     type TapStream = tap::TapStream;
 
     async fn tap(&self, request: Request<v1::TapRequest>) -> Result<Response<Self::TapStream>, Status> {

@@ -110,6 +110,15 @@ impl GatewayWorker for FakeWorker {
         unimplemented!()
     }
 
+    type CachedMembersStream = tokio_stream::Empty<Result<v1::CachedMembersChunk, Status>>;
+
+    async fn cached_members(
+        &self,
+        _: Request<v1::CachedMembersRequest>,
+    ) -> Result<Response<Self::CachedMembersStream>, Status> {
+        unimplemented!()
+    }
+
     type TapStream = tokio_stream::Empty<Result<v1::TapItem, Status>>;
 
     async fn tap(&self, _: Request<v1::TapRequest>) -> Result<Response<Self::TapStream>, Status> {

@@ -6,7 +6,7 @@ use altergolden_proto::{
 };
 use fleet_model::{ErrorClass, ShardSlot};
 use futures_util::{StreamExt as _, stream::BoxStream};
-use shard_bridge::{LocalShards as _, SnapshotPart, SnapshotQuery};
+use shard_bridge::{LocalShards as _, MembersQuery, SnapshotPart, SnapshotQuery};
 use tonic::Status;
 
 use crate::shards::RunningShards;
@@ -35,6 +35,18 @@ pub(super) fn begin(
             Err(refusal(ErrorClass::NotFound, format!("shard {} does not run here", request.shard_id)))
         }
         Err(error) => Err(refusal(error.class(), error.to_string())),
+    }
+}
+
+/// Chunks of members.
+pub(crate) type MembersStream = BoxStream<'static, Result<v1::CachedMembersChunk, Status>>;
+
+pub(super) fn members(shards: &RunningShards, request: v1::CachedMembersRequest) -> Result<MembersStream, Status> {
+    let v1::CachedMembersRequest { guild_id, query, limit, user_ids, presences } = request;
+    let query = MembersQuery { guild: guild_id, query, limit, users: user_ids, presences };
+    match shards.cached_members(&query) {
+        Some(chunks) => Ok(chunks.map(|data| Ok(v1::CachedMembersChunk { data })).boxed()),
+        None => Err(refusal(ErrorClass::NotFound, format!("the shard of guild {guild_id} does not run here"))),
     }
 }
 

@@ -8,7 +8,7 @@ use fleet_model::{
 use futures_util::stream::BoxStream;
 use guild_cache::Doubt;
 use shard_bridge::{
-    BridgeError, CommandFuture, Delivered, FoundObject, GatewayCommand, LocalShards, ObjectQuery, ObjectRefused,
+    BridgeError, CommandFuture, Delivered, FoundObject, GatewayCommand, LocalShards, MembersQuery, ObjectQuery, ObjectRefused,
     ShardAnswer, ShardMessage, ShardRequest, SnapshotPart, SnapshotQuery,
 };
 use tokio::time::Instant;
@@ -72,6 +72,10 @@ impl LocalShards for RunningShards {
 
     fn snapshot(&self, query: &SnapshotQuery) -> Result<Option<BoxStream<'static, SnapshotPart>>, BridgeError> {
         self.begin_snapshot(query)
+    }
+
+    fn cached_members(&self, query: &MembersQuery) -> Option<BoxStream<'static, String>> {
+        self.members_for_clients(query)
     }
 
     async fn deliver(&self, message: Arc<ShardMessage>, until: Instant) -> Delivered {

@@ -4,12 +4,28 @@ use std::collections::HashSet;
 
 use fleet_model::Position;
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
-use guild_cache::ClientView;
-use shard_bridge::{BridgeError, GuildSnapshot, SnapshotPart, SnapshotQuery};
+use guild_cache::{ClientView, MemberRequest};
+use shard_bridge::{BridgeError, GuildSnapshot, MembersQuery, SnapshotPart, SnapshotQuery};
 
-use super::RunningShards;
+use super::{RunningShards, answers::of_guild};
 
 impl RunningShards {
+    /// Members of a guild, chunk by chunk; none when the cache may lack one of them. `None`: the guild's shard does not run here.
+    pub(super) fn members_for_clients(&self, query: &MembersQuery) -> Option<BoxStream<'static, String>> {
+        let shards = self.all();
+        let shard = of_guild(&shards, query.guild)?;
+        let request = MemberRequest {
+            query: query.query.clone(),
+            limit: query.limit,
+            users: query.users.clone(),
+            presences: query.presences,
+        };
+        Some(match shard.cache().members_for_clients(query.guild, request) {
+            Some(chunks) => stream::iter(chunks).boxed(),
+            None => stream::empty().boxed(),
+        })
+    }
+
     /// Begins with the guilds that there are now; each is read when its part is asked for.
     pub(super) fn begin_snapshot(
         &self,

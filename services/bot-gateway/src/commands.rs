@@ -9,8 +9,12 @@ use std::{
 use fleet_model::ShardSlot;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use serde_json::{Value, json};
-use shard_bridge::GatewayCommand;
-use tokio::time::Instant;
+use guild_cache::read_fields;
+use shard_bridge::{GatewayCommand, MembersQuery};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 
 use crate::{Shared, session::ClientShard};
 
@@ -18,6 +22,8 @@ use crate::{Shared, session::ClientShard};
 const UNDER_WAY: usize = 128;
 /// How long a command may wait for its turn on the shard's connection.
 const WITHIN: Duration = Duration::from_mins(1);
+/// How long the cache of a guild's owner may take for each chunk of members.
+const CACHE_WITHIN: Duration = Duration::from_secs(5);
 /// Requests for members of one client whose answers are still expected.
 const REQUESTS: usize = 1_024;
 
@@ -26,13 +32,14 @@ pub(crate) struct Commands {
     shared: Arc<Shared>,
     shard: ClientShard,
     requests: Requests,
+    members: mpsc::Sender<String>,
     under_way: FuturesUnordered<BoxFuture<'static, ()>>,
 }
 
 impl Commands {
-    pub(crate) fn new(shared: Arc<Shared>, requests: Requests) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, requests: Requests, members: mpsc::Sender<String>) -> Self {
         let shard = ClientShard { number: 0, total: 1 };
-        Self { shared, shard, requests, under_way: FuturesUnordered::new() }
+        Self { shared, shard, requests, members, under_way: FuturesUnordered::new() }
     }
 
     /// The client's shard is known.
@@ -76,7 +83,8 @@ impl Commands {
             }
         };
         if op == 8 {
-            let request = request_members(self.shared.clone(), self.requests.clone(), command, asked);
+            let (shared, requests, members) = (self.shared.clone(), self.requests.clone(), self.members.clone());
+            let request = request_members(shared, requests, members, command, asked);
             self.under_way.push(request.boxed());
             return;
         }
@@ -132,7 +140,18 @@ async fn send_presence(
 }
 
 /// Requests members for a client. Equal requests that wait for their answer at this worker are one at Discord.
-async fn request_members(shared: Arc<Shared>, requests: Requests, command: GatewayCommand, asked: Option<String>) {
+async fn request_members(
+    shared: Arc<Shared>,
+    requests: Requests,
+    members: mpsc::Sender<String>,
+    command: GatewayCommand,
+    asked: Option<String>,
+) {
+    if let Some(query) = command.members()
+        && answer_from_cache(&shared, &members, &query, asked.as_deref()).await
+    {
+        return;
+    }
     let (nonce, is_new) = shared.waiting.join(command.text(), |nonce| requests.expect(nonce, asked));
     if !is_new {
         return;
@@ -148,6 +167,40 @@ async fn request_members(shared: Arc<Shared>, requests: Requests, command: Gatew
         shared.waiting.answered(&nonce);
         tracing::info!(op = 8, error, "command of a client of the gateway was not sent");
     }
+}
+
+/// Answers out of the cache of the guild's owner, if that has all members. Returns whether it did.
+async fn answer_from_cache(
+    shared: &Shared,
+    members: &mpsc::Sender<String>,
+    query: &MembersQuery,
+    asked: Option<&str>,
+) -> bool {
+    let until = Instant::now() + CACHE_WITHIN;
+    let Ok(mut chunks) = shared.bridge.cached_members(query, until).await else { return false };
+    let mut sent = false;
+    while let Ok(Some(Ok(chunk))) = timeout(CACHE_WITHIN, chunks.next()).await {
+        let chunk = match (asked, chunk.strip_suffix('}')) {
+            (Some(nonce), Some(fields)) => format!("{fields},\"nonce\":{}}}", json!(nonce)),
+            _ => chunk,
+        };
+        let is_last = is_last_chunk(&chunk);
+        // The client is gone.
+        if members.send(chunk).await.is_err() {
+            return true;
+        }
+        sent |= is_last;
+    }
+    if sent {
+        shared.metrics.answered_members();
+    }
+    sent
+}
+
+fn is_last_chunk(chunk: &str) -> bool {
+    let [index, count] = read_fields(chunk, ["chunk_index", "chunk_count"]);
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
+    number(index).map(|index| index + 1) >= number(count)
 }
 
 fn with_nonce(command: &GatewayCommand, nonce: &str) -> Option<GatewayCommand> {

@@ -121,9 +121,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let (sink, stream) = socket.split();
     let (control, controls) = mpsc::channel(16);
     let requests = Requests::default();
-    let commands = Commands::new(shared.clone(), requests.clone());
+    let (members, chunks) = mpsc::channel(2);
+    let commands = Commands::new(shared.clone(), requests.clone(), members);
     let reading = read(shared.clone(), stream, control, commands);
-    let mut writer = Writer { shared, sink, encoder, controls, requests, held: None, client: None };
+    let mut writer = Writer { shared, sink, encoder, controls, chunks, requests, held: None, client: None };
     let ended = {
         let writing = writer.write(&drain);
         tokio::select! {
@@ -261,6 +262,8 @@ struct Writer<S> {
     sink: SplitSink<WebSocketStream<S>, Frame>,
     encoder: Encoder,
     controls: mpsc::Receiver<Control>,
+    /// The data of GUILD_MEMBERS_CHUNK events out of the cache.
+    chunks: mpsc::Receiver<String>,
     requests: Requests,
     /// The client's place among those of this worker.
     held: Option<crate::ClientPlace>,
@@ -315,6 +318,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
                     }
                     self.settle(live.feed.after().number).await?;
                 }
+                Some(chunk) = self.chunks.recv() => self.between("GUILD_MEMBERS_CHUNK", &chunk).await?,
                 events = live.feed.next() => match events {
                     Err(Lost::Behind) => return Err(Ended::transient("the client is behind what the relay keeps")),
                     Err(Lost::ByRelay) => if !self.send_again(&mut live, None).await? {

@@ -13,6 +13,7 @@ pub struct GatewayMetrics {
     invalid_sessions: Counter,
     refused_tokens: Counter,
     guilds_again: Counter,
+    member_answers: Counter,
 }
 
 impl GatewayMetrics {
@@ -24,6 +25,11 @@ impl GatewayMetrics {
             "gateway_client_invalid_sessions",
             "Sessions of clients of the gateway that could not be resumed",
             self.invalid_sessions.clone(),
+        );
+        registry.register(
+            "gateway_client_member_answers",
+            "Requests for members of clients of the gateway that the cache answered",
+            self.member_answers.clone(),
         );
         registry.register(
             "gateway_client_gaps",
@@ -51,6 +57,10 @@ impl GatewayMetrics {
 
     pub(crate) fn sent_again(&self) {
         self.guilds_again.inc();
+    }
+
+    pub(crate) fn answered_members(&self) {
+        self.member_answers.inc();
     }
 
     pub(crate) fn refused_token(&self) {

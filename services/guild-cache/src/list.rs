@@ -95,6 +95,21 @@ impl List {
         self.blocks.iter().for_each(|block| block.each(codec, &mut with));
     }
 
+    /// Calls `with` with each object from this id on that has a text, in order, until it returns false.
+    pub(crate) fn each_from(&self, from: u64, codec: &Codec, mut with: impl FnMut(u64, &str) -> bool) {
+        for block in self.blocks.iter().skip(self.place(from)) {
+            let mut goes_on = true;
+            block.each(codec, |id, text| {
+                if goes_on && id >= from {
+                    goes_on = with(id, text);
+                }
+            });
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
     /// Adds or replaces an object. Returns whether it is new.
     pub(crate) fn put(
         &mut self,

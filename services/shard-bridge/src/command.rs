@@ -46,6 +46,21 @@ pub enum CommandKind {
     },
 }
 
+/// A request for members, read: what it asks for, and whether it is for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MembersQuery {
+    /// The guild.
+    pub guild: u64,
+    /// How names begin; counts only without `users`.
+    pub query: String,
+    /// The most members; 0: all.
+    pub limit: u32,
+    /// These users.
+    pub users: Vec<u64>,
+    /// With their presences.
+    pub presences: bool,
+}
+
 impl CommandKind {
     /// Every name.
     pub const NAMES: [&str; 3] = ["presence", "voice_state", "members"];
@@ -170,6 +185,23 @@ impl GatewayCommand {
     /// It is no JSON, or Discord would not take it: why.
     pub fn from_text(text: &str) -> Result<Self, InvalidCommand> {
         Self::parse(serde_json::from_str(text).map_err(|error| invalid(format!("it is no JSON: {error}")))?)
+    }
+
+    /// What a request for members asks for; `None` for other commands.
+    pub fn members(&self) -> Option<MembersQuery> {
+        #[derive(Deserialize)]
+        struct Payload {
+            d: Members,
+        }
+        let CommandKind::Members { guild, presences, .. } = self.kind else { return None };
+        let Payload { d } = serde_json::from_str(&self.text).ok()?;
+        let users = match &d.user_ids {
+            Value::Null => Vec::new(),
+            Value::Array(users) => users.iter().filter_map(|user| id("user_ids", user).ok()).collect(),
+            one => vec![id("user_ids", one).ok()?],
+        };
+        let limit = u32::try_from(d.limit.unwrap_or(0)).unwrap_or(u32::MAX);
+        Some(MembersQuery { guild, query: d.query.unwrap_or_default(), limit, users, presences })
     }
 
     /// What it is about.

@@ -38,9 +38,9 @@ pub use answer::{
     BridgeError, BroadcastReceipt, FleetStats, GuildAnswer, MessageReceipt, PresenceReceipt, ReplyFailure,
     ReplyFailureKind, ReplyValue, ShardReplies, ShardReply, TimedReport, UserAnswer,
 };
-pub use bridge::{Bridge, BridgeParts};
+pub use bridge::{Bridge, BridgeParts, MemberChunks};
 pub use client::{BridgeClient, ClientError, ConnectedWorker, FleetGlance, FleetGlances};
-pub use command::{CommandKind, CommandRefused, GatewayCommand, InvalidCommand};
+pub use command::{CommandKind, CommandRefused, GatewayCommand, MembersQuery, InvalidCommand};
 pub use content::{Data, InvalidContent, LARGEST, MOST_SHARDS, exact_value, nests_too_deep, one_line};
 pub use deadline::{Deadlines, hop_until};
 pub use hub::{Hub, HubItem, HubSubscription, RecipientKind, Wants};

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     answer::{BridgeError, ReplyFailure, TimedReport},
-    command::{CommandRefused, GatewayCommand},
+    command::{CommandRefused, GatewayCommand, MembersQuery},
     object::{FoundObject, ObjectQuery, ObjectRefused},
     snapshot::{SnapshotPart, SnapshotQuery},
 };
@@ -41,6 +41,9 @@ pub trait LocalShards: Send + Sync + 'static {
     /// # Errors
     /// `Unavailable`: the shard has no session yet.
     fn snapshot(&self, query: &SnapshotQuery) -> Result<Option<BoxStream<'static, SnapshotPart>>, BridgeError>;
+    /// Cached members, as the data of GUILD_MEMBERS_CHUNK events without a nonce; empty when the cache may lack one of them. `None`: the
+    /// guild's shard does not run here.
+    fn cached_members(&self, query: &MembersQuery) -> Option<BoxStream<'static, String>>;
     /// Gives a message to bot code, and to the subscribers here. Answers by `until`; what bot code has begun with then goes on.
     async fn deliver(&self, message: Arc<ShardMessage>, until: Instant) -> Delivered;
     /// Puts a question to bot code, for each of these shards. Answers by the question's deadline, in the order asked, with

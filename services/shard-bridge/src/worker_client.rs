@@ -10,7 +10,8 @@ use tonic::{Code, Request, Status, service::interceptor::InterceptedService, tra
 
 use crate::{
     answer::BridgeError,
-    command::GatewayCommand,
+    bridge::MemberChunks,
+    command::{GatewayCommand, MembersQuery},
     local::{Delivered, ShardAnswer, ShardMessage, ShardRequest},
     object::{FoundObject, ObjectKind, ObjectQuery},
     replies::LARGEST_ANSWER,
@@ -107,6 +108,23 @@ impl WorkerClient {
         let parts = parts.map_err(BridgeError::from_peer);
         // Parts of newer versions are passed over.
         Ok(Some(parts.try_filter_map(async |part| Ok(snapshot_part(part))).boxed()))
+    }
+
+    /// Reads members of a guild. `None`: its shard does not run there. A worker of an earlier version has none cached.
+    pub(crate) async fn cached_members(mut self, query: &MembersQuery) -> Result<Option<MemberChunks>, Status> {
+        let request = v1::CachedMembersRequest {
+            guild_id: query.guild,
+            query: query.query.clone(),
+            limit: query.limit,
+            user_ids: query.users.clone(),
+            presences: query.presences,
+        };
+        let chunks = match self.0.cached_members(Request::new(request)).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) if status.code() == Code::NotFound => return Ok(None),
+            Err(status) => return Err(status),
+        };
+        Ok(Some(chunks.map_ok(|chunk| chunk.data).map_err(BridgeError::from_peer).boxed()))
     }
 
     /// Delivers a message to its shard. `None`: the worker gives an outcome that this version does not know.

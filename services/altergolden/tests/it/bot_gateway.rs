@@ -6,14 +6,19 @@ use std::{
     fs,
     path::Path,
     process::Command,
+    time::Duration,
 };
 
 use base64::Engine as _;
 use discord_sim::{Fault, SimConfig};
+use flate2::{Decompress, FlushDecompress};
 use fleet_fixture::{Coordinator, Deployment, PATIENCE, Process, Worker, all_ready, http, sim_config, until};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
 
 const SHARDS: u32 = 4;
@@ -32,16 +37,22 @@ struct Fleet {
 
 impl Fleet {
     async fn start() -> Self {
-        let deployment = Deployment::start(SimConfig { events_per_second: 0.0, ..sim_config(GUILDS) }).await;
+        Self::with(sim_config(GUILDS), "GUILDS,GUILD_MESSAGES,MESSAGE_CONTENT", &[]).await
+    }
+
+    /// `settings`: of the coordinator and the workers.
+    async fn with(sim: SimConfig, intents: &str, settings: &[(&str, &str)]) -> Self {
+        let deployment = Deployment::start(SimConfig { events_per_second: 0.0, ..sim }).await;
         let mut command = deployment.coordinator_command(SHARDS);
-        let coordinator = Coordinator::start(command.env("RELAY", "redis")).await;
+        let coordinator = Coordinator::start(command.env("RELAY", "redis").envs(settings.iter().copied())).await;
         let mut fleet = Self { deployment, coordinator, workers: Vec::new(), gateways: Vec::new() };
         for name in ["a", "b"] {
             let mut command = fleet.deployment.worker_command(name, &fleet.coordinator.address);
             command
                 .env("RELAY", "redis")
-                .env("INTENTS", "GUILDS,GUILD_MESSAGES,MESSAGE_CONTENT")
-                .env("GATEWAY_LISTEN", "127.0.0.1:0");
+                .env("INTENTS", intents)
+                .env("GATEWAY_LISTEN", "127.0.0.1:0")
+                .envs(settings.iter().copied());
             let mut worker = Worker::start(name, &mut command).await;
             fleet.gateways.push(worker.process.logged("gateway for bots listening", "url").await);
             fleet.workers.push(worker);
@@ -49,6 +60,12 @@ impl Fleet {
         let workers: Vec<&Worker> = fleet.workers.iter().collect();
         fleet.coordinator.until_balanced(&workers).await;
         fleet
+    }
+
+    /// How many requests with an opcode have come to Discord, of one guild.
+    fn asked(&self, op: u64, guild: Option<u64>) -> usize {
+        let asked = self.deployment.sim.control().asked().items;
+        asked.iter().filter(|asked| asked.op == op && asked.guild_id.map(|guild| guild.0) == guild).count()
     }
 
     fn rate(&self, per_second: f64) {
@@ -71,28 +88,60 @@ impl Fleet {
 /// A client as a library has it: one shard, one connection.
 struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// With `compress=zlib-stream`.
+    inflate: Option<Decompress>,
     sequence: u64,
     session: String,
-    /// Member counts of its guilds.
+    /// Member counts of its guilds; 0 while they are unavailable.
     guilds: BTreeMap<u64, u64>,
+    /// The guilds as they came first.
+    created: BTreeMap<u64, Value>,
+    /// Guilds that came again.
+    again: BTreeSet<u64>,
     messages: Vec<String>,
+    /// The data of GUILD_MEMBERS_CHUNK events.
+    chunks: Vec<Value>,
+    /// Voice events by name.
+    voice: Vec<(String, Value)>,
+    /// Its guilds include no event that still comes.
+    settled: bool,
     resumed: bool,
     /// Op 9 came.
     invalid: bool,
+    /// Op 7 came.
+    reconnects: bool,
+    /// Op 11 came so often.
+    acknowledged: u32,
     close: Option<(u16, String)>,
 }
 
 impl Client {
     async fn connect(url: &str) -> Self {
-        let (socket, _) = tokio_tungstenite::connect_async(format!("{url}/?v=10&encoding=json")).await.unwrap();
+        Self::connect_with(url, "v=10&encoding=json").await
+    }
+
+    async fn connect_with(url: &str, query: &str) -> Self {
+        let (socket, _) = tokio_tungstenite::connect_async(format!("{url}/?{query}")).await.unwrap();
+        Self::over(socket, query.contains("zlib-stream"))
+    }
+
+    fn over(socket: WebSocketStream<MaybeTlsStream<TcpStream>>, is_compressed: bool) -> Self {
         Self {
             socket,
+            inflate: is_compressed.then(|| Decompress::new(true)),
             sequence: 0,
             session: String::new(),
             guilds: BTreeMap::new(),
+            created: BTreeMap::new(),
+            again: BTreeSet::new(),
             messages: Vec::new(),
+            chunks: Vec::new(),
+            voice: Vec::new(),
+            settled: false,
             resumed: false,
             invalid: false,
+            reconnects: false,
+            acknowledged: 0,
             close: None,
         }
     }
@@ -103,9 +152,13 @@ impl Client {
 
     async fn identify(url: &str, shard: (u32, u32), intents: u32) -> Self {
         let mut client = Self::connect(url).await;
-        let data = json!({"token": TOKEN, "intents": intents, "shard": [shard.0, shard.1], "properties": {}});
-        client.send(json!({"op": 2, "d": data})).await;
+        client.send_identify(shard, intents).await;
         client
+    }
+
+    async fn send_identify(&mut self, shard: (u32, u32), intents: u32) {
+        let data = json!({"token": TOKEN, "intents": intents, "shard": [shard.0, shard.1], "properties": {}});
+        self.send(json!({"op": 2, "d": data})).await;
     }
 
     async fn resume(mut self, url: &str) -> Self {
@@ -120,7 +173,8 @@ impl Client {
     async fn take(&mut self) -> bool {
         let Ok(frame) = timeout(PATIENCE, self.socket.next()).await else { panic!("nothing came") };
         let text = match frame {
-            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Text(text))) => text.to_string(),
+            Some(Ok(Message::Binary(bytes))) => self.inflated(&bytes),
             Some(Ok(Message::Close(close))) => {
                 self.close = close.map(|close| (close.code.into(), close.reason.to_string()));
                 return false;
@@ -146,20 +200,81 @@ impl Client {
                 assert!(data["members"].is_array() && data["voice_states"].is_array(), "{data}");
                 assert_eq!(data["unavailable"], false);
                 let before = self.guilds.insert(id(), data["member_count"].as_u64().unwrap());
-                assert_eq!(before, Some(0), "each create comes once");
+                assert_eq!(before, Some(0), "a create of a guild that is available");
+                if self.created.insert(id(), data.clone()).is_some() {
+                    self.again.insert(id());
+                }
             }
+            Some("GUILD_DELETE") if data["unavailable"] == true => drop(self.guilds.insert(id(), 0)),
+            Some("GUILD_DELETE") => drop(self.guilds.remove(&id())),
             Some("MESSAGE_CREATE") => self.messages.push(data["id"].as_str().unwrap().to_owned()),
+            Some("GUILD_MEMBERS_CHUNK") => self.chunks.push(data.clone()),
+            Some(name @ ("VOICE_STATE_UPDATE" | "VOICE_SERVER_UPDATE")) => {
+                self.voice.push((name.to_owned(), data.clone()));
+            }
             Some("RESUMED") => self.resumed = true,
+            Some("ALTERGOLDEN_GUILDS_SENT") => self.settled = true,
             _ => {}
         }
         self.invalid |= payload["op"] == 9;
+        self.reconnects |= payload["op"] == 7;
+        self.acknowledged += u32::from(payload["op"] == 11);
         true
     }
 
-    async fn until_ready(&mut self) {
-        while self.session.is_empty() || self.guilds.values().any(|members| *members == 0) {
-            assert!(self.take().await, "{:?}", self.close);
+    fn inflated(&mut self, bytes: &[u8]) -> String {
+        let inflate = self.inflate.as_mut().expect("only compressed connections have binary messages");
+        assert!(bytes.ends_with(&[0, 0, 0xff, 0xff]), "each message is flushed");
+        let (mut text, start) = (Vec::with_capacity(4 * bytes.len()), inflate.total_in());
+        loop {
+            let taken = (inflate.total_in() - start) as usize;
+            inflate.decompress_vec(&bytes[taken..], &mut text, FlushDecompress::Sync).unwrap();
+            if (inflate.total_in() - start) as usize == bytes.len() && text.len() < text.capacity() {
+                return String::from_utf8(text).unwrap();
+            }
+            text.reserve(text.capacity());
         }
+    }
+
+    /// Reads until `holds`; fails when the connection ends before.
+    async fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let reading = async {
+            while !holds(self) {
+                assert!(self.take().await, "{what}: {:?}", self.close);
+                assert!(!self.invalid, "{what}: op 9");
+            }
+        };
+        timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("no {what}"));
+    }
+
+    /// Resumes, which must succeed.
+    async fn resumes(self, url: &str) -> Self {
+        let mut client = self.resume(url).await;
+        client.resumed = false;
+        client.until("RESUMED", |client| client.resumed).await;
+        client
+    }
+
+    /// Resumes, which must fail with op 9.
+    async fn must_identify(self, url: &str) {
+        let mut client = self.resume(url).await;
+        while !client.invalid {
+            assert!(client.take().await && !client.resumed, "{:?}", client.close);
+        }
+    }
+
+    /// Everything that was sent before is here once this returns.
+    async fn heartbeat(&mut self) {
+        let acknowledged = self.acknowledged;
+        self.send(json!({"op": 1, "d": self.sequence})).await;
+        self.until("op 11", |client| client.acknowledged > acknowledged).await;
+    }
+
+    async fn until_ready(&mut self) {
+        let is_ready = |client: &Self| {
+            client.settled && !client.session.is_empty() && client.guilds.values().all(|members| *members > 0)
+        };
+        self.until("READY and all guilds", is_ready).await;
     }
 
     async fn ready(url: &str, shard: (u32, u32)) -> Self {
@@ -167,6 +282,13 @@ impl Client {
         client.until_ready().await;
         client
     }
+}
+
+/// A client with any token gets so many guilds there.
+pub(crate) async fn assert_serves(url: &str, guilds: usize) {
+    let mut client = Client::identify(url, (0, 1), 1).await;
+    client.until_ready().await;
+    assert_eq!(client.guilds.len(), guilds);
 }
 
 /// Reads all clients until they have so many messages together.
@@ -233,11 +355,7 @@ async fn clients_resume_at_another_worker_when_theirs_is_killed() {
     let mut resumed = Vec::new();
     for mut client in clients {
         while client.take().await {}
-        let mut client = client.resume(&fleet.gateways[1]).await;
-        while !client.resumed {
-            assert!(client.take().await && !client.invalid, "{:?}", client.close);
-        }
-        resumed.push(client);
+        resumed.push(client.resumes(&fleet.gateways[1]).await);
     }
     let on_b = |status: &altergolden_proto::v1::FleetStatus| all_ready(status);
     fleet.coordinator.until("all shards on b", on_b).await;
@@ -264,24 +382,269 @@ async fn wrong_clients_are_closed_with_discords_codes() {
     assert!(code == 4014 && reason.contains("GUILD_PRESENCES"), "{code} {reason}");
     assert_eq!(closed(Client::identify(url, (0, 1), 1 << 30).await).await.0, 4013);
     assert_eq!(closed(Client::identify(url, (4, 4), 1).await).await.0, 4010);
-    let (socket, _) = tokio_tungstenite::connect_async(format!("{url}/?v=10&encoding=etf")).await.unwrap();
-    let mut etf = Client { socket, ..Client::connect(url).await };
-    while etf.take().await {}
-    assert_eq!(etf.close.unwrap().0, 4012);
+    for query in ["v=10&encoding=etf", "v=6&encoding=json", "v=10&encoding=json&compress=zstd-stream"] {
+        assert_eq!(closed(Client::connect_with(url, query).await).await.0, 4012, "{query}");
+    }
+    let mut silly = Client::connect(url).await;
+    silly.send(json!({"op": 2, "d": 5})).await;
+    assert_eq!(closed(silly).await.0, 4000);
 
-    // Up to its last guild a session cannot be resumed, and neither can a foreign one.
+    // Up to its last guild a session cannot be resumed, and neither can a foreign one, or one that is ahead of the relay.
     let mut early = Client::ready(url, (0, 1)).await;
     early.sequence = 5;
-    let mut early = early.resume(&fleet.gateways[1]).await;
-    while !early.invalid {
-        assert!(early.take().await);
-    }
+    early.must_identify(&fleet.gateways[1]).await;
     let mut foreign = Client::ready(url, (0, 1)).await;
     foreign.session.replace_range(..4, "AAAA");
-    let mut foreign = foreign.resume(url).await;
-    while !foreign.invalid {
-        assert!(foreign.take().await);
+    foreign.must_identify(url).await;
+    let mut ahead = Client::ready(url, (0, 1)).await;
+    ahead.sequence += 1_000_000;
+    ahead.must_identify(url).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_without_events_resumes_and_misses_nothing() {
+    let fleet = Fleet::start().await;
+    // At the same worker, at the other one, and once more behind a replay.
+    let mut client = Client::ready(&fleet.gateways[0], (0, 1)).await;
+    client = client.resumes(&fleet.gateways[0]).await;
+    client = client.resumes(&fleet.gateways[1]).await;
+    let mut sent = 0;
+    for gateway in [0, 1, 0] {
+        drop(client.socket.close(None).await);
+        fleet.rate(200.0);
+        fleet.until_dispatched(sent + 150).await;
+        fleet.rate(0.0);
+        sent = fleet.dispatched();
+        client = client.resumes(&fleet.gateways[gateway]).await;
+        until_messages(std::slice::from_mut(&mut client), sent).await;
     }
+    fleet.deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compressed_clients_get_the_same() {
+    let fleet = Fleet::start().await;
+    let plain = Client::ready(&fleet.gateways[0], (0, 1)).await;
+    let mut compressed = Client::connect_with(&fleet.gateways[1], "v=10&encoding=json&compress=zlib-stream").await;
+    compressed.send_identify((0, 1), INTENTS).await;
+    compressed.until_ready().await;
+    assert_eq!(compressed.created, plain.created);
+    fleet.rate(200.0);
+    fleet.until_dispatched(200).await;
+    fleet.rate(0.0);
+    until_messages(&mut [compressed], fleet.dispatched()).await;
+}
+
+/// A guild with its lists in the order of ids.
+fn in_order(guild: &Value) -> Value {
+    let mut guild = guild.clone();
+    for list in guild.as_object_mut().unwrap().values_mut().filter_map(Value::as_array_mut) {
+        let key = |element: &Value| {
+            let id = ["/id", "/user/id", "/user_id"].into_iter().find_map(|path| element.pointer(path));
+            id.and_then(Value::as_str).and_then(|id| id.parse::<u64>().ok()).unwrap_or_default()
+        };
+        list.sort_by_key(key);
+    }
+    guild
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guilds_are_those_that_discord_sends() {
+    // GUILDS, GUILD_VOICE_STATES, GUILD_MESSAGES; the fleet has more.
+    const FEW: u32 = 1 | 1 << 7 | 1 << 9;
+    let names = "GUILDS,GUILD_MEMBERS,GUILD_VOICE_STATES,GUILD_PRESENCES,GUILD_MESSAGES,MESSAGE_CONTENT";
+    let all = FEW | 1 << 1 | 1 << 8 | 1 << 15;
+    let fleet = Fleet::with(sim_config(GUILDS), names, &[("CACHE", "all")]).await;
+    for intents in [FEW, all] {
+        let mut direct = Client::identify(&fleet.deployment.sim.gateway_url(), (0, 1), intents).await;
+        let is_ready = |client: &Client| !client.session.is_empty() && client.guilds.values().all(|members| *members > 0);
+        direct.until("guilds of Discord", is_ready).await;
+        let mut client = Client::identify(&fleet.gateways[0], (0, 1), intents).await;
+        client.until_ready().await;
+        assert_eq!(client.guilds, direct.guilds);
+        for (guild, wanted) in &direct.created {
+            let (ours, wanted) = (in_order(&client.created[guild]), in_order(wanted));
+            for (field, value) in wanted.as_object().unwrap() {
+                assert_eq!(&ours[field], value, "{field} of {guild} with intents {intents}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_come_from_one_request_and_then_from_the_cache() {
+    let config = SimConfig { heartbeat_interval: Duration::from_secs(30), ..sim_config(GUILDS) };
+    let fleet = Fleet::with(config, "GUILDS,GUILD_MEMBERS,GUILD_MESSAGES,MESSAGE_CONTENT", &[]).await;
+    let identifies = fleet.identifies();
+    let intents = INTENTS | 1 << 1;
+    let mut clients = Vec::new();
+    for _ in 0..2 {
+        let mut client = Client::identify(&fleet.gateways[0], (0, 1), intents).await;
+        client.until_ready().await;
+        clients.push(client);
+    }
+    let by_size = |client: &Client| {
+        let mut guilds: Vec<(u64, u64)> = client.guilds.iter().map(|(guild, members)| (*members, *guild)).collect();
+        guilds.sort_unstable();
+        guilds
+    };
+    let guilds = by_size(&clients[0]);
+    let ((members, guild), (_, other)) = (guilds[guilds.len() - 1], guilds[guilds.len() - 2]);
+    assert!(members > 1_000, "more than one chunk");
+    let request = |guild: u64, nonce: &str| {
+        json!({"op": 8, "d": {"guild_id": guild.to_string(), "query": "", "limit": 0, "nonce": nonce}})
+    };
+    // Discord answers only once both have asked.
+    let control = fleet.deployment.sim.control();
+    control.inject(Fault::Freeze { shards: None, on: true }).unwrap();
+    clients[0].send(request(guild, "first")).await;
+    until("one request", async || (fleet.asked(8, Some(guild)) == 1).then_some(())).await;
+    clients[1].send(request(guild, "second")).await;
+    // What came before this has begun.
+    clients[1].send(request(other, "other")).await;
+    until("another request", async || (fleet.asked(8, Some(other)) == 1).then_some(())).await;
+    control.inject(Fault::Freeze { shards: None, on: false }).unwrap();
+    let found = |client: &Client, nonce: &str| {
+        let chunks = client.chunks.iter().filter(|chunk| chunk["nonce"] == nonce);
+        let members = chunks.flat_map(|chunk| chunk["members"].as_array().unwrap());
+        members.map(|member| member["user"]["id"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>().len() as u64
+    };
+    for (client, nonce) in clients.iter_mut().zip(["first", "second"]) {
+        client.until("members", |client| found(client, nonce) == members).await;
+        let other = if nonce == "first" { "second" } else { "first" };
+        assert_eq!(found(client, other), 0, "each client has its own nonce");
+    }
+    assert_eq!(fleet.asked(8, Some(guild)), 1);
+
+    // Now the owner has all members: at any worker nothing more is asked.
+    let mut elsewhere = Client::identify(&fleet.gateways[1], (0, 1), intents).await;
+    elsewhere.until_ready().await;
+    elsewhere.send(request(guild, "cached")).await;
+    elsewhere.until("cached members", |client| found(client, "cached") == members).await;
+    let user = elsewhere.chunks[0]["members"][0]["user"]["id"].clone();
+    elsewhere.chunks.clear();
+    let data = json!({"guild_id": guild.to_string(), "user_ids": [user, "1"], "limit": 0, "nonce": "two"});
+    elsewhere.send(json!({"op": 8, "d": data})).await;
+    elsewhere.until("a cached member", |client| !client.chunks.is_empty()).await;
+    assert_eq!((found(&elsewhere, "two"), &elsewhere.chunks[0]["not_found"]), (1, &json!(["1"])));
+    assert_eq!(fleet.asked(8, Some(guild)), 1);
+    assert_eq!(fleet.identifies(), identifies);
+    fleet.deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn presence_and_voice_state_go_to_their_shards() {
+    let fleet = Fleet::with(sim_config(GUILDS), "GUILDS,GUILD_VOICE_STATES", &[]).await;
+    let mut client = Client::identify(&fleet.gateways[0], (0, 1), 1 | 1 << 7).await;
+    client.until_ready().await;
+    let control = fleet.deployment.sim.control();
+    let presence = |name: &str| {
+        json!({"op": 3, "d": {"since": null, "afk": false, "status": "idle", "activities": [{"name": name, "type": 0}]}})
+    };
+    let shown = |name: &str| {
+        let sessions = control.sessions().sessions;
+        let live = sessions.iter().filter(|session| session.ended_at_ms.is_none());
+        live.filter(|session| session.presence["activities"][0]["name"] == name).count()
+    };
+    client.send(presence("one")).await;
+    until("the first presence", async || (shown("one") == SHARDS as usize).then_some(())).await;
+    client.send(presence("one")).await;
+    client.send(presence("two")).await;
+    until("the second presence", async || (shown("two") == SHARDS as usize).then_some(())).await;
+    assert_eq!(fleet.asked(3, None), 2 * SHARDS as usize, "equal ones are not sent");
+
+    let is_voice = |channel: &&Value| channel["type"] == 2;
+    let (guild, channel) = client
+        .created
+        .iter()
+        .find_map(|(guild, data)| {
+            let channel = data["channels"].as_array()?.iter().find(is_voice)?["id"].clone();
+            Some((*guild, channel))
+        })
+        .unwrap();
+    let data = json!({"guild_id": guild.to_string(), "channel_id": channel, "self_mute": false, "self_deaf": false});
+    client.send(json!({"op": 4, "d": data})).await;
+    let has = |client: &Client, name: &str| {
+        client.voice.iter().any(|(named, data)| named == name && data["guild_id"] == json!(guild.to_string()))
+    };
+    client.until("both voice events", |client| has(client, "VOICE_STATE_UPDATE") && has(client, "VOICE_SERVER_UPDATE")).await;
+    assert_eq!(fleet.asked(4, Some(guild)), 1);
+    fleet.deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_relay_gives_connected_clients_their_guilds_again() {
+    let relay = redis_fixture::RedisServer::start().await;
+    let url = relay.url();
+    let names = "GUILDS,GUILD_MESSAGES,MESSAGE_CONTENT";
+    let fleet = Fleet::with(sim_config(GUILDS), names, &[("RELAY_REDIS_URL", &url)]).await;
+    let identifies = fleet.identifies();
+    let mut clients = Vec::new();
+    for (number, gateway) in (0..).zip(&fleet.gateways) {
+        clients.push(Client::ready(gateway, (number, 2)).await);
+    }
+    fleet.rate(200.0);
+    fleet.until_dispatched(100).await;
+    fleet.rate(0.0);
+    until_messages(&mut clients, fleet.dispatched()).await;
+
+    relay.command::<()>(&["FLUSHALL"]).await;
+    for client in &mut clients {
+        client
+            .until("all guilds again", |client| {
+                client.again.len() == client.guilds.len() && client.guilds.values().all(|members| *members > 0)
+            })
+            .await;
+    }
+    fleet.rate(200.0);
+    fleet.until_dispatched(fleet.dispatched() + 200).await;
+    fleet.rate(0.0);
+    until_messages(&mut clients, fleet.dispatched()).await;
+    assert_eq!(fleet.identifies(), identifies, "Discord sees nothing of it");
+    for client in clients {
+        // The numbers that its session has are other entries' now.
+        client.must_identify(&fleet.gateways[0]).await;
+    }
+    fleet.deployment.assert_lawful();
+}
+
+/// Resident memory of a process, in bytes.
+fn memory(worker: &Worker) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", worker.process.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_that_reads_nothing_is_closed_behind_the_trim_and_costs_others_nothing() {
+    let names = "GUILDS,GUILD_MESSAGES,MESSAGE_CONTENT";
+    let fleet = Fleet::with(sim_config(GUILDS), names, &[("RELAY_MAX_LENGTH", "2000")]).await;
+    let url = &fleet.gateways[0];
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 * 1024).unwrap();
+    let stream = socket.connect(url.trim_start_matches("ws://").parse().unwrap()).await.unwrap();
+    let stream = MaybeTlsStream::Plain(stream);
+    let (socket, _) = tokio_tungstenite::client_async(format!("{url}/?v=10&encoding=json"), stream).await.unwrap();
+    let mut slow = Client::over(socket, false);
+    slow.send_identify((0, 1), INTENTS).await;
+    slow.until_ready().await;
+    let mut quick = [Client::ready(url, (0, 1)).await];
+
+    let before = memory(&fleet.workers[0]);
+    fleet.rate(2_000.0);
+    // More than the socket's buffers, the entries that all clients share, and the relay take.
+    while fleet.dispatched() < 20_000 {
+        assert!(quick[0].take().await, "{:?}", quick[0].close);
+    }
+    fleet.rate(0.0);
+    until_messages(&mut quick, fleet.dispatched()).await;
+    let grown = memory(&fleet.workers[0]).saturating_sub(before);
+    assert!(grown < 128 * 1024 * 1024, "{grown} bytes");
+    while slow.take().await {}
+    let (code, reason) = slow.close.clone().unwrap();
+    assert!(code == 4000 && reason.contains("behind"), "{code} {reason}");
+    assert!(slow.messages.len() < quick[0].messages.len());
+    slow.must_identify(url).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -292,10 +655,8 @@ async fn worker_that_stops_sends_its_clients_elsewhere() {
     fleet.until_dispatched(100).await;
     fleet.workers[0].process.signal(fleet_fixture::Signal::TERM);
     while client.take().await {}
-    let mut client = client.resume(&fleet.gateways[1]).await;
-    while !client.resumed {
-        assert!(client.take().await && !client.invalid);
-    }
+    assert!(client.reconnects, "op 7");
+    let client = client.resumes(&fleet.gateways[1]).await;
     fleet.until_dispatched(fleet.dispatched() + 100).await;
     fleet.rate(0.0);
     let dispatched = fleet.dispatched();

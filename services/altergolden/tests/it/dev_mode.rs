@@ -30,6 +30,9 @@ async fn dev_mode_starts_prints_commands_that_work_and_stops() {
     for worker in ["worker-0", "worker-1", "worker-2"] {
         assert!(output.contains(worker), "{output}");
     }
+    // The gateway that it prints serves bots.
+    let gateway = output.lines().find_map(|line| line.trim().strip_prefix("gateway ")).unwrap().trim();
+    crate::bot_gateway::assert_serves(gateway, 40).await;
     // The commands that it prints work.
     let hint = output
         .lines()

@@ -7,6 +7,7 @@ use crate::{
     codec::Codec,
     doubt::{Doubt, ShardDoubt},
     list::List,
+    member_chunks::{MemberChunks, MemberRequest},
     object::{self, field, lossy_string, push_field},
 };
 
@@ -42,6 +43,19 @@ impl Objects {
     /// Calls `with` with the id and text of each object that has a text, in order.
     pub fn each(&self, with: impl FnMut(u64, &str)) {
         self.list.each(&self.codec, with);
+    }
+
+    /// Calls `with` with each object from this id on, in order, until it returns false.
+    pub(crate) fn each_from(&self, from: u64, with: impl FnMut(u64, &str) -> bool) {
+        self.list.each_from(from, &self.codec, with);
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<String> {
+        self.list.get(id, &self.codec)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
     }
 }
 
@@ -113,6 +127,12 @@ impl ShardCache {
     /// A member with its user.
     pub fn member(&self, guild: u64, user: u64) -> Option<String> {
         self.guild_ref(guild)?.list(Kind::Members).get(user, &self.codec)
+    }
+
+    /// Cached members of a guild, as Discord answers a request for members. Whether all are cached is for the caller to check.
+    pub fn member_chunks(&self, guild: u64, request: MemberRequest) -> MemberChunks {
+        let (members, presences) = (self.objects(guild, Kind::Members), self.objects(guild, Kind::Presences));
+        MemberChunks::new(guild, members, presences, request)
     }
 
     /// A role.

@@ -51,6 +51,7 @@ const TABLE: &[(&str, Allowed)] = &[
     ("/altergolden.v1.GatewayWorker/ReplaySetAside", Allowed::Roles(&[Coordinator])),
     ("/altergolden.v1.GatewayWorker/Tap", Allowed::Roles(&[Coordinator])),
     ("/altergolden.v1.GatewayWorker/SnapshotShard", Allowed::Roles(&[Worker])),
+    ("/altergolden.v1.GatewayWorker/CachedMembers", Allowed::Roles(&[Worker])),
     ("/altergolden.v1.ShardBridge/", Allowed::Roles(ASKING)),
     ("/grpc.health.v1.Health/", Allowed::Everyone),
     ("/grpc.reflection.", Allowed::Roles(&[Bot, Operator])),

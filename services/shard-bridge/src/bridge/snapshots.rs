@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, future::BoxFuture};
+use futures_util::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 use tokio::time::Instant;
 use tonic::Status;
 
 use super::{Bridge, REROUTE, owner::OwnerQuestion};
 use crate::{
     answer::BridgeError,
+    command::MembersQuery,
     local::LocalShards,
     peers::PeerLane,
     snapshot::{SnapshotParts, SnapshotQuery},
@@ -41,7 +42,44 @@ impl OwnerQuestion for SnapshotQuery {
     }
 }
 
+/// The data of GUILD_MEMBERS_CHUNK events.
+pub type MemberChunks = BoxStream<'static, Result<String, BridgeError>>;
+
+impl OwnerQuestion for MembersQuery {
+    type Answer = MemberChunks;
+
+    const ASKED_AGAIN: bool = true;
+
+    fn lane(&self) -> PeerLane {
+        PeerLane::Snapshots
+    }
+
+    fn local<'a>(
+        &'a self,
+        local: &'a dyn LocalShards,
+        _: Instant,
+    ) -> BoxFuture<'a, Result<Option<MemberChunks>, BridgeError>> {
+        Box::pin(async { Ok(local.cached_members(self).map(|chunks| chunks.map(Ok).boxed())) })
+    }
+
+    fn remote(&self, client: WorkerClient, _: Duration) -> BoxFuture<'_, Result<Option<MemberChunks>, Status>> {
+        Box::pin(client.cached_members(self))
+    }
+}
+
 impl Bridge {
+    /// Members of a guild out of the cache of its owner, as the data of GUILD_MEMBERS_CHUNK events without a nonce. None come when the
+    /// cache may lack one of them.
+    ///
+    /// # Errors
+    /// As [`Bridge::snapshot`].
+    pub async fn cached_members(&self, query: &MembersQuery, until: Instant) -> Result<MemberChunks, BridgeError> {
+        self.first_table(until).await;
+        let shard = self.shard_of(query.guild)?.slot();
+        let patience = until.min(Instant::now() + REROUTE);
+        self.ask_owner_of(shard, query, patience, until).await
+    }
+
     /// A shard's guilds, from the worker that runs it. The call ends when the first part can come; the caller watches over the rest.
     ///
     /// # Errors

@@ -64,6 +64,10 @@ impl LocalShards for Scripted {
         unreachable!("not asked here")
     }
 
+    fn cached_members(&self, _: &crate::MembersQuery) -> Option<BoxStream<'static, String>> {
+        unreachable!("not asked here")
+    }
+
     async fn deliver(&self, _: Arc<ShardMessage>, _: Instant) -> Delivered {
         unreachable!("not asked here")
     }
