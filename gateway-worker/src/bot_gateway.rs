@@ -14,7 +14,8 @@ use crate::discord;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Discord's gateway, for unmodified Discord libraries")]
 pub struct BotGatewayArgs {
-    /// Address of this worker's gateway for the bot's own programs; needs RELAY with all events. Off by default
+    /// Address of this worker's gateway for the bot's own programs; needs RELAY with all events, and adds to CACHE what guilds have there.
+    /// Off by default
     #[arg(long, env = "GATEWAY_LISTEN", value_name = "HOST:PORT")]
     pub gateway_listen: Option<SocketAddr>,
 
@@ -39,6 +40,8 @@ pub struct BotGatewayConfig {
     pub clients: usize,
     /// Takes programs with any token, as the simulated Discord does.
     pub allows_any_token: bool,
+    /// What the cache keeps beside CACHE.
+    pub cache_added: Vec<&'static str>,
 }
 
 impl BotGatewayArgs {
@@ -63,6 +66,7 @@ impl BotGatewayArgs {
             url: self.gateway_advertise,
             clients: self.gateway_clients as usize,
             allows_any_token: false,
+            cache_added: Vec::new(),
         }))
     }
 }

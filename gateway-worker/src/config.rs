@@ -361,12 +361,17 @@ impl WorkerArgs {
         }
         let health_listen = SocketAddr::new(self.health_listen_host, self.health_port);
         let rest = self.rest.into_config()?;
-        let bot_gateway = self.bot_gateway.into_config()?;
+        let mut bot_gateway = self.bot_gateway.into_config()?;
         if bot_gateway.is_some() && self.relay.relay_events != EventNames::All {
             return Err(SettingsError::new(
                 "--gateway-listen (GATEWAY_LISTEN)",
                 "the gateway for bots needs all events in the relay (RELAY_EVENTS=all)",
             ));
+        }
+        let mut resources = self.cache;
+        if let Some(gateway) = &mut bot_gateway {
+            resources = self.cache.for_clients(self.intents.0);
+            gateway.cache_added = resources.beyond(self.cache);
         }
         let client_facing = self.client_facing.open()?;
         let mut ports = vec![
@@ -408,7 +413,7 @@ impl WorkerArgs {
             health_listen,
             capacity: self.shards_per_cluster,
             cache: CacheSettings {
-                resources: self.cache,
+                resources,
                 messages_per_channel: self.cache_messages.into(),
                 message_lifetime: self.cache_message_lifetime,
                 intents: self.intents.0,

@@ -298,7 +298,8 @@ impl Worker {
                     serving.await;
                 }
             });
-            tracing::info!(%address, url, "gateway for bots listening");
+            let cache_added = config.bot_gateway.as_ref().map_or_else(String::new, |gateway| gateway.cache_added.join(","));
+            tracing::info!(%address, url, cache_added, "gateway for bots listening");
         }
 
         let relay_metrics = relaying.as_ref().map(|relaying| relaying.metrics.clone());

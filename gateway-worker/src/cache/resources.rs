@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use guild_cache::Resources;
+use twilight_model::gateway::Intents;
 
 /// A resource of earlier versions. The word is accepted and has no effect.
 const UNUSED: &str = "integrations";
@@ -15,6 +16,29 @@ impl CachedResources {
     /// Users are kept, with the guilds that they are in.
     pub fn users(self) -> bool {
         self.0.has(Resources::USERS.and(Resources::MEMBERS))
+    }
+
+    /// These, and what a GUILD_CREATE for the bot's own programs has: its guilds must have the bot's own member, and members in voice.
+    #[must_use]
+    pub fn for_clients(self, intents: Intents) -> Self {
+        const GUILD_CREATE: [Resources; 9] = [
+            Resources::GUILDS,
+            Resources::CHANNELS,
+            Resources::ROLES,
+            Resources::MEMBERS,
+            Resources::VOICE_STATES,
+            Resources::EMOJIS,
+            Resources::STICKERS,
+            Resources::STAGE_INSTANCES,
+            Resources::SCHEDULED_EVENTS,
+        ];
+        let kept = GUILD_CREATE.into_iter().fold(self.0, Resources::and);
+        Self(if intents.contains(Intents::GUILD_PRESENCES) { kept.and(Resources::PRESENCES) } else { kept })
+    }
+
+    /// The names of the resources of `self` that `other` lacks.
+    pub(crate) fn beyond(self, other: Self) -> Vec<&'static str> {
+        self.0.without(other.0).names().collect()
     }
 
     /// The names of the resources that a checkpoint holds. Messages, reactions and presences are not among them: they are too many or too
@@ -46,5 +70,9 @@ mod tests {
         assert_eq!("all".parse::<CachedResources>().unwrap().0, Resources::ALL);
         assert!("guild".parse::<CachedResources>().unwrap_err().contains("guilds"));
         assert_eq!(kept.checkpointed(), ["guilds", "channels"]);
+        let more = kept.for_clients(Intents::GUILDS);
+        assert!(more.beyond(kept).contains(&"members") && !more.0.has(Resources::PRESENCES));
+        assert_eq!(kept.for_clients(Intents::GUILD_PRESENCES).beyond(more), ["presences"]);
+        assert_eq!(more.for_clients(Intents::GUILDS), more);
     }
 }

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use guild_cache::read_fields;
 use shard_bridge::{GatewayCommand, MembersQuery};
 use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout},
+    sync::{mpsc, watch},
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{Shared, session::ClientShard};
@@ -147,15 +147,21 @@ async fn request_members(
     command: GatewayCommand,
     asked: Option<String>,
 ) {
-    if let Some(query) = command.members()
-        && answer_from_cache(&shared, &members, &query, asked.as_deref()).await
-    {
-        return;
-    }
-    let (nonce, is_new) = shared.waiting.join(command.text(), |nonce| requests.expect(nonce, asked));
-    if !is_new {
-        return;
-    }
+    let Some(query) = command.members() else { return };
+    let until = Instant::now() + WITHIN;
+    let nonce = loop {
+        if answer_from_cache(&shared, &members, &query, asked.as_deref()).await {
+            return;
+        }
+        let mut changes = shared.waiting.changes.subscribe();
+        match shared.waiting.join(command.text(), |nonce| requests.expect(nonce, asked.clone())) {
+            Joined::New(nonce) => break nonce,
+            Joined::Waiting => return,
+            // When that answer has ended, the cache has the members.
+            Joined::Late if timeout_at(until, changes.changed()).await.is_ok_and(|changed| changed.is_ok()) => {}
+            Joined::Late => return,
+        }
+    };
     let sent = match with_nonce(&command, &nonce) {
         Some(named) => {
             let sent = shared.bridge.send_to_guild(&named, Instant::now() + WITHIN).await;
@@ -164,7 +170,7 @@ async fn request_members(
         None => Err("it is too long with a nonce".to_owned()),
     };
     if let Err(error) = sent {
-        shared.waiting.answered(&nonce);
+        shared.waiting.answered(&nonce, true);
         tracing::info!(op = 8, error, "command of a client of the gateway was not sent");
     }
 }
@@ -209,25 +215,45 @@ fn with_nonce(command: &GatewayCommand, nonce: &str) -> Option<GatewayCommand> {
     GatewayCommand::parse(payload).ok()
 }
 
-/// Requests for members that Discord has not begun to answer, of all clients of this worker: their texts, and our nonces.
+/// Requests for members that Discord has not answered to the end, of all clients of this worker: their texts, and our nonces.
 #[derive(Debug, Default)]
-pub(crate) struct WaitingRequests(Mutex<HashMap<String, Waiting>>);
+pub(crate) struct WaitingRequests {
+    by_text: Mutex<HashMap<String, Waiting>>,
+    /// Sends when an answer has ended.
+    changes: watch::Sender<()>,
+}
 
 #[derive(Debug)]
 struct Waiting {
     nonce: String,
     until: Instant,
+    /// The first chunk has come.
+    is_begun: bool,
+}
+
+/// What becomes of a request.
+#[derive(Debug, PartialEq, Eq)]
+enum Joined {
+    /// It is new, with this nonce, and must be sent.
+    New(String),
+    /// It waits for the answer to an equal one.
+    Waiting,
+    /// The answer to an equal one has begun: the request would miss the beginning.
+    Late,
 }
 
 impl WaitingRequests {
-    /// Joins an equal request, or begins one. `expect` notes the nonce for the client before an answer can come. Returns the nonce, and
-    /// whether the request is new and must be sent.
-    fn join(&self, text: &str, expect: impl FnOnce(&str)) -> (String, bool) {
+    /// Joins an equal request, or begins one. `expect` notes the nonce for the client before an answer can come.
+    fn join(&self, text: &str, expect: impl FnOnce(&str)) -> Joined {
         let now = Instant::now();
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = waiting.get(text).filter(|known| known.until > now) {
-            expect(&known.nonce);
-            return (known.nonce.clone(), false);
+        let mut waiting = self.by_text.lock().unwrap_or_else(PoisonError::into_inner);
+        match waiting.get(text).filter(|known| known.until > now) {
+            Some(known) if known.is_begun => return Joined::Late,
+            Some(known) => {
+                expect(&known.nonce);
+                return Joined::Waiting;
+            }
+            None => {}
         }
         if waiting.len() >= REQUESTS {
             waiting.retain(|_, known| known.until > now);
@@ -237,15 +263,34 @@ impl WaitingRequests {
         expect(&nonce);
         // Beyond the bound equal requests are not recognized.
         if waiting.len() < REQUESTS {
-            waiting.insert(text.to_owned(), Waiting { nonce: nonce.clone(), until: now + WITHIN });
+            let known = Waiting { nonce: nonce.clone(), until: now + WITHIN, is_begun: false };
+            waiting.insert(text.to_owned(), known);
         }
-        (nonce, true)
+        Joined::New(nonce)
     }
 
-    /// An answer with this nonce has begun: clients that ask from now on would miss its beginning.
-    pub(crate) fn answered(&self, nonce: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, known| known.nonce != nonce);
+    /// A chunk has come.
+    pub(crate) fn note_chunk(&self, chunk: &Value) {
+        if let Some(nonce) = chunk.get("nonce").and_then(Value::as_str) {
+            self.answered(nonce, is_last(chunk));
+        }
     }
+
+    /// The answer with this nonce has begun, or ended.
+    fn answered(&self, nonce: &str, has_ended: bool) {
+        let mut waiting = self.by_text.lock().unwrap_or_else(PoisonError::into_inner);
+        if has_ended {
+            waiting.retain(|_, known| known.nonce != nonce);
+            self.changes.send_replace(());
+        } else if let Some(known) = waiting.values_mut().find(|known| known.nonce == nonce) {
+            known.is_begun = true;
+        }
+    }
+}
+
+fn is_last(chunk: &Value) -> bool {
+    let number = |field| chunk.get(field).and_then(Value::as_u64);
+    number("chunk_index").map(|index| index + 1) >= number("chunk_count")
 }
 
 /// The requests for members of one client: our nonces, and the client's own.
@@ -271,12 +316,10 @@ impl Requests {
     /// The chunk as the client is to get it, once for each of its requests; none if it answers somebody else.
     pub(crate) fn answer(&self, chunk: &Value) -> Vec<Value> {
         let Some(nonce) = chunk.get("nonce").and_then(Value::as_str) else { return Vec::new() };
-        let number = |field| chunk.get(field).and_then(Value::as_u64);
-        let is_last = number("chunk_index").map(|index| index + 1) >= number("chunk_count");
         let mut expected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = expected.nonces.iter().filter(|(ours, _)| ours == nonce);
         let asked: Vec<Option<String>> = mine.map(|(_, asked)| asked.clone()).collect();
-        if is_last {
+        if is_last(chunk) {
             expected.nonces.retain(|(ours, _)| ours != nonce);
         }
         drop(expected);
@@ -319,13 +362,17 @@ mod tests {
         let join = |requests: &Requests, asked: &str| {
             waiting.join("all members", |nonce| requests.expect(nonce, Some(asked.to_owned())))
         };
-        let (nonce, is_new) = join(&first, "a");
-        assert!(is_new && nonce.len() <= 32);
-        assert_eq!(join(&second, "b"), (nonce.clone(), false));
-        assert_eq!(join(&second, "c"), (nonce.clone(), false));
-        assert!(waiting.join("other members", |_| ()).1);
-        waiting.answered(&nonce);
-        assert!(join(&first, "late").1, "it would miss the first chunk");
+        let Joined::New(nonce) = join(&first, "a") else { panic!("it is the first") };
+        assert!(nonce.len() <= 32);
+        assert_eq!((join(&second, "b"), join(&second, "c")), (Joined::Waiting, Joined::Waiting));
+        assert!(matches!(waiting.join("other members", |_| ()), Joined::New(_)));
+        let ended = waiting.changes.subscribe();
+        waiting.note_chunk(&json!({"nonce": nonce, "chunk_index": 0, "chunk_count": 2}));
+        assert_eq!(join(&first, "late"), Joined::Late, "it would miss the first chunk");
+        assert!(!ended.has_changed().unwrap());
+        waiting.note_chunk(&json!({"nonce": nonce, "chunk_index": 1, "chunk_count": 2}));
+        assert!(ended.has_changed().unwrap());
+        assert!(matches!(join(&first, "later"), Joined::New(_)));
         let chunk = json!({"nonce": nonce, "chunk_index": 0, "chunk_count": 1});
         let nonces = |requests: &Requests| {
             requests.answer(&chunk).iter().map(|chunk| chunk["nonce"].as_str().unwrap().to_owned()).collect::<Vec<_>>()

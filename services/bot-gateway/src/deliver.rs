@@ -266,8 +266,7 @@ impl Client {
 
     fn is_repeat(&mut self, event: &LiveEvent) -> bool {
         let Some(reached) = self.repeats.get(&event.shard) else { return false };
-        // With a clock that is behind, a new session can have a lower position.
-        if &*event.name != "READY" && event.position <= *reached {
+        if event.position <= *reached {
             return true;
         }
         self.repeats.remove(&event.shard);

@@ -84,8 +84,8 @@ async fn fill(
             let generation = page.generation;
             let events: Vec<_> = page.entries.into_iter().map(|entry| LiveEvent::new(entry, generation)).collect();
             for chunk in events.iter().filter(|event| &*event.name == "GUILD_MEMBERS_CHUNK") {
-                if let Some(nonce) = chunk.value().and_then(|chunk| chunk.get("nonce")?.as_str()) {
-                    waiting.answered(nonce);
+                if let Some(chunk) = chunk.value() {
+                    waiting.note_chunk(chunk);
                 }
             }
             recent.add(events, after);

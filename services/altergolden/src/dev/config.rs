@@ -80,6 +80,10 @@ pub(super) fn worker_config(
     parsed.bot_gateway.gateway_advertise = None;
     without_credentials(&mut parsed.access);
     let mut config = parsed.into_config(Some(token)).map_err(CommandOutcome::wrong_setting)?;
+    if has_all_events {
+        // Guilds for the gateway's clients come from all workers.
+        config.cache.resources = config.cache.resources.for_clients(config.cache.intents);
+    }
     if let (Some(gateway), Some(_)) = (&mut config.bot_gateway, sim) {
         gateway.allows_any_token = true;
     }
