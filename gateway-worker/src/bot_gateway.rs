@@ -13,6 +13,7 @@ use crate::discord;
 /// Flags of the gateway for bots.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Discord's gateway, for unmodified Discord libraries")]
+#[allow(clippy::struct_field_names, reason = "the flags' names")]
 pub struct BotGatewayArgs {
     /// Address of this worker's gateway for the bot's own programs; needs RELAY with all events, and adds to CACHE what guilds have there.
     /// Off by default
@@ -52,8 +53,9 @@ impl BotGatewayArgs {
     pub fn into_config(self) -> Result<Option<BotGatewayConfig>, SettingsError> {
         let Some(listen) = self.gateway_listen else { return Ok(None) };
         if let Some(url) = &self.gateway_advertise {
-            let is_websocket = Url::parse(url)
-                .is_ok_and(|url| matches!(url.scheme(), "ws" | "wss") && url.has_host() && url.query().is_none());
+            let is_websocket = Url::parse(url).is_ok_and(|url| {
+                matches!(url.scheme(), "ws" | "wss") && url.has_host() && url.query().is_none()
+            });
             if !is_websocket {
                 return Err(SettingsError::new(
                     "--gateway-advertise (GATEWAY_ADVERTISE)",
@@ -117,7 +119,8 @@ mod tests {
 
     #[test]
     fn ready_says_what_discord_answers() {
-        let identity = of_answers(r#"{"id":"7","username":"b"}"#.to_owned(), r#"{"id":"8","flags":3,"name":"x"}"#);
+        let identity =
+            of_answers(r#"{"id":"7","username":"b"}"#.to_owned(), r#"{"id":"8","flags":3,"name":"x"}"#);
         let identity = identity.unwrap();
         assert_eq!(identity.user_id, 7);
         let application: Value = serde_json::from_str(&identity.application).unwrap();

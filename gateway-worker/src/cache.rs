@@ -12,7 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use guild_cache::{
-    Applied, ClientView, Codec, Doubt, Figures, MemberChunks, MemberRequest, Resources, Rules, SessionGuilds, ShardDoubt, guild_create_for,
+    Applied, ClientView, Codec, Doubt, Figures, MemberChunks, MemberRequest, Resources, Rules, SessionGuilds,
+    ShardDoubt, guild_create_for,
 };
 use twilight_model::gateway::Intents;
 
@@ -308,7 +309,8 @@ impl ShardCache {
     /// The guilds that `is_asked` selects: those that can be shown, and those in an outage or that have not come yet.
     pub(crate) fn guilds_for_clients(&self, is_asked: impl Fn(u64) -> bool) -> (Vec<u64>, Vec<u64>) {
         let contents = self.read();
-        let mut guilds: Vec<u64> = contents.cache.guild_ids().into_iter().filter(|guild| is_asked(*guild)).collect();
+        let mut guilds: Vec<u64> =
+            contents.cache.guild_ids().into_iter().filter(|guild| is_asked(*guild)).collect();
         guilds.sort_unstable();
         let is_present = |guild: &u64| {
             contents.cache.guild(*guild).is_some_and(|known| !known.is_unavailable && !known.is_pending)
@@ -318,11 +320,7 @@ impl ShardCache {
 
     /// The session, the sequences of the last events in a guild and in its members, and the data of its GUILD_CREATE for a client,
     /// all of one moment. `None`: the bot has left it, or it has an outage.
-    pub(crate) fn guild_for_client(
-        &self,
-        guild: u64,
-        view: &ClientView,
-    ) -> (u64, u64, u64, Option<String>) {
+    pub(crate) fn guild_for_client(&self, guild: u64, view: &ClientView) -> (u64, u64, u64, Option<String>) {
         let contents = self.read();
         let cache = &contents.cache;
         let is_present = cache.guild(guild).is_some_and(|known| !known.is_unavailable && !known.is_pending);

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::{ArgAction, builder::BoolishValueParser};
 use discord_rest::{
-    Budget, Caller, FleetShare, Gate, LimitRules, MemoryBudget, OwnGateway, RedisBudget, Rest, RestMetrics, RestOptions,
-    RestStatus, SharedBudget, Upstream,
+    Budget, Caller, FleetShare, Gate, LimitRules, MemoryBudget, OwnGateway, RedisBudget, Rest, RestMetrics,
+    RestOptions, RestStatus, SharedBudget, Upstream,
 };
 use fleet_model::{Routes, WorkerId};
 use process::{

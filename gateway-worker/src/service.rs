@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use ::relay::{RelayMetrics, RelayStatus};
 use ::bot_gateway::{BotGateway, GatewayConfig, GatewayParts};
+use ::relay::{RelayMetrics, RelayStatus};
 use altergolden_proto::DESCRIPTORS;
 use arc_swap::ArcSwap;
 use checkpoint::{CheckpointStore, SetAsideStore};
@@ -274,7 +274,10 @@ impl Worker {
             let parts = GatewayParts {
                 config: GatewayConfig {
                     token: config.token.expose().to_owned(),
-                    allows_any_token: config.bot_gateway.as_ref().is_some_and(|gateway| gateway.allows_any_token),
+                    allows_any_token: config
+                        .bot_gateway
+                        .as_ref()
+                        .is_some_and(|gateway| gateway.allows_any_token),
                     fleet: config.fleet.as_str().to_owned(),
                     intents: config.cache.intents.bits() as u32,
                     url: url.clone(),
@@ -298,7 +301,8 @@ impl Worker {
                     serving.await;
                 }
             });
-            let cache_added = config.bot_gateway.as_ref().map_or_else(String::new, |gateway| gateway.cache_added.join(","));
+            let cache_added =
+                config.bot_gateway.as_ref().map_or_else(String::new, |gateway| gateway.cache_added.join(","));
             tracing::info!(%address, url, cache_added, "gateway for bots listening");
         }
 

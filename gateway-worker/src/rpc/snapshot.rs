@@ -41,12 +41,17 @@ pub(super) fn begin(
 /// Chunks of members.
 pub(crate) type MembersStream = BoxStream<'static, Result<v1::CachedMembersChunk, Status>>;
 
-pub(super) fn members(shards: &RunningShards, request: v1::CachedMembersRequest) -> Result<MembersStream, Status> {
+pub(super) fn members(
+    shards: &RunningShards,
+    request: v1::CachedMembersRequest,
+) -> Result<MembersStream, Status> {
     let v1::CachedMembersRequest { guild_id, query, limit, user_ids, presences } = request;
     let query = MembersQuery { guild: guild_id, query, limit, users: user_ids, presences };
     match shards.cached_members(&query) {
         Some(chunks) => Ok(chunks.map(|data| Ok(v1::CachedMembersChunk { data })).boxed()),
-        None => Err(refusal(ErrorClass::NotFound, format!("the shard of guild {guild_id} does not run here"))),
+        None => {
+            Err(refusal(ErrorClass::NotFound, format!("the shard of guild {guild_id} does not run here")))
+        }
     }
 }
 

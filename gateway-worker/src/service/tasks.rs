@@ -63,10 +63,8 @@ impl Servers {
         let settings = (config.rest, config.client_facing.clone(), config.api.as_ref());
         let own = (config.worker.clone(), &config.token);
         let known = (routes.clone(), metrics.rest.clone());
-        let gateway = gateway.map(|url| OwnGateway {
-            url,
-            shards: Arc::new(move || routes.borrow().shard_total),
-        });
+        let gateway =
+            gateway.map(|url| OwnGateway { url, shards: Arc::new(move || routes.borrow().shard_total) });
         rest::start(rest, settings, own, budget, known, gateway, (&self.tasks, &self.stop))
             .map_err(WorkerError::Rest)
     }

@@ -8,8 +8,8 @@ use fleet_model::{
 use futures_util::stream::BoxStream;
 use guild_cache::Doubt;
 use shard_bridge::{
-    BridgeError, CommandFuture, Delivered, FoundObject, GatewayCommand, LocalShards, MembersQuery, ObjectQuery, ObjectRefused,
-    ShardAnswer, ShardMessage, ShardRequest, SnapshotPart, SnapshotQuery,
+    BridgeError, CommandFuture, Delivered, FoundObject, GatewayCommand, LocalShards, MembersQuery,
+    ObjectQuery, ObjectRefused, ShardAnswer, ShardMessage, ShardRequest, SnapshotPart, SnapshotQuery,
 };
 use tokio::time::Instant;
 
@@ -70,7 +70,10 @@ impl LocalShards for RunningShards {
         self.find_object(query)
     }
 
-    fn snapshot(&self, query: &SnapshotQuery) -> Result<Option<BoxStream<'static, SnapshotPart>>, BridgeError> {
+    fn snapshot(
+        &self,
+        query: &SnapshotQuery,
+    ) -> Result<Option<BoxStream<'static, SnapshotPart>>, BridgeError> {
         self.begin_snapshot(query)
     }
 

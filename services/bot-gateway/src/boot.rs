@@ -11,8 +11,8 @@ use std::{
 };
 
 use fleet_model::{Position, ShardSlot};
-use guild_cache::ClientView;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use guild_cache::ClientView;
 use relay::{EntryId, RelayError};
 use shard_bridge::{BridgeError, SnapshotPart, SnapshotParts, SnapshotQuery};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -82,7 +82,8 @@ impl Boot {
         let is_asked = |shard: &ShardSlot| only.is_none_or(|only| only == *shard);
         let shards: Vec<ShardSlot> = client.shards_of(total).filter(is_asked).collect();
         let reached = shared.relay.reached(&shards).await?;
-        let known = shards.iter().zip(&reached).filter_map(|(shard, reached)| Some((*shard, (*reached)?))).collect();
+        let known =
+            shards.iter().zip(&reached).filter_map(|(shard, reached)| Some((*shard, (*reached)?))).collect();
         let query = |shard| SnapshotQuery {
             shard,
             client_shard: (client.number, client.total),
@@ -91,9 +92,10 @@ impl Boot {
             own_user: view.own_user,
             only: None,
         };
-        let asking = shards.into_iter().zip(reached).map(|(shard, reached)| {
-            ShardGuilds::ask(shared, query(shard), reached, until)
-        });
+        let asking = shards
+            .into_iter()
+            .zip(reached)
+            .map(|(shard, reached)| ShardGuilds::ask(shared, query(shard), reached, until));
         let shards = stream::iter(asking).buffered(SHARDS_AT_ONCE).try_collect().await?;
         Ok(Self { after, generation, shard_total: total, reached: known, shards })
     }
@@ -175,7 +177,9 @@ impl ShardGuilds {
                     return Ok(NextGuild::Guild(guild));
                 }
                 Ok(Some(Ok(SnapshotPart::End { read }))) => return Ok(NextGuild::End(read)),
-                Ok(Some(Ok(SnapshotPart::Head { .. }))) | Ok(None) => "the guilds broke off".clone_into(&mut why),
+                Ok(Some(Ok(SnapshotPart::Head { .. })) | None) => {
+                    "the guilds broke off".clone_into(&mut why);
+                }
                 Ok(Some(Err(error))) => why = error.to_string(),
                 Err(_) => {}
             }
@@ -183,7 +187,8 @@ impl ShardGuilds {
                 return Err(BootError::Shard(self.query.shard, why));
             }
             sleep(ASK_AGAIN).await;
-            let query = SnapshotQuery { only: Some(self.present.iter().copied().collect()), ..self.query.clone() };
+            let query =
+                SnapshotQuery { only: Some(self.present.iter().copied().collect()), ..self.query.clone() };
             match Self::ask_once(shared, &query, until).await {
                 Ok((read, again)) => {
                     // In a new session of the shard all its guilds come again with the events. Those that the new owner does not have

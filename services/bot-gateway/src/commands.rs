@@ -8,8 +8,8 @@ use std::{
 
 use fleet_model::ShardSlot;
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use serde_json::{Value, json};
 use guild_cache::read_fields;
+use serde_json::{Value, json};
 use shard_bridge::{GatewayCommand, MembersQuery};
 use tokio::{
     sync::{mpsc, watch},
@@ -83,7 +83,8 @@ impl Commands {
             }
         };
         if op == 8 {
-            let (shared, requests, members) = (self.shared.clone(), self.requests.clone(), self.members.clone());
+            let (shared, requests, members) =
+                (self.shared.clone(), self.requests.clone(), self.members.clone());
             let request = request_members(shared, requests, members, command, asked);
             self.under_way.push(request.boxed());
             return;
@@ -94,7 +95,12 @@ impl Commands {
             async move {
                 let sent = match op {
                     3 => send_presence(&shared, shard, &command, until).await,
-                    _ => shared.bridge.send_to_guild(&command, until).await.map(drop).map_err(|error| error.to_string()),
+                    _ => shared
+                        .bridge
+                        .send_to_guild(&command, until)
+                        .await
+                        .map(drop)
+                        .map_err(|error| error.to_string()),
                 };
                 if let Err(error) = sent {
                     tracing::info!(op, error, "command of a client of the gateway was not sent");
@@ -126,7 +132,8 @@ async fn send_presence(
     if shards.is_empty() {
         return Ok(());
     }
-    let receipt = shared.bridge.update_presence(&shards, command, until).await.map_err(|error| error.to_string())?;
+    let receipt =
+        shared.bridge.update_presence(&shards, command, until).await.map_err(|error| error.to_string())?;
     match receipt.failures.first() {
         None => Ok(()),
         Some((shard, why)) => {
@@ -157,9 +164,12 @@ async fn request_members(
         match shared.waiting.join(command.text(), |nonce| requests.expect(nonce, asked.clone())) {
             Joined::New(nonce) => break nonce,
             Joined::Waiting => return,
-            // When that answer has ended, the cache has the members.
-            Joined::Late if timeout_at(until, changes.changed()).await.is_ok_and(|changed| changed.is_ok()) => {}
-            Joined::Late => return,
+            Joined::Late => {
+                // When that answer has ended, the cache has the members.
+                if timeout_at(until, changes.changed()).await.is_err() {
+                    return;
+                }
+            }
         }
     };
     let sent = match with_nonce(&command, &nonce) {
@@ -375,8 +385,15 @@ mod tests {
         assert!(matches!(join(&first, "later"), Joined::New(_)));
         let chunk = json!({"nonce": nonce, "chunk_index": 0, "chunk_count": 1});
         let nonces = |requests: &Requests| {
-            requests.answer(&chunk).iter().map(|chunk| chunk["nonce"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+            requests
+                .answer(&chunk)
+                .iter()
+                .map(|chunk| chunk["nonce"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
         };
-        assert_eq!((nonces(&first), nonces(&second)), (vec!["a".to_owned()], vec!["b".to_owned(), "c".to_owned()]));
+        assert_eq!(
+            (nonces(&first), nonces(&second)),
+            (vec!["a".to_owned()], vec!["b".to_owned(), "c".to_owned()])
+        );
     }
 }

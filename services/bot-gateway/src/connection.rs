@@ -89,7 +89,9 @@ pub(crate) async fn accept(
             tracing::info!(peer = %address, "client of the gateway refused: it did not encrypt its connection");
         }
         Ok(stream) => serve(shared, stream, address, drain).await,
-        Err(error) => tracing::info!(peer = %address, %error, "TLS handshake of a client of the gateway failed"),
+        Err(error) => {
+            tracing::info!(peer = %address, %error, "TLS handshake of a client of the gateway failed");
+        }
     }
 }
 
@@ -238,7 +240,9 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
             }
             Message::Command { op, data } if shard.is_some() => commands.take(op, data),
             Message::Command { .. } => return Err(Ended::transient("not identified")),
-            Message::Other(op) => tracing::debug!(op, "client of the gateway sent an opcode that is not served"),
+            Message::Other(op) => {
+                tracing::debug!(op, "client of the gateway sent an opcode that is not served");
+            }
         }
     }
 }
@@ -265,7 +269,7 @@ struct Writer<S> {
     /// The data of GUILD_MEMBERS_CHUNK events out of the cache.
     chunks: mpsc::Receiver<String>,
     requests: Requests,
-    /// The client's place among those of this worker.
+    /// The client counts among this worker's clients.
     held: Option<crate::ClientPlace>,
     client: Option<Client>,
 }
@@ -369,7 +373,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
             self.encoder.compress_each();
         }
         let shard = identify.shard.unwrap_or(ClientShard { number: 0, total: 1 });
-        self.held = Some(shared.place().ok_or_else(|| Ended::transient("this worker has the most clients that it takes"))?);
+        self.held = Some(
+            shared
+                .place()
+                .ok_or_else(|| Ended::transient("this worker has the most clients that it takes"))?,
+        );
         let identity = shared.identity().await.map_err(Ended::transient)?;
         let beginning = Instant::now();
         let view = ClientView {
@@ -404,7 +412,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
         self.send(payload::dispatch("READY", 1, &ready)).await?;
         let known: HashSet<u64> = guilds.into_iter().collect();
         let reached = std::mem::take(&mut boot.reached);
-        self.client = Some(Client::identified(session, identity.user_id, known, reached, self.requests.clone()));
+        self.client =
+            Some(Client::identified(session, identity.user_id, known, reached, self.requests.clone()));
         let cut = if has_guilds {
             let cut = self.send_guilds(&mut boot, false).await?;
             Some(reached_cut(shared.clone(), cut).boxed())
@@ -414,7 +423,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
         };
         let took_ms = beginning.elapsed().as_millis() as u64;
         tracing::info!(
-            shard = shard.number, total = shard.total, guilds = session.guild_packets, took_ms,
+            shard = shard.number,
+            total = shard.total,
+            guilds = session.guild_packets,
+            took_ms,
             "client of the gateway is ready"
         );
         let feed = Feed::new(shared.relay.clone(), shared.recent.clone(), boot.after, boot.generation);
@@ -424,9 +436,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
     /// Events are missing, of one of the fleet's shards or of all: sends the guilds again. Returns false if the client must identify again.
     async fn send_again(&mut self, live: &mut Live, only: Option<ShardSlot>) -> Result<bool, Ended> {
         let shared = self.shared.clone();
-        let Some(client) = self.client.as_ref().filter(|client| client.knows_guilds()) else { return Ok(false) };
+        let Some(client) = self.client.as_ref().filter(|client| client.knows_guilds()) else {
+            return Ok(false);
+        };
         let (session, view, has_guilds) = (client.session.shard, client.view(), client.has_guilds());
-        tracing::info!(shard = session.number, total = session.total, ?only, "client of the gateway gets guilds again: events are missing");
+        tracing::info!(
+            shard = session.number,
+            total = session.total,
+            ?only,
+            "client of the gateway gets guilds again: events are missing"
+        );
         let booting = Boot::begin(&shared, session, view, only);
         let mut boot =
             self.answering(booting).await?.map_err(|error: BootError| Ended::transient(error.to_string()))?;
@@ -471,7 +490,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
     }
 
     /// Sends a packet for each guild, and before each that comes again that it is unavailable. Returns up to where the relay must come.
-    async fn send_guilds(&mut self, boot: &mut Boot, again: bool) -> Result<Vec<(ShardSlot, Position)>, Ended> {
+    async fn send_guilds(
+        &mut self,
+        boot: &mut Boot,
+        again: bool,
+    ) -> Result<Vec<(ShardSlot, Position)>, Ended> {
         let shared = self.shared.clone();
         let first = if again { self.client.as_ref().map_or(0, Client::last_sequence) } else { 1 };
         let step = u64::from(!again);
@@ -500,7 +523,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
                         sequence += step;
                         if again && guild.data.is_some() {
                             // discord.js takes the new state of a guild only if it was unavailable.
-                            self.feed(payload::dispatch("GUILD_DELETE", sequence, &payload::outage(guild.id))).await?;
+                            self.feed(payload::dispatch(
+                                "GUILD_DELETE",
+                                sequence,
+                                &payload::outage(guild.id),
+                            ))
+                            .await?;
                         }
                         let text = match &guild.data {
                             Some(data) => payload::dispatch("GUILD_CREATE", sequence, data),
@@ -521,7 +549,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
     /// Goes on behind the last entry that the client got; `None` if it must identify again.
     async fn resume(&mut self, session: ClientSession, sequence: u64) -> Result<Option<Live>, Ended> {
         let shared = self.shared.clone();
-        self.held = Some(shared.place().ok_or_else(|| Ended::transient("this worker has the most clients that it takes"))?);
+        self.held = Some(
+            shared
+                .place()
+                .ok_or_else(|| Ended::transient("this worker has the most clients that it takes"))?,
+        );
         let identity = shared.identity().await.map_err(Ended::transient)?;
         let away = |error: relay::RelayError| Ended::transient(error.to_string());
         let (generation, newest) =
@@ -537,7 +569,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
         let shard_total = shared.bridge.fleet_shards();
         let shards: Vec<ShardSlot> = session.shard.shards_of(shard_total).collect();
         let reached = shared.relay.reached(&shards).await.map_err(away)?;
-        let reached = shards.into_iter().zip(reached).filter_map(|(shard, reached)| Some((shard, reached?))).collect();
+        let reached =
+            shards.into_iter().zip(reached).filter_map(|(shard, reached)| Some((shard, reached?))).collect();
         let mut after = shared.relay.locate(number).await.map_err(away)?;
         let mut client =
             Client::resumed(session, number, after.number, identity.user_id, reached, self.requests.clone());
@@ -572,7 +605,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
         }
         let last = session.sequence_of(after.number.max(number));
         self.send(payload::dispatch("RESUMED", last, payload::RESUMED)).await?;
-        tracing::info!(shard = session.shard.number, total = session.shard.total, replayed, "client of the gateway resumed");
+        tracing::info!(
+            shard = session.shard.number,
+            total = session.shard.total,
+            replayed,
+            "client of the gateway resumed"
+        );
         self.client = Some(client);
         Ok(Some(Live { feed, shard_total, cut: None }))
     }

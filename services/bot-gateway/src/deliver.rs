@@ -48,12 +48,24 @@ type Named<'a> = Vec<(&'a str, Cow<'a, str>)>;
 /// The events that change what a GUILD_CREATE shows. All others reach clients even if the guild already includes them.
 fn changes_guild(name: &str) -> bool {
     [
-        "GUILD_", "CHANNEL_", "THREAD_", "STAGE_INSTANCE_", "VOICE_STATE_", "VOICE_CHANNEL_STATUS_",
-        "VOICE_CHANNEL_START_TIME_", "PRESENCE_",
+        "GUILD_",
+        "CHANNEL_",
+        "THREAD_",
+        "STAGE_INSTANCE_",
+        "VOICE_STATE_",
+        "VOICE_CHANNEL_STATUS_",
+        "VOICE_CHANNEL_START_TIME_",
+        "PRESENCE_",
     ]
     .iter()
     .any(|prefix| name.starts_with(prefix))
-        && !matches!(name, "GUILD_AUDIT_LOG_ENTRY_CREATE" | "GUILD_BAN_ADD" | "GUILD_BAN_REMOVE" | "GUILD_INTEGRATIONS_UPDATE")
+        && !matches!(
+            name,
+            "GUILD_AUDIT_LOG_ENTRY_CREATE"
+                | "GUILD_BAN_ADD"
+                | "GUILD_BAN_REMOVE"
+                | "GUILD_INTEGRATIONS_UPDATE"
+        )
 }
 
 /// Up to where events are in a guild that the client got.
@@ -200,7 +212,12 @@ impl Client {
     }
 
     /// The guilds of one of the fleet's shards are these. Returns those that the client knew and that are not among them.
-    pub(crate) fn replace_guilds(&mut self, shard: ShardSlot, shard_total: u32, now: &HashSet<u64>) -> Vec<u64> {
+    pub(crate) fn replace_guilds(
+        &mut self,
+        shard: ShardSlot,
+        shard_total: u32,
+        now: &HashSet<u64>,
+    ) -> Vec<u64> {
         let Some(guilds) = &mut self.guilds else { return Vec::new() };
         let is_of_shard = |guild: &u64| (guild >> 22) % u64::from(shard_total.max(1)) == u64::from(shard.0);
         let mut gone: Vec<u64> =
@@ -319,9 +336,7 @@ impl Client {
         match view(Intents(self.session.intents), name, event.guild.is_some()) {
             View::Nothing => None,
             View::Whole => Some(Cow::Borrowed(data)),
-            View::OwnMember => {
-                is_about(&own_user(), name, event.value()?).then_some(Cow::Borrowed(data))
-            }
+            View::OwnMember => is_about(&own_user(), name, event.value()?).then_some(Cow::Borrowed(data)),
             View::Blanked => {
                 let mut value = event.value()?.clone();
                 blank_content(name, &mut value, &own_user());

@@ -61,7 +61,9 @@ impl Encoder {
     /// The next payload as a message.
     pub(crate) fn encode(&mut self, payload: String) -> Message {
         match self {
-            Self::Stream(compress) => Message::binary(flushed(compress, payload.as_bytes(), FlushCompress::Sync)),
+            Self::Stream(compress) => {
+                Message::binary(flushed(compress, payload.as_bytes(), FlushCompress::Sync))
+            }
             Self::Each if payload.len() >= WORTH_IT => {
                 let mut compress = Compress::new(Compression::fast(), true);
                 Message::binary(flushed(&mut compress, payload.as_bytes(), FlushCompress::Finish))

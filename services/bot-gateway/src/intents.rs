@@ -93,11 +93,25 @@ pub fn view(intents: Intents, name: &str, in_guild: bool) -> View {
 fn needed(name: &str, in_guild: bool) -> u32 {
     let bits: &[u8] = match (name, in_guild) {
         (
-            "GUILD_CREATE" | "GUILD_UPDATE" | "GUILD_DELETE" | "GUILD_ROLE_CREATE" | "GUILD_ROLE_UPDATE"
-            | "GUILD_ROLE_DELETE" | "CHANNEL_CREATE" | "CHANNEL_UPDATE" | "CHANNEL_DELETE" | "THREAD_CREATE"
-            | "THREAD_UPDATE" | "THREAD_DELETE" | "THREAD_LIST_SYNC" | "THREAD_MEMBER_UPDATE"
-            | "STAGE_INSTANCE_CREATE" | "STAGE_INSTANCE_UPDATE" | "STAGE_INSTANCE_DELETE"
-            | "VOICE_CHANNEL_STATUS_UPDATE" | "VOICE_CHANNEL_START_TIME_UPDATE",
+            "GUILD_CREATE"
+            | "GUILD_UPDATE"
+            | "GUILD_DELETE"
+            | "GUILD_ROLE_CREATE"
+            | "GUILD_ROLE_UPDATE"
+            | "GUILD_ROLE_DELETE"
+            | "CHANNEL_CREATE"
+            | "CHANNEL_UPDATE"
+            | "CHANNEL_DELETE"
+            | "THREAD_CREATE"
+            | "THREAD_UPDATE"
+            | "THREAD_DELETE"
+            | "THREAD_LIST_SYNC"
+            | "THREAD_MEMBER_UPDATE"
+            | "STAGE_INSTANCE_CREATE"
+            | "STAGE_INSTANCE_UPDATE"
+            | "STAGE_INSTANCE_DELETE"
+            | "VOICE_CHANNEL_STATUS_UPDATE"
+            | "VOICE_CHANNEL_START_TIME_UPDATE",
             _,
         )
         | ("CHANNEL_PINS_UPDATE", true) => &[0],
@@ -105,8 +119,12 @@ fn needed(name: &str, in_guild: bool) -> u32 {
         ("GUILD_MEMBER_ADD" | "GUILD_MEMBER_UPDATE" | "GUILD_MEMBER_REMOVE", _) => &[1],
         ("GUILD_AUDIT_LOG_ENTRY_CREATE" | "GUILD_BAN_ADD" | "GUILD_BAN_REMOVE", _) => &[2],
         (
-            "GUILD_EMOJIS_UPDATE" | "GUILD_STICKERS_UPDATE" | "GUILD_SOUNDBOARD_SOUND_CREATE"
-            | "GUILD_SOUNDBOARD_SOUND_UPDATE" | "GUILD_SOUNDBOARD_SOUND_DELETE" | "GUILD_SOUNDBOARD_SOUNDS_UPDATE",
+            "GUILD_EMOJIS_UPDATE"
+            | "GUILD_STICKERS_UPDATE"
+            | "GUILD_SOUNDBOARD_SOUND_CREATE"
+            | "GUILD_SOUNDBOARD_SOUND_UPDATE"
+            | "GUILD_SOUNDBOARD_SOUND_DELETE"
+            | "GUILD_SOUNDBOARD_SOUNDS_UPDATE",
             _,
         ) => &[3],
         (
@@ -119,21 +137,28 @@ fn needed(name: &str, in_guild: bool) -> u32 {
         ("PRESENCE_UPDATE", _) => &[8],
         ("MESSAGE_CREATE" | "MESSAGE_UPDATE" | "MESSAGE_DELETE" | "MESSAGE_DELETE_BULK", true) => &[9],
         (
-            "MESSAGE_REACTION_ADD" | "MESSAGE_REACTION_REMOVE" | "MESSAGE_REACTION_REMOVE_ALL"
+            "MESSAGE_REACTION_ADD"
+            | "MESSAGE_REACTION_REMOVE"
+            | "MESSAGE_REACTION_REMOVE_ALL"
             | "MESSAGE_REACTION_REMOVE_EMOJI",
             true,
         ) => &[10],
         ("TYPING_START", true) => &[11],
         ("MESSAGE_CREATE" | "MESSAGE_UPDATE" | "MESSAGE_DELETE" | "CHANNEL_PINS_UPDATE", false) => &[12],
         (
-            "MESSAGE_REACTION_ADD" | "MESSAGE_REACTION_REMOVE" | "MESSAGE_REACTION_REMOVE_ALL"
+            "MESSAGE_REACTION_ADD"
+            | "MESSAGE_REACTION_REMOVE"
+            | "MESSAGE_REACTION_REMOVE_ALL"
             | "MESSAGE_REACTION_REMOVE_EMOJI",
             false,
         ) => &[13],
         ("TYPING_START", false) => &[14],
         (
-            "GUILD_SCHEDULED_EVENT_CREATE" | "GUILD_SCHEDULED_EVENT_UPDATE" | "GUILD_SCHEDULED_EVENT_DELETE"
-            | "GUILD_SCHEDULED_EVENT_USER_ADD" | "GUILD_SCHEDULED_EVENT_USER_REMOVE",
+            "GUILD_SCHEDULED_EVENT_CREATE"
+            | "GUILD_SCHEDULED_EVENT_UPDATE"
+            | "GUILD_SCHEDULED_EVENT_DELETE"
+            | "GUILD_SCHEDULED_EVENT_USER_ADD"
+            | "GUILD_SCHEDULED_EVENT_USER_REMOVE",
             _,
         ) => &[16],
         (
@@ -225,7 +250,9 @@ mod tests {
         assert_eq!(view(GUILD_MEMBERS, "GUILD_MEMBER_UPDATE", true), View::Whole);
         assert_eq!(view(GUILDS, "THREAD_MEMBERS_UPDATE", true), View::OwnMember);
         assert_eq!(view(GUILDS | GUILD_MEMBERS, "THREAD_MEMBERS_UPDATE", true), View::Whole);
-        for always in ["INTERACTION_CREATE", "USER_UPDATE", "VOICE_SERVER_UPDATE", "ENTITLEMENT_CREATE", "NEW"] {
+        for always in
+            ["INTERACTION_CREATE", "USER_UPDATE", "VOICE_SERVER_UPDATE", "ENTITLEMENT_CREATE", "NEW"]
+        {
             assert_eq!(view(0, always, true), View::Whole, "{always}");
         }
         assert_eq!(view(0, "CHANNEL_PINS_UPDATE", false), View::Nothing);

@@ -143,7 +143,7 @@ struct Shared {
     metrics: GatewayMetrics,
 }
 
-/// A client's place among those of this worker.
+/// Counts a client among this worker's clients until it is dropped.
 struct ClientPlace {
     clients: watch::Sender<usize>,
     metrics: GatewayMetrics,
@@ -166,7 +166,8 @@ fn hashed(token: &str) -> [u8; 32] {
 impl Shared {
     /// Checks a client's token.
     fn check_token(&self, token: &str) -> Result<(), InvalidMessage> {
-        let is = |wanted: [u8; 32]| bool::from(subtle::ConstantTimeEq::ct_eq(&hashed(token)[..], &wanted[..]));
+        let is =
+            |wanted: [u8; 32]| bool::from(subtle::ConstantTimeEq::ct_eq(&hashed(token)[..], &wanted[..]));
         if self.token.is_none_or(is) {
             return Ok(());
         }

@@ -23,9 +23,16 @@ pub(crate) mod close {
 pub(crate) enum Message {
     Heartbeat,
     Identify(Box<Identify>),
-    Resume { token: String, session_id: String, sequence: u64 },
+    Resume {
+        token: String,
+        session_id: String,
+        sequence: u64,
+    },
     /// Opcode 3, 4 or 8.
-    Command { op: u8, data: Value },
+    Command {
+        op: u8,
+        data: Value,
+    },
     /// Another opcode, which the fleet does not send.
     Other(u64),
 }
@@ -138,7 +145,11 @@ mod tests {
         assert_eq!(read(resume.as_bytes()), Ok(wanted));
         assert_eq!(read(br#"{"op":1,"d":null}"#), Ok(Message::Heartbeat));
         assert_eq!(read(br#"{"op":31,"d":{}}"#), Ok(Message::Other(31)));
-        assert_eq!(read(br#"{"op":4,"d":{"guild_id":"1"}}"#).map(|message| matches!(message, Message::Command { op: 4, .. })), Ok(true));
+        assert_eq!(
+            read(br#"{"op":4,"d":{"guild_id":"1"}}"#)
+                .map(|message| matches!(message, Message::Command { op: 4, .. })),
+            Ok(true)
+        );
     }
 
     #[test]

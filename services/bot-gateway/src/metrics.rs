@@ -19,8 +19,16 @@ pub struct GatewayMetrics {
 impl GatewayMetrics {
     /// Registers all of them.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("gateway_clients", "Clients of the gateway for bots at this worker", self.clients.clone());
-        registry.register("gateway_client_events", "Events sent to clients of the gateway", self.events.clone());
+        registry.register(
+            "gateway_clients",
+            "Clients of the gateway for bots at this worker",
+            self.clients.clone(),
+        );
+        registry.register(
+            "gateway_client_events",
+            "Events sent to clients of the gateway",
+            self.events.clone(),
+        );
         registry.register(
             "gateway_client_invalid_sessions",
             "Sessions of clients of the gateway that could not be resumed",

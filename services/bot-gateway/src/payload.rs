@@ -10,7 +10,9 @@ pub(crate) const HEARTBEAT_INTERVAL_MS: u64 = 41_250;
 
 /// Opcode 10.
 pub(crate) fn hello() -> String {
-    format!(r#"{{"t":null,"s":null,"op":10,"d":{{"heartbeat_interval":{HEARTBEAT_INTERVAL_MS},"_trace":["altergolden"]}}}}"#)
+    format!(
+        r#"{{"t":null,"s":null,"op":10,"d":{{"heartbeat_interval":{HEARTBEAT_INTERVAL_MS},"_trace":["altergolden"]}}}}"#
+    )
 }
 
 /// Opcode 11, the answer to a heartbeat.

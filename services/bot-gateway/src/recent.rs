@@ -26,7 +26,7 @@ pub(crate) struct Recent {
 struct Contents {
     events: VecDeque<Arc<LiveEvent>>,
     bytes: usize,
-    /// Every entry behind this one, and up to `to`, is here; `None` while nobody reads.
+    /// Every entry behind this one, and up to `to`, is here; `None` while the worker has no clients.
     from: Option<EntryId>,
     to: EntryId,
     /// Raised when entries were lost: what was read before does not go on.
@@ -73,7 +73,8 @@ impl Recent {
             contents.events.push_back(Arc::new(event));
         }
         contents.to = to;
-        while contents.events.len() > MOST_EVENTS || contents.bytes > MOST_BYTES && contents.events.len() > 1 {
+        while contents.events.len() > MOST_EVENTS || contents.bytes > MOST_BYTES && contents.events.len() > 1
+        {
             let Some(oldest) = contents.events.pop_front() else { break };
             contents.bytes -= oldest.size();
             contents.from = Some(oldest.id);
@@ -87,7 +88,7 @@ impl Recent {
         self.lock().breaks
     }
 
-    /// The entries behind one, at most so many.
+    /// The entries behind one, `most` at most.
     pub(crate) fn behind(&self, after: EntryId, most: usize, breaks: u64) -> Behind {
         let contents = self.lock();
         if contents.breaks != breaks {

@@ -15,8 +15,8 @@
 
 use std::fmt;
 
-use fleet_model::ShardSlot;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use fleet_model::ShardSlot;
 use ring::hmac;
 
 /// Name of the packet that ends the guilds.
@@ -194,17 +194,20 @@ mod tests {
 
     fn session() -> impl Strategy<Value = ClientSession> {
         let shard = (1..=fleet_model::MAX_SHARDS).prop_flat_map(|total| (0..total, Just(total)));
-        (shard, any::<u32>(), 50..=250_u8, 0..=u64::MAX / 2, any::<u32>(), any::<u64>(), any::<u64>()).prop_map(
-            |((number, total), intents, large_threshold, first, guild_packets, generation, nonce)| ClientSession {
-                shard: ClientShard { number, total },
-                intents,
-                large_threshold,
-                first,
-                guild_packets,
-                generation,
-                nonce,
-            },
-        )
+        (shard, any::<u32>(), 50..=250_u8, 0..=u64::MAX / 2, any::<u32>(), any::<u64>(), any::<u64>())
+            .prop_map(
+                |((number, total), intents, large_threshold, first, guild_packets, generation, nonce)| {
+                    ClientSession {
+                        shard: ClientShard { number, total },
+                        intents,
+                        large_threshold,
+                        first,
+                        guild_packets,
+                        generation,
+                        nonce,
+                    }
+                },
+            )
     }
 
     proptest! {

@@ -54,7 +54,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Fills the newest entries until nobody reads any more.
+/// Fills the newest entries until the worker has no clients.
 async fn fill(
     reader: &dyn RelayStore,
     recent: &Recent,
@@ -78,11 +78,14 @@ async fn fill(
         *backoff = Backoff::new(RETRIES);
         after = page.next;
         if page.cut {
-            tracing::warn!("entries of the relay were lost before they were read: clients of the gateway get their guilds again");
+            tracing::warn!(
+                "entries of the relay were lost before they were read: clients of the gateway get their guilds again"
+            );
             recent.begin(after, true);
         } else {
             let generation = page.generation;
-            let events: Vec<_> = page.entries.into_iter().map(|entry| LiveEvent::new(entry, generation)).collect();
+            let events: Vec<_> =
+                page.entries.into_iter().map(|entry| LiveEvent::new(entry, generation)).collect();
             for chunk in events.iter().filter(|event| &*event.name == "GUILD_MEMBERS_CHUNK") {
                 if let Some(chunk) = chunk.value() {
                     waiting.note_chunk(chunk);
@@ -119,7 +122,12 @@ pub(crate) enum Lost {
 
 impl Feed {
     /// Goes on behind an entry of this generation.
-    pub(crate) fn new(relay: Arc<dyn RelayStore>, recent: Arc<Recent>, after: EntryId, generation: u64) -> Self {
+    pub(crate) fn new(
+        relay: Arc<dyn RelayStore>,
+        recent: Arc<Recent>,
+        after: EntryId,
+        generation: u64,
+    ) -> Self {
         let (changes, breaks) = (recent.changes(), recent.breaks());
         Self { relay, recent, changes, after, generation, breaks, reader: None }
     }
@@ -148,7 +156,9 @@ impl Feed {
                 Behind::Elsewhere => {
                     let reader = self.reader.get_or_insert_with(|| self.relay.reader()).clone();
                     match reader.read(&EventNames::All, self.after, Duration::ZERO).await {
-                        Ok(page) if page.cut && page.generation == self.generation => return Err(Lost::Behind),
+                        Ok(page) if page.cut && page.generation == self.generation => {
+                            return Err(Lost::Behind);
+                        }
                         Ok(page) if page.cut => return Err(Lost::ByRelay),
                         Ok(page) if page.entries.is_empty() && page.next <= self.after => {
                             // It has not begun yet, or was ahead of this read.

@@ -192,9 +192,10 @@ impl Proxy {
         }
         if let Some(gateway) = self.options.gateway.as_ref().filter(|_| route.is_gateway) {
             let is_bot = head.uri.path().trim_end_matches('/').ends_with("/bot");
-            return match is_bot {
-                true => answer::gateway_bot(&gateway.url, (gateway.shards)()),
-                false => answer::gateway(&gateway.url),
+            return if is_bot {
+                answer::gateway_bot(&gateway.url, (gateway.shards)())
+            } else {
+                answer::gateway(&gateway.url)
             };
         }
         let answer_429_as_503 = head.headers.get(&ANSWER_429_AS).is_some_and(|value| value == "503");

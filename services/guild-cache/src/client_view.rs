@@ -64,8 +64,9 @@ pub fn guild_create_for(data: &str, view: &ClientView, returns: bool) -> String 
     };
     let members: Vec<&String> = members.iter().filter(is_wanted).collect();
     let sent: HashSet<u64> = members.iter().filter_map(|member| user_of(member)).collect();
-    let presences =
-        presences.iter().filter(|of| has(GUILD_PRESENCES) && user_of(of).is_some_and(|user| sent.contains(&user)));
+    let presences = presences
+        .iter()
+        .filter(|of| has(GUILD_PRESENCES) && user_of(of).is_some_and(|user| sent.contains(&user)));
     let voice = voice.iter().filter(|_| has(GUILD_VOICE_STATES));
 
     let mut set: Vec<(&str, Cow<'_, str>)> = vec![
@@ -151,7 +152,12 @@ mod tests {
     }
 
     fn users(seen: &Value) -> Vec<&str> {
-        seen["members"].as_array().unwrap().iter().map(|member| member["user"]["id"].as_str().unwrap()).collect()
+        seen["members"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|member| member["user"]["id"].as_str().unwrap())
+            .collect()
     }
 
     #[test]
@@ -175,11 +181,18 @@ mod tests {
 
     #[test]
     fn all_lists_are_there_and_other_fields_stay() {
-        let seen = seen(&json!({"id": "1", "icon": null, "emojis": null, "new": {"a": [1]}, "unavailable": true}), 1, 50);
+        let seen = seen(
+            &json!({"id": "1", "icon": null, "emojis": null, "new": {"a": [1]}, "unavailable": true}),
+            1,
+            50,
+        );
         for list in LISTS {
             assert_eq!(seen[list], json!([]), "{list}");
         }
-        assert_eq!((&seen["icon"], &seen["new"], &seen["unavailable"]), (&Value::Null, &json!({"a": [1]}), &json!(false)));
+        assert_eq!(
+            (&seen["icon"], &seen["new"], &seen["unavailable"]),
+            (&Value::Null, &json!({"a": [1]}), &json!(false))
+        );
         let view = ClientView { intents: 1, large_threshold: 50, own_user: 7 };
         let joined: Value = serde_json::from_str(&guild_create_for(r#"{"id":"1"}"#, &view, false)).unwrap();
         assert!(joined.get("unavailable").is_none());

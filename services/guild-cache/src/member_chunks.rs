@@ -41,7 +41,8 @@ pub struct MemberChunks {
 impl MemberChunks {
     pub(crate) fn new(guild: u64, members: Objects, presences: Objects, request: MemberRequest) -> Self {
         let most = if request.limit == 0 { usize::MAX } else { request.limit as usize };
-        let found = if request.users.is_empty() && request.query.is_empty() { members.len().min(most) } else { 0 };
+        let found =
+            if request.users.is_empty() && request.query.is_empty() { members.len().min(most) } else { 0 };
         let presences = request.presences.then_some(presences);
         Self { guild, members, presences, request, from: 0, index: 0, count: found.div_ceil(CHUNK).max(1) }
     }
@@ -60,7 +61,8 @@ impl MemberChunks {
             }
             return (found, missing);
         }
-        let left = if *limit == 0 { usize::MAX } else { (*limit as usize).saturating_sub(self.index * CHUNK) };
+        let left =
+            if *limit == 0 { usize::MAX } else { (*limit as usize).saturating_sub(self.index * CHUNK) };
         let most = CHUNK.min(left);
         let query = query.to_lowercase();
         self.members.each_from(self.from, |id, text| {
@@ -172,9 +174,10 @@ mod tests {
         let found = chunks(&cache, request);
         assert_eq!((found.len(), users(&found[0]), &found[0]["not_found"]), (1, vec![2], &json!(["99"])));
         assert_eq!(found[0]["presences"][0]["status"], "idle");
-        let request = |query: &str, limit| MemberRequest { query: query.to_owned(), limit, ..MemberRequest::default() };
+        let request =
+            |query: &str, limit| MemberRequest { query: query.to_owned(), limit, ..MemberRequest::default() };
         assert_eq!(users(&chunks(&cache, request("uSer2", 10))[0]), [2, 20]);
         assert_eq!(users(&chunks(&cache, request("user", 3))[0]), [1, 2, 3]);
-        assert_eq!(users(&chunks(&cache, request("nobody", 3))[0]), [0_u64; 0]);
+        assert_eq!(users(&chunks(&cache, request("unknown", 3))[0]), [0_u64; 0]);
     }
 }

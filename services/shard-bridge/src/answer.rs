@@ -207,7 +207,7 @@ impl BridgeError {
         Self::new(ErrorClass::NotFound, message)
     }
 
-    /// Returns an error that may pass: whoever is to answer is away.
+    /// Returns an error that may pass: the process that must answer is away.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(ErrorClass::Unavailable, message)
     }

@@ -35,8 +35,6 @@ mod messages;
 mod owner;
 mod snapshots;
 
-pub use snapshots::MemberChunks;
-
 /// How long to wait for a newer routing table after an owner said that a guild is not its own.
 const REROUTE: Duration = Duration::from_millis(250);
 

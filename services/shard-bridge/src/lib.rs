@@ -38,9 +38,9 @@ pub use answer::{
     BridgeError, BroadcastReceipt, FleetStats, GuildAnswer, MessageReceipt, PresenceReceipt, ReplyFailure,
     ReplyFailureKind, ReplyValue, ShardReplies, ShardReply, TimedReport, UserAnswer,
 };
-pub use bridge::{Bridge, BridgeParts, MemberChunks};
+pub use bridge::{Bridge, BridgeParts};
 pub use client::{BridgeClient, ClientError, ConnectedWorker, FleetGlance, FleetGlances};
-pub use command::{CommandKind, CommandRefused, GatewayCommand, MembersQuery, InvalidCommand};
+pub use command::{CommandKind, CommandRefused, GatewayCommand, InvalidCommand, MembersQuery};
 pub use content::{Data, InvalidContent, LARGEST, MOST_SHARDS, exact_value, nests_too_deep, one_line};
 pub use deadline::{Deadlines, hop_until};
 pub use hub::{Hub, HubItem, HubSubscription, RecipientKind, Wants};
@@ -52,4 +52,4 @@ pub use metrics::BridgeMetrics;
 pub use object::{FoundObject, ObjectKind, ObjectQuery, ObjectRefused, check_size};
 pub use peers::Peers;
 pub use replies::LARGEST_ANSWER;
-pub use snapshot::{GuildSnapshot, SnapshotPart, SnapshotParts, SnapshotQuery};
+pub use snapshot::{GuildSnapshot, MemberChunks, SnapshotPart, SnapshotParts, SnapshotQuery};

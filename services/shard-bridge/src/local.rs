@@ -40,7 +40,10 @@ pub trait LocalShards: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Unavailable`: the shard has no session yet.
-    fn snapshot(&self, query: &SnapshotQuery) -> Result<Option<BoxStream<'static, SnapshotPart>>, BridgeError>;
+    fn snapshot(
+        &self,
+        query: &SnapshotQuery,
+    ) -> Result<Option<BoxStream<'static, SnapshotPart>>, BridgeError>;
     /// Cached members, as the data of GUILD_MEMBERS_CHUNK events without a nonce; empty when the cache may lack one of them. `None`: the
     /// guild's shard does not run here.
     fn cached_members(&self, query: &MembersQuery) -> Option<BoxStream<'static, String>>;

@@ -58,3 +58,6 @@ pub struct GuildSnapshot {
 
 /// The parts, in order.
 pub type SnapshotParts = BoxStream<'static, Result<SnapshotPart, BridgeError>>;
+
+/// The data of GUILD_MEMBERS_CHUNK events.
+pub type MemberChunks = BoxStream<'static, Result<String, BridgeError>>;

@@ -10,12 +10,11 @@ use tonic::{Code, Request, Status, service::interceptor::InterceptedService, tra
 
 use crate::{
     answer::BridgeError,
-    bridge::MemberChunks,
     command::{GatewayCommand, MembersQuery},
     local::{Delivered, ShardAnswer, ShardMessage, ShardRequest},
     object::{FoundObject, ObjectKind, ObjectQuery},
     replies::LARGEST_ANSWER,
-    snapshot::{GuildSnapshot, SnapshotPart, SnapshotParts, SnapshotQuery},
+    snapshot::{GuildSnapshot, MemberChunks, SnapshotPart, SnapshotParts, SnapshotQuery},
 };
 
 /// A client that sends the current trace along. Each call may take `left`.
@@ -111,7 +110,10 @@ impl WorkerClient {
     }
 
     /// Reads members of a guild. `None`: its shard does not run there. A worker of an earlier version has none cached.
-    pub(crate) async fn cached_members(mut self, query: &MembersQuery) -> Result<Option<MemberChunks>, Status> {
+    pub(crate) async fn cached_members(
+        mut self,
+        query: &MembersQuery,
+    ) -> Result<Option<MemberChunks>, Status> {
         let request = v1::CachedMembersRequest {
             guild_id: query.guild,
             query: query.query.clone(),

@@ -75,7 +75,8 @@ pub(super) fn worker_config(
     let mut parsed = gateway_worker::WorkerArgs::try_parse_from(flags).map_err(CommandOutcome::wrong_flag)?;
     parsed.worker_advertise = None;
     // The workers share one process, so one of them serves all bots.
-    let has_all_events = !matches!(args.relay.relay, Some(RelayPlace::Off)) && args.relay.relay_events == EventNames::All;
+    let has_all_events =
+        !matches!(args.relay.relay, Some(RelayPlace::Off)) && args.relay.relay_events == EventNames::All;
     parsed.bot_gateway.gateway_listen = (index == 0 && has_all_events).then_some(args.gateway_listen);
     parsed.bot_gateway.gateway_advertise = None;
     without_credentials(&mut parsed.access);

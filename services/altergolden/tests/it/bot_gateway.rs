@@ -43,7 +43,8 @@ impl Fleet {
     async fn with(sim: SimConfig, intents: &str, settings: &[(&str, &str)]) -> Self {
         let deployment = Deployment::start(SimConfig { events_per_second: 0.0, ..sim }).await;
         let mut command = deployment.coordinator_command(SHARDS);
-        let coordinator = Coordinator::start(command.env("RELAY", "redis").envs(settings.iter().copied())).await;
+        let coordinator =
+            Coordinator::start(command.env("RELAY", "redis").envs(settings.iter().copied())).await;
         let mut fleet = Self { deployment, coordinator, workers: Vec::new(), gateways: Vec::new() };
         for name in ["a", "b"] {
             let mut command = fleet.deployment.worker_command(name, &fleet.coordinator.address);
@@ -190,7 +191,7 @@ impl Client {
         let id = || data["id"].as_str().unwrap().parse::<u64>().unwrap();
         match payload["t"].as_str() {
             Some("READY") => {
-                self.session = data["session_id"].as_str().unwrap().to_owned();
+                data["session_id"].as_str().unwrap().clone_into(&mut self.session);
                 self.own_user = data["user"]["id"].clone();
                 for guild in data["guilds"].as_array().unwrap() {
                     self.guilds.insert(guild["id"].as_str().unwrap().parse().unwrap(), 0);
@@ -264,6 +265,11 @@ impl Client {
         }
     }
 
+    /// Every guild came again, and is available.
+    fn has_all_again(&self) -> bool {
+        self.again.len() == self.guilds.len() && self.guilds.values().all(|members| *members > 0)
+    }
+
     async fn until_ready(&mut self) {
         let is_ready = |client: &Self| {
             client.settled && !client.session.is_empty() && client.guilds.values().all(|members| *members > 0)
@@ -278,14 +284,14 @@ impl Client {
     }
 }
 
-/// A client with any token gets so many guilds there.
+/// A client with any token gets `guilds` guilds there.
 pub(crate) async fn assert_serves(url: &str, guilds: usize) {
     let mut client = Client::identify(url, (0, 1), 1).await;
     client.until_ready().await;
     assert_eq!(client.guilds.len(), guilds);
 }
 
-/// Reads all clients until they have so many messages together.
+/// Reads all clients until they have `messages` messages together.
 async fn until_messages(clients: &mut [Client], messages: u64) {
     let reading = async {
         while clients.iter().map(|client| client.messages.len() as u64).sum::<u64>() < messages {
@@ -419,7 +425,8 @@ async fn client_without_events_resumes_and_misses_nothing() {
 async fn compressed_clients_get_the_same() {
     let fleet = Fleet::start().await;
     let plain = Client::ready(&fleet.gateways[0], (0, 1)).await;
-    let mut compressed = Client::connect_with(&fleet.gateways[1], "v=10&encoding=json&compress=zlib-stream").await;
+    let mut compressed =
+        Client::connect_with(&fleet.gateways[1], "v=10&encoding=json&compress=zlib-stream").await;
     compressed.send_identify((0, 1), INTENTS).await;
     compressed.until_ready().await;
     assert_eq!(compressed.created, plain.created);
@@ -451,7 +458,9 @@ async fn guilds_are_those_that_discord_sends() {
     let fleet = Fleet::with(sim_config(GUILDS), names, &[]).await;
     for intents in [FEW, all] {
         let mut direct = Client::identify(&fleet.deployment.sim.gateway_url(), (0, 1), intents).await;
-        let is_ready = |client: &Client| !client.session.is_empty() && client.guilds.values().all(|members| *members > 0);
+        let is_ready = |client: &Client| {
+            !client.session.is_empty() && client.guilds.values().all(|members| *members > 0)
+        };
         direct.until("guilds of Discord", is_ready).await;
         let mut client = Client::identify(&fleet.gateways[0], (0, 1), intents).await;
         client.until_ready().await;
@@ -467,7 +476,8 @@ async fn guilds_are_those_that_discord_sends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn members_come_from_one_request_and_then_from_the_cache() {
-    let fleet = Fleet::with(sim_config(GUILDS), "GUILDS,GUILD_MEMBERS,GUILD_MESSAGES,MESSAGE_CONTENT", &[]).await;
+    let fleet =
+        Fleet::with(sim_config(GUILDS), "GUILDS,GUILD_MEMBERS,GUILD_MESSAGES,MESSAGE_CONTENT", &[]).await;
     let identifies = fleet.identifies();
     let intents = INTENTS | 1 << 1;
     let mut clients = Vec::new();
@@ -477,23 +487,23 @@ async fn members_come_from_one_request_and_then_from_the_cache() {
         clients.push(client);
     }
     let by_size = |client: &Client| {
-        let mut guilds: Vec<(u64, u64)> = client.guilds.iter().map(|(guild, members)| (*members, *guild)).collect();
+        let mut guilds: Vec<(u64, u64)> =
+            client.guilds.iter().map(|(guild, members)| (*members, *guild)).collect();
         guilds.sort_unstable();
         guilds
     };
     let guilds = by_size(&clients[0]);
     let (members, guild) = guilds[guilds.len() - 1];
     assert!(members > 1_000, "more than one chunk");
-    let request = |guild: u64, nonce: &str| {
-        json!({"op": 8, "d": {"guild_id": guild.to_string(), "query": "", "limit": 0, "nonce": nonce}})
-    };
+    let request = |guild: u64, nonce: &str| json!({"op": 8, "d": {"guild_id": guild.to_string(), "query": "", "limit": 0, "nonce": nonce}});
     // Whether the second joins the first, waits for the end of its answer, or finds it in the cache: Discord is asked once.
     clients[0].send(request(guild, "first")).await;
     clients[1].send(request(guild, "second")).await;
     let found = |client: &Client, nonce: &str| {
         let chunks = client.chunks.iter().filter(|chunk| chunk["nonce"] == nonce);
         let members = chunks.flat_map(|chunk| chunk["members"].as_array().unwrap());
-        members.map(|member| member["user"]["id"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>().len() as u64
+        members.map(|member| member["user"]["id"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>().len()
+            as u64
     };
     for (client, nonce) in clients.iter_mut().zip(["first", "second"]) {
         client.until("members", |client| found(client, nonce) == members).await;
@@ -524,9 +534,7 @@ async fn presence_and_voice_state_go_to_their_shards() {
     let mut client = Client::identify(&fleet.gateways[0], (0, 1), 1 | 1 << 7).await;
     client.until_ready().await;
     let control = fleet.deployment.sim.control();
-    let presence = |name: &str| {
-        json!({"op": 3, "d": {"since": null, "afk": false, "status": "idle", "activities": [{"name": name, "type": 0}]}})
-    };
+    let presence = |name: &str| json!({"op": 3, "d": {"since": null, "afk": false, "status": "idle", "activities": [{"name": name, "type": 0}]}});
     let shown = |name: &str| {
         let sessions = control.sessions().sessions;
         let live = sessions.iter().filter(|session| session.ended_at_ms.is_none());
@@ -548,19 +556,24 @@ async fn presence_and_voice_state_go_to_their_shards() {
             Some((*guild, channel))
         })
         .unwrap();
-    let data = json!({"guild_id": guild.to_string(), "channel_id": channel, "self_mute": false, "self_deaf": false});
+    let data =
+        json!({"guild_id": guild.to_string(), "channel_id": channel, "self_mute": false, "self_deaf": false});
     client.send(json!({"op": 4, "d": data})).await;
     let has = |client: &Client, name: &str| {
         client.voice.iter().any(|(named, data)| named == name && data["guild_id"] == json!(guild.to_string()))
     };
-    client.until("both voice events", |client| has(client, "VOICE_STATE_UPDATE") && has(client, "VOICE_SERVER_UPDATE")).await;
+    client
+        .until("both voice events", |client| {
+            has(client, "VOICE_STATE_UPDATE") && has(client, "VOICE_SERVER_UPDATE")
+        })
+        .await;
     assert_eq!(fleet.asked(4, Some(guild)), 1);
     fleet.deployment.assert_lawful();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_relay_gives_connected_clients_their_guilds_again() {
-    let relay = redis_fixture::RedisServer::start().await;
+    let mut relay = redis_fixture::RedisServer::start().await;
     let url = relay.url();
     let names = "GUILDS,GUILD_MESSAGES,MESSAGE_CONTENT";
     let fleet = Fleet::with(sim_config(GUILDS), names, &[("RELAY_REDIS_URL", &url)]).await;
@@ -569,18 +582,22 @@ async fn lost_relay_gives_connected_clients_their_guilds_again() {
     for (number, gateway) in (0..).zip(&fleet.gateways) {
         clients.push(Client::ready(gateway, (number, 2)).await);
     }
-    fleet.rate(200.0);
-    fleet.until_dispatched(100).await;
-    fleet.rate(0.0);
-    until_messages(&mut clients, fleet.dispatched()).await;
-
-    relay.command::<()>(&["FLUSHALL"]).await;
-    for client in &mut clients {
-        client
-            .until("all guilds again", |client| {
-                client.again.len() == client.guilds.len() && client.guilds.values().all(|members| *members > 0)
-            })
-            .await;
+    for loss in ["FLUSHALL", "restart"] {
+        fleet.rate(200.0);
+        fleet.until_dispatched(fleet.dispatched() + 100).await;
+        fleet.rate(0.0);
+        until_messages(&mut clients, fleet.dispatched()).await;
+        for client in &mut clients {
+            client.again.clear();
+        }
+        if loss == "FLUSHALL" {
+            relay.command::<()>(&["FLUSHALL"]).await;
+        } else {
+            relay.restart().await;
+        }
+        for client in &mut clients {
+            client.until("all guilds again", Client::has_all_again).await;
+        }
     }
     fleet.rate(200.0);
     fleet.until_dispatched(fleet.dispatched() + 200).await;
@@ -592,6 +609,29 @@ async fn lost_relay_gives_connected_clients_their_guilds_again() {
         client.must_identify(&fleet.gateways[0]).await;
     }
     fleet.deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_session_of_a_shard_gives_connected_clients_its_guilds_again() {
+    let fleet = Fleet::start().await;
+    let mut resumed = Client::ready(&fleet.gateways[0], (0, 1)).await;
+    resumed = resumed.resumes(&fleet.gateways[1]).await;
+    let mut clients = [Client::ready(&fleet.gateways[0], (0, 1)).await];
+    let control = fleet.deployment.sim.control();
+    control.inject(Fault::DenyResumes { on: true }).unwrap();
+    control.inject(Fault::Close { shards: Some(vec![2]), code: 4000, reason: String::new() }).unwrap();
+    let of_shard = |client: &Client| -> BTreeSet<u64> {
+        client.guilds.keys().copied().filter(|guild| (guild >> 22) % u64::from(SHARDS) == 2).collect()
+    };
+    clients[0].until("the guilds of the shard again", |client| client.again == of_shard(client)).await;
+    fleet.rate(200.0);
+    fleet.until_dispatched(100).await;
+    fleet.rate(0.0);
+    until_messages(&mut clients, fleet.dispatched()).await;
+    // Another worker sent this client its guilds, so what it has of them is not known.
+    while !resumed.invalid {
+        assert!(resumed.take().await, "{:?}", resumed.close);
+    }
 }
 
 /// Resident memory of a process, in bytes.
@@ -610,7 +650,8 @@ async fn client_that_reads_nothing_is_closed_behind_the_trim_and_costs_others_no
     socket.set_recv_buffer_size(16 * 1024).unwrap();
     let stream = socket.connect(url.trim_start_matches("ws://").parse().unwrap()).await.unwrap();
     let stream = MaybeTlsStream::Plain(stream);
-    let (socket, _) = tokio_tungstenite::client_async(format!("{url}/?v=10&encoding=json"), stream).await.unwrap();
+    let (socket, _) =
+        tokio_tungstenite::client_async(format!("{url}/?v=10&encoding=json"), stream).await.unwrap();
     let mut slow = Client::over(socket, false);
     slow.send_identify((0, 1), INTENTS).await;
     slow.until_ready().await;
@@ -668,18 +709,15 @@ struct JudgedFleet {
 
 impl JudgedFleet {
     async fn start() -> Self {
-        let config = SimConfig {
-            shards: Some(2),
-            events_per_second: 0.0,
-            rest_limit_speed: 1.0,
-            ..sim_config(40)
-        };
+        let config =
+            SimConfig { shards: Some(2), events_per_second: 0.0, rest_limit_speed: 1.0, ..sim_config(40) };
         let deployment = Deployment::start(config).await;
         // hikari reads the bot's id from the token, as it is in Discord's: its part before the point is the id in base64.
         let bot = deployment.sim.control().bot_id().to_string();
         let token = format!("{}.judge", base64::engine::general_purpose::STANDARD.encode(bot));
         let mut command = deployment.coordinator_command(2);
-        let coordinator = Coordinator::start(command.env("RELAY", "redis").env("DISCORD_TOKEN", &token)).await;
+        let coordinator =
+            Coordinator::start(command.env("RELAY", "redis").env("DISCORD_TOKEN", &token)).await;
         let (mut workers, mut gateway, mut api) = (Vec::new(), "127.0.0.1:0".to_owned(), String::new());
         for name in ["a", "b"] {
             let mut command = deployment.worker_command(name, &coordinator.address);
@@ -695,7 +733,14 @@ impl JudgedFleet {
             workers.push(worker);
         }
         coordinator.until_balanced(&[&workers[0], &workers[1]]).await;
-        Self { deployment, _coordinator: coordinator, workers, token, gateway: format!("ws://{gateway}"), api }
+        Self {
+            deployment,
+            _coordinator: coordinator,
+            workers,
+            token,
+            gateway: format!("ws://{gateway}"),
+            api,
+        }
     }
 
     /// Starts a judge: the program, its script and arguments.
@@ -732,7 +777,9 @@ impl JudgedFleet {
 
     /// Kills the worker that most of the judge's connections are at, once the judge is ready for it.
     async fn kill_its_worker(&mut self, judge: &mut Process) {
-        judge.line("the judge to be ready", |line| line.contains("ready to lose its worker").then_some(())).await;
+        judge
+            .line("the judge to be ready", |line| line.contains("ready to lose its worker").then_some(()))
+            .await;
         let mut clients = Vec::new();
         for worker in &self.workers {
             let (_, metrics) = http::request(&format!("{}/metrics", worker.health), None).await.unwrap();

@@ -44,7 +44,8 @@ fn client(intents: u32) -> Client {
         generation: 1,
         nonce: 0,
     };
-    let mut client = Client::identified(session, 7, HashSet::from([GUILD]), Reached::new(), Requests::default());
+    let mut client =
+        Client::identified(session, 7, HashSet::from([GUILD]), Reached::new(), Requests::default());
     client.end_cut(100);
     client
 }
@@ -54,7 +55,9 @@ fn packets(client: &mut Client, event: &LiveEvent) -> Vec<(String, u64, Value)> 
     match client.deliver(event, 4) {
         Delivery::Packets(packets) => packets
             .into_iter()
-            .map(|packet| (packet.name.to_owned(), packet.sequence, serde_json::from_str(&packet.data).unwrap()))
+            .map(|packet| {
+                (packet.name.to_owned(), packet.sequence, serde_json::from_str(&packet.data).unwrap())
+            })
             .collect(),
         other => panic!("{other:?}"),
     }
@@ -66,14 +69,22 @@ fn names(client: &mut Client, event: &LiveEvent) -> Vec<String> {
 
 fn message(number: u64, sequence: u64) -> LiveEvent {
     let guild = GUILD.to_string();
-    event(number, sequence, "MESSAGE_CREATE", json!({"id": "9", "guild_id": guild, "content": "x", "author": {"id": "1"}}))
+    event(
+        number,
+        sequence,
+        "MESSAGE_CREATE",
+        json!({"id": "9", "guild_id": guild, "content": "x", "author": {"id": "1"}}),
+    )
 }
 
 #[test]
 fn events_have_the_sequence_of_their_number() {
     let mut client = client(ALL);
     let sent = packets(&mut client, &message(107, 3));
-    assert_eq!((sent.len(), &*sent[0].0, sent[0].1, &sent[0].2["content"]), (1, "MESSAGE_CREATE", 12, &json!("x")));
+    assert_eq!(
+        (sent.len(), &*sent[0].0, sent[0].1, &sent[0].2["content"]),
+        (1, "MESSAGE_CREATE", 12, &json!("x"))
+    );
     assert_eq!(packets(&mut self::client(1 << 9), &message(107, 3))[0].2["content"], "");
     assert_eq!(names(&mut self::client(1), &message(107, 3)), [""; 0]);
     assert_eq!(names(&mut client, &event(108, 4, "RESUMED", json!({}))), [""; 0]);
@@ -84,10 +95,15 @@ fn events_have_the_sequence_of_their_number() {
 fn events_that_a_guild_includes_are_dropped_until_the_cut_ends() {
     let guild = GUILD.to_string();
     let session = client(ALL).session;
-    let mut client = Client::identified(session, 7, HashSet::from([GUILD]), Reached::new(), Requests::default());
+    let mut client =
+        Client::identified(session, 7, HashSet::from([GUILD]), Reached::new(), Requests::default());
     client.note_stamp(GUILD, GuildStamp { guild: Position::new(5, 20), members: Position::new(5, 22) });
-    let role = |number, sequence| event(number, sequence, "GUILD_ROLE_DELETE", json!({"guild_id": guild, "role_id": "1"}));
-    let joined = |number, sequence| event(number, sequence, "GUILD_MEMBER_ADD", json!({"guild_id": guild, "user": {"id": "1"}}));
+    let role = |number, sequence| {
+        event(number, sequence, "GUILD_ROLE_DELETE", json!({"guild_id": guild, "role_id": "1"}))
+    };
+    let joined = |number, sequence| {
+        event(number, sequence, "GUILD_MEMBER_ADD", json!({"guild_id": guild, "user": {"id": "1"}}))
+    };
     assert_eq!(names(&mut client, &role(101, 20)), [""; 0]);
     assert_eq!(names(&mut client, &joined(102, 22)), [""; 0]);
     // What is not in a guild is delivered, whenever it was.
@@ -143,7 +159,11 @@ fn packets_of_one_entry_come_again_together() {
     assert_eq!(packets(&mut client, &message(101, 1))[0].1, 6);
     let guild = json!({"id": GUILD.to_string(), "member_count": 2, "members": [], "unavailable": false});
     let again = packets(&mut client, &event(103, 2, "GUILD_CREATE", guild));
-    assert_eq!(again.iter().map(|packet| packet.1).collect::<Vec<_>>(), [6, 8], "a RESUME after the first gets both");
+    assert_eq!(
+        again.iter().map(|packet| packet.1).collect::<Vec<_>>(),
+        [6, 8],
+        "a RESUME after the first gets both"
+    );
 }
 
 #[test]
@@ -177,7 +197,8 @@ fn entries_that_come_again_after_lost_writes_are_not_repeated() {
 #[test]
 fn client_without_events_can_resume_once_its_guilds_are_settled() {
     let session = client(ALL).session;
-    let mut client = Client::identified(session, 7, HashSet::from([GUILD]), Reached::new(), Requests::default());
+    let mut client =
+        Client::identified(session, 7, HashSet::from([GUILD]), Reached::new(), Requests::default());
     assert_eq!(client.settle(100), None);
     client.end_cut(103);
     assert_eq!(client.settle(102), None, "events up to 103 may be in a guild");
@@ -212,19 +233,22 @@ fn gap_gives_the_guilds_of_its_shard_again() {
 #[test]
 fn foreign_entries_are_passed_over() {
     let mut foreign = message(101, 1);
-    foreign = LiveEvent::new(Entry {
-        id: foreign.id,
-        shard: foreign.shard,
-        content: NewEntry {
-            position: foreign.position,
-            name: Arc::from("MESSAGE_CREATE"),
-            guild: Some(GUILD),
-            received_at_unix_ms: 0,
-            mark: Mark::Fresh,
-            traceparent: None,
-            data: b"not MessagePack"[..].into(),
+    foreign = LiveEvent::new(
+        Entry {
+            id: foreign.id,
+            shard: foreign.shard,
+            content: NewEntry {
+                position: foreign.position,
+                name: Arc::from("MESSAGE_CREATE"),
+                guild: Some(GUILD),
+                received_at_unix_ms: 0,
+                mark: Mark::Fresh,
+                traceparent: None,
+                data: b"not MessagePack"[..].into(),
+            },
         },
-    }, 1);
+        1,
+    );
     assert_eq!(names(&mut client(ALL), &foreign), [""; 0]);
 }
 
@@ -260,7 +284,10 @@ impl Library {
                     is_available: true,
                 };
                 let before = self.guilds.insert(id("id"), known);
-                assert!(before.is_none_or(|before| !before.is_available), "a GUILD_CREATE of an available guild");
+                assert!(
+                    before.is_none_or(|before| !before.is_available),
+                    "a GUILD_CREATE of an available guild"
+                );
             }
             "GUILD_DELETE" if data["unavailable"] == true => {
                 self.guilds.entry(id("id")).or_default().is_available = false;
@@ -268,13 +295,16 @@ impl Library {
             "GUILD_DELETE" => drop(self.guilds.remove(&id("id"))),
             _ => {
                 // Libraries pass over events of guilds that they do not know.
-                let Some(guild) = self.guilds.get_mut(&id("guild_id")).filter(|guild| guild.is_available) else {
+                let Some(guild) = self.guilds.get_mut(&id("guild_id")).filter(|guild| guild.is_available)
+                else {
                     return;
                 };
                 match name {
                     "GUILD_MEMBER_ADD" => guild.members += 1,
                     "GUILD_MEMBER_REMOVE" => guild.members -= 1,
-                    "GUILD_ROLE_CREATE" => drop(guild.roles.insert(data["role"]["id"].as_str().unwrap().to_owned())),
+                    "GUILD_ROLE_CREATE" => {
+                        drop(guild.roles.insert(data["role"]["id"].as_str().unwrap().to_owned()))
+                    }
                     "GUILD_ROLE_DELETE" => drop(guild.roles.remove(&text("role_id"))),
                     other => panic!("{other}"),
                 }
@@ -305,12 +335,18 @@ impl World {
     fn new() -> Self {
         let codec = Arc::new(guild_cache::Codec::new());
         let mut cache = guild_cache::ShardCache::new(guild_cache::Rules::default(), codec);
-        let start = guild_cache::SessionGuilds { guilds: (1..=3).map(|guild| guild << 22).collect(), ..Default::default() };
+        let start = guild_cache::SessionGuilds {
+            guilds: (1..=3).map(|guild| guild << 22).collect(),
+            ..Default::default()
+        };
         cache.begin_session(5, &start);
         let mut world = Self { cache, whole: Library::default(), sequence: 1, events: Vec::new() };
         for guild in 1..=3 {
-            world.push("GUILD_CREATE", json!({"id": (guild << 22).to_string(), "name": "g", "unavailable": false, "member_count": 9,
-                "roles": [{"id": "1"}], "members": [], "channels": []}));
+            world.push(
+                "GUILD_CREATE",
+                json!({"id": (guild << 22).to_string(), "name": "g", "unavailable": false, "member_count": 9,
+                "roles": [{"id": "1"}], "members": [], "channels": []}),
+            );
         }
         world
     }

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 
 export const origin = process.argv[2];
-// By default the simulator's own; otherwise those of a fleet that is connected to the simulator.
+// The API and the token: the simulator's own, or a fleet's that is connected to the simulator.
 export const api = process.env.BOT_API ?? `${origin}/api`;
 export const token = process.env.BOT_TOKEN ?? 'judge';
 

@@ -14,12 +14,12 @@ from discord.http import Route
 from sim import PATIENCE, Sim, obeyed, saw
 
 
-class Bot(discord.Client):
+class Recorder:
     """Records events and wakes waiting coroutines."""
 
-    def __init__(self):
+    def __init__(self, **options):
         intents = discord.Intents(guilds=True, guild_messages=True, message_content=True)
-        super().__init__(intents=intents)
+        super().__init__(intents=intents, **options)
         self.tree = app_commands.CommandTree(self)
         self.messages = []
         self.bulk_deleted = []
@@ -55,6 +55,20 @@ class Bot(discord.Client):
     async def on_error(self, event, *_args, **_options):
         self.failures.append((event, repr(sys.exc_info()[1])))
         await self._wake()
+
+
+class Bot(Recorder, discord.Client):
+    """One shard."""
+
+
+class ShardedBot(Recorder, discord.AutoShardedClient):
+    """More shards than the fleet has."""
+
+    def __init__(self):
+        super().__init__(shard_count=3)
+
+    async def on_shard_resumed(self, _shard):
+        await self.on_resumed()
 
 
 async def login(sim, bot):
@@ -152,10 +166,12 @@ async def resume(sim, bot):
 async def moved(sim, bot):
     """Its worker ends under load. The bot resumes at another one, gets every message once, and Discord sees no IDENTIFY."""
     identifies = len((await sim.ask("/sim/identifies"))["items"])
+    assert len(bot.guilds) == len(await sim.ask("/sim/guilds?limit=1000"))
+    assert all(guild.me for guild in bot.guilds)
     await sim.fault("event_rate", per_second=300)
     await bot.until("100 messages", lambda: len(bot.messages) >= 100)
     saw("ready to lose its worker")
-    await bot.until("a resume", lambda: bot.resumes == 1)
+    await bot.until("a resume", lambda: bot.resumes >= 1)
     so_far = len(bot.messages)
     await bot.until("300 messages more", lambda: len(bot.messages) >= so_far + 300)
     await sim.fault("event_rate", per_second=0)
@@ -171,7 +187,8 @@ async def run(scenario, origin):
     # By default the simulator itself; otherwise a fleet that is connected to the simulator.
     Route.BASE = os.environ.get("BOT_API", f"{origin}/api") + "/v10"
     DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(os.environ.get("BOT_GATEWAY", origin.replace("http", "ws", 1)))
-    async with aiohttp.ClientSession() as http, Bot() as bot:
+    kind = ShardedBot if scenario is moved else Bot
+    async with aiohttp.ClientSession() as http, kind() as bot:
         sim = Sim(origin, http)
         await bot.login(os.environ.get("BOT_TOKEN", "judge"))
         connection = asyncio.create_task(bot.connect())

@@ -40,7 +40,7 @@ class Sim:
         intents = hikari.Intents.GUILDS | hikari.Intents.GUILD_MESSAGES | hikari.Intents.MESSAGE_CONTENT
         return hikari.GatewayBot(
             os.environ.get("BOT_TOKEN", token),
-            # By default the simulator's own; otherwise that of a fleet that is connected to the simulator.
+            # The API of the simulator, or of a fleet that is connected to it.
             rest_url=os.environ.get("BOT_API", f"{self.origin}/api") + "/v10",
             intents=intents,
             banner=None,

@@ -140,7 +140,9 @@ async fn numbers_lead_to_entries(store: Store) {
         while after < newest {
             let page = read_from(&*store, "all", after).await;
             assert!(!page.cut);
-            found.extend(page.entries.into_iter().map(|entry| entry.id.number).filter(|found| *found > number));
+            found.extend(
+                page.entries.into_iter().map(|entry| entry.id.number).filter(|found| *found > number),
+            );
             after = page.next;
         }
         assert_eq!(found, (number + 1..=newest.number).collect::<Vec<_>>());

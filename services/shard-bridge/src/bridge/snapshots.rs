@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, future::BoxFuture, stream::BoxStream};
+use futures_util::{StreamExt as _, future::BoxFuture};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -12,7 +12,7 @@ use crate::{
     command::MembersQuery,
     local::LocalShards,
     peers::PeerLane,
-    snapshot::{SnapshotParts, SnapshotQuery},
+    snapshot::{MemberChunks, SnapshotParts, SnapshotQuery},
     worker_client::WorkerClient,
 };
 
@@ -42,9 +42,6 @@ impl OwnerQuestion for SnapshotQuery {
     }
 }
 
-/// The data of GUILD_MEMBERS_CHUNK events.
-pub type MemberChunks = BoxStream<'static, Result<String, BridgeError>>;
-
 impl OwnerQuestion for MembersQuery {
     type Answer = MemberChunks;
 
@@ -62,7 +59,11 @@ impl OwnerQuestion for MembersQuery {
         Box::pin(async { Ok(local.cached_members(self).map(|chunks| chunks.map(Ok).boxed())) })
     }
 
-    fn remote(&self, client: WorkerClient, _: Duration) -> BoxFuture<'_, Result<Option<MemberChunks>, Status>> {
+    fn remote(
+        &self,
+        client: WorkerClient,
+        _: Duration,
+    ) -> BoxFuture<'_, Result<Option<MemberChunks>, Status>> {
         Box::pin(client.cached_members(self))
     }
 }
@@ -73,7 +74,11 @@ impl Bridge {
     ///
     /// # Errors
     /// As [`Bridge::snapshot`].
-    pub async fn cached_members(&self, query: &MembersQuery, until: Instant) -> Result<MemberChunks, BridgeError> {
+    pub async fn cached_members(
+        &self,
+        query: &MembersQuery,
+        until: Instant,
+    ) -> Result<MemberChunks, BridgeError> {
         self.first_table(until).await;
         let shard = self.shard_of(query.guild)?.slot();
         let patience = until.min(Instant::now() + REROUTE);
@@ -84,7 +89,11 @@ impl Bridge {
     ///
     /// # Errors
     /// `Unavailable`: no worker that runs the shard could be asked, or the shard has no session yet.
-    pub async fn snapshot(&self, query: &SnapshotQuery, until: Instant) -> Result<SnapshotParts, BridgeError> {
+    pub async fn snapshot(
+        &self,
+        query: &SnapshotQuery,
+        until: Instant,
+    ) -> Result<SnapshotParts, BridgeError> {
         self.first_table(until).await;
         let patience = until.min(Instant::now() + REROUTE);
         self.ask_owner_of(query.shard, query, patience, until).await

@@ -1,12 +1,16 @@
 // A bot behind a fleet whose worker ends under load: it resumes at another worker, gets every message once, and Discord sees no IDENTIFY.
 
 import assert from 'node:assert/strict';
-import { fault, identifies, judge, next, saw } from '../sim.mjs';
+import { ask, fault, identifies, judge, next, saw } from '../sim.mjs';
 import { login } from './bot.mjs';
 
 judge(async () => {
   const before = await identifies();
-  const { bot, messages } = await login({ shards: 'auto' });
+  // More shards than the fleet has.
+  const { bot, messages } = await login({ shardCount: 3, shards: [0, 1, 2] });
+  const { length: guilds } = await ask('/sim/guilds?limit=1000');
+  assert.equal(bot.guilds.cache.size, guilds);
+  assert(bot.guilds.cache.every((guild) => guild.members.me), 'the own member of each guild');
   let readyAgain = 0;
   bot.on('shardReady', () => (readyAgain += 1));
   await fault('event_rate', { per_second: 300 });

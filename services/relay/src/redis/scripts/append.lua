@@ -6,7 +6,7 @@
 -- entries of names beyond the most, and of names whose key belongs to another program;
 -- then for each entry: place of its stream (0: none), session, sequence, guild, received_at, late, traceparent, data.
 local common, streams, fence, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
--- One entry of so many is in the index, and the first one after so many milliseconds; the index has so many entries at most.
+-- The index has every 256th entry, and the first one in each second; its bound is 65,536 entries.
 local INDEXED, INDEXED_MS, MOST_INDEXED = 256, 1000, 65536
 local epoch = tonumber(ARGV[1])
 

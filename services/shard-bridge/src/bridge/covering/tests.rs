@@ -60,7 +60,10 @@ impl LocalShards for Scripted {
         unreachable!("not asked here")
     }
 
-    fn snapshot(&self, _: &SnapshotQuery) -> Result<Option<BoxStream<'static, SnapshotPart>>, crate::BridgeError> {
+    fn snapshot(
+        &self,
+        _: &SnapshotQuery,
+    ) -> Result<Option<BoxStream<'static, SnapshotPart>>, crate::BridgeError> {
         unreachable!("not asked here")
     }
 
