@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use shard_bridge::{GatewayCommand, MembersQuery};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use crate::{Shared, session::ClientShard};
@@ -26,6 +26,8 @@ const WITHIN: Duration = Duration::from_mins(1);
 const CACHE_WITHIN: Duration = Duration::from_secs(5);
 /// Requests for members of one client whose answers are still expected.
 const REQUESTS: usize = 1_024;
+/// The longest wait before a request that Discord has put off is sent again. Discord asks for at most 30 s.
+const LONGEST_WAIT: Duration = Duration::from_mins(2);
 
 /// The commands of one client.
 pub(crate) struct Commands {
@@ -225,12 +227,46 @@ fn with_nonce(command: &GatewayCommand, nonce: &str) -> Option<GatewayCommand> {
     GatewayCommand::parse(payload).ok()
 }
 
+/// Sends requests for members again that Discord has put off with RATE_LIMITED, until nothing more can come.
+pub(crate) async fn send_again(shared: Arc<Shared>, mut limited: mpsc::Receiver<Limited>) {
+    let mut waiting = FuturesUnordered::new();
+    loop {
+        let limited = tokio::select! {
+            Some(limited) = limited.recv() => limited,
+            Some(()) = waiting.next() => continue,
+            else => return,
+        };
+        let shared = shared.clone();
+        waiting.push(async move {
+            sleep(limited.retry_after).await;
+            let command =
+                serde_json::from_str(&limited.text).ok().and_then(|text| GatewayCommand::parse(text).ok());
+            let Some(named) = command.and_then(|command| with_nonce(&command, &limited.nonce)) else {
+                return;
+            };
+            if let Err(error) = shared.bridge.send_to_guild(&named, Instant::now() + WITHIN).await {
+                shared.waiting.answered(&limited.nonce, true);
+                tracing::info!(op = 8, %error, "command of a client of the gateway was not sent");
+            }
+        });
+    }
+}
+
+/// A request for members that Discord has put off.
+#[derive(Debug)]
+pub(crate) struct Limited {
+    text: String,
+    nonce: String,
+    retry_after: Duration,
+}
+
 /// Requests for members that Discord has not answered to the end, of all clients of this worker: their texts, and our nonces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct WaitingRequests {
     by_text: Mutex<HashMap<String, Waiting>>,
     /// Sends when an answer has ended.
     changes: watch::Sender<()>,
+    limited: mpsc::Sender<Limited>,
 }
 
 #[derive(Debug)]
@@ -253,6 +289,27 @@ enum Joined {
 }
 
 impl WaitingRequests {
+    /// None yet, and where those come that are put off.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Limited>) {
+        let (limited, receiver) = mpsc::channel(REQUESTS);
+        (Self { by_text: Mutex::default(), changes: watch::Sender::default(), limited }, receiver)
+    }
+
+    /// Discord has answered RATE_LIMITED
+    /// ([Rate Limited](https://docs.discord.com/developers/events/gateway-events#rate-limited)).
+    pub(crate) fn note_limited(&self, answer: &Value) {
+        let nonce = answer.pointer("/meta/nonce").and_then(Value::as_str);
+        let retry_after = answer.get("retry_after").and_then(Value::as_f64).unwrap_or_default();
+        let retry_after = Duration::try_from_secs_f64(retry_after).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
+        let Some(nonce) = nonce else { return };
+        let mut waiting = self.by_text.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((text, known)) = waiting.iter_mut().find(|(_, known)| known.nonce == nonce) else { return };
+        known.until = Instant::now() + retry_after + WITHIN;
+        let limited = Limited { text: text.clone(), nonce: nonce.to_owned(), retry_after };
+        // There are no more places than requests.
+        let _ = self.limited.try_send(limited);
+    }
+
     /// Joins an equal request, or begins one. `expect` notes the nonce for the client before an answer can come.
     fn join(&self, text: &str, expect: impl FnOnce(&str)) -> Joined {
         let now = Instant::now();
@@ -368,7 +425,8 @@ mod tests {
 
     #[test]
     fn equal_requests_are_one_until_the_answer_begins() {
-        let (waiting, first, second) = (WaitingRequests::default(), Requests::default(), Requests::default());
+        let (waiting, mut limited) = WaitingRequests::new();
+        let (first, second) = (Requests::default(), Requests::default());
         let join = |requests: &Requests, asked: &str| {
             waiting.join("all members", |nonce| requests.expect(nonce, Some(asked.to_owned())))
         };
@@ -376,6 +434,18 @@ mod tests {
         assert!(nonce.len() <= 32);
         assert_eq!((join(&second, "b"), join(&second, "c")), (Joined::Waiting, Joined::Waiting));
         assert!(matches!(waiting.join("other members", |_| ()), Joined::New(_)));
+        waiting.note_limited(
+            &json!({"opcode": 8, "retry_after": 1.5, "meta": {"guild_id": "1", "nonce": "other"}}),
+        );
+        waiting.note_limited(
+            &json!({"opcode": 8, "retry_after": 1.5, "meta": {"guild_id": "1", "nonce": nonce}}),
+        );
+        let again = limited.try_recv().unwrap();
+        assert_eq!(
+            (again.text.as_str(), &again.nonce, again.retry_after),
+            ("all members", &nonce, Duration::from_millis(1_500))
+        );
+        assert!(limited.try_recv().is_err(), "the other one is not ours");
         let ended = waiting.changes.subscribe();
         waiting.note_chunk(&json!({"nonce": nonce, "chunk_index": 0, "chunk_count": 2}));
         assert_eq!(join(&first, "late"), Joined::Late, "it would miss the first chunk");

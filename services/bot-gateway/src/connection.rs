@@ -13,7 +13,7 @@ use futures_util::{
 };
 use guild_cache::ClientView;
 use process::{
-    credentials::{PortSecurity, Protocol},
+    credentials::{Peer, PortSecurity, Protocol},
     server::Accepted,
 };
 use tokio::{
@@ -88,7 +88,10 @@ pub(crate) async fn accept(
         Ok(stream) if needs_tls && !stream.peer().is_tls && !stream.peer().is_on_this_host => {
             tracing::info!(peer = %address, "client of the gateway refused: it did not encrypt its connection");
         }
-        Ok(stream) => serve(shared, stream, address, drain).await,
+        Ok(stream) => {
+            let peer = stream.peer().clone();
+            serve(shared, stream, address, peer, drain).await;
+        }
         Err(error) => {
             tracing::info!(peer = %address, %error, "TLS handshake of a client of the gateway failed");
         }
@@ -99,6 +102,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     shared: Arc<Shared>,
     stream: S,
     peer: SocketAddr,
+    proof: Peer,
     drain: CancellationToken,
 ) {
     let limits = tokio_websockets::Limits::default().max_payload_len(Some(LARGEST * 2));
@@ -125,7 +129,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let requests = Requests::default();
     let (members, chunks) = mpsc::channel(2);
     let commands = Commands::new(shared.clone(), requests.clone(), members);
-    let reading = read(shared.clone(), stream, control, commands);
+    let reading = read(shared.clone(), stream, proof, control, commands);
     let mut writer = Writer { shared, sink, encoder, controls, chunks, requests, held: None, client: None };
     let ended = {
         let writing = writer.write(&drain);
@@ -137,6 +141,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let session = writer.client.as_ref().map(|client| client.session.shard);
     match &ended {
         Ok(()) => tracing::debug!(%peer, shard = ?session, "client of the gateway disconnected"),
+        // Somebody has to change a setting.
+        Err(Ended(code @ close::DISALLOWED_INTENTS, reason)) => {
+            tracing::warn!(%peer, shard = ?session, code, reason, "client of the gateway refused");
+        }
         Err(Ended(code, reason)) => {
             tracing::info!(%peer, shard = ?session, code, reason, "client of the gateway disconnected");
         }
@@ -169,6 +177,7 @@ async fn close_socket<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketS
 async fn read<S: AsyncRead + AsyncWrite + Unpin>(
     shared: Arc<Shared>,
     mut stream: SplitStream<WebSocketStream<S>>,
+    peer: Peer,
     control: mpsc::Sender<Control>,
     mut commands: Commands,
 ) -> Result<(), Ended> {
@@ -213,6 +222,7 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
                     return Err(Ended::transient("already identified"));
                 }
                 shared.check_token(&identify.token)?;
+                peer.bot_token_shown();
                 check_intents(&shared, identify.intents)?;
                 let own = identify.shard.unwrap_or(ClientShard { number: 0, total: 1 });
                 shard = Some(own);
@@ -227,6 +237,7 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
                     return Err(Ended::transient("already identified"));
                 }
                 shared.check_token(&token)?;
+                peer.bot_token_shown();
                 let resume = match shared.key.open(&session_id) {
                     // The fleet may have fewer intents than before.
                     Some(session) if check_intents(&shared, session.intents.into()).is_ok() => {

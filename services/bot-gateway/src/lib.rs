@@ -212,6 +212,7 @@ impl BotGateway {
     pub fn serve(self, parts: GatewayParts, drain: CancellationToken) -> BoxFuture<'static, ()> {
         let GatewayParts { config, bridge, relay, identity, certificate, metrics } = parts;
         let security = PortSecurity::Clients(certificate);
+        let (waiting, limited) = WaitingRequests::new();
         let shared = Arc::new(Shared {
             token: (!config.allows_any_token).then(|| hashed(&config.token)),
             key: SessionKey::new(&config.fleet, &config.token),
@@ -222,7 +223,7 @@ impl BotGateway {
             recent: Arc::default(),
             identity,
             known: tokio::sync::OnceCell::new(),
-            waiting: Arc::default(),
+            waiting: Arc::new(waiting),
             presences: Mutex::default(),
             places: Arc::new(Semaphore::new(config.clients)),
             clients: watch::Sender::new(0),
@@ -239,6 +240,7 @@ impl BotGateway {
                 shared.waiting.clone(),
                 tail_stop.clone(),
             ));
+            let again = tokio::spawn(commands::send_again(shared.clone(), limited));
             while let Some(accepted) = drain.run_until_cancelled(listener.accept()).await {
                 clients.spawn(connection::accept(shared.clone(), accepted, security.clone(), leave.clone()));
             }
@@ -249,6 +251,7 @@ impl BotGateway {
             clients.wait().await;
             tail_stop.cancel();
             let _ = tail.await;
+            again.abort();
         })
     }
 }

@@ -86,10 +86,12 @@ async fn fill(
             let generation = page.generation;
             let events: Vec<_> =
                 page.entries.into_iter().map(|entry| LiveEvent::new(entry, generation)).collect();
-            for chunk in events.iter().filter(|event| &*event.name == "GUILD_MEMBERS_CHUNK") {
-                if let Some(chunk) = chunk.value() {
-                    waiting.note_chunk(chunk);
-                }
+            for event in &events {
+                match &*event.name {
+                    "GUILD_MEMBERS_CHUNK" => event.value().map(|chunk| waiting.note_chunk(chunk)),
+                    "RATE_LIMITED" => event.value().map(|answer| waiting.note_limited(answer)),
+                    _ => None,
+                };
             }
             recent.add(events, after);
         }
