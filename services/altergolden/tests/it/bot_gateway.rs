@@ -830,3 +830,38 @@ async fn hikari_has_its_guilds_and_resumes_when_its_worker_is_killed() {
     fleet.kill_its_worker(&mut moved).await;
     fleet.passes(moved).await;
 }
+
+/// The bot has asked for the same members at Discord itself just before it was moved here: Discord takes one such request in 30 s.
+#[tokio::test(flavor = "multi_thread")]
+async fn request_for_members_that_discord_puts_off_is_answered_later() {
+    let fleet = Fleet::with(sim_config(GUILDS), "GUILDS,GUILD_MEMBERS", &[]).await;
+    let intents = 1 | 1 << 1;
+    let mut old = Client::identify(&fleet.deployment.sim.gateway_url(), (0, 1), intents).await;
+    old.until("its guilds", |client| {
+        client.guilds.values().filter(|members| **members > 0).count() as u32 == GUILDS
+    })
+    .await;
+    let (guild, members) = old
+        .guilds
+        .iter()
+        .map(|(guild, members)| (*guild, *members))
+        .max_by_key(|(_, members)| *members)
+        .unwrap();
+    let request =
+        json!({"op": 8, "d": {"guild_id": guild.to_string(), "query": "", "limit": 0, "nonce": "mine"}});
+    old.send(request.clone()).await;
+    old.until("its members", |client| !client.chunks.is_empty()).await;
+    drop(old);
+
+    let mut moved = Client::identify(&fleet.gateways[0], (0, 1), intents).await;
+    moved.until_ready().await;
+    moved.send(request).await;
+    moved
+        .until("all members", |client| {
+            let chunks = client.chunks.iter().filter(|chunk| chunk["nonce"] == "mine");
+            chunks.map(|chunk| chunk["members"].as_array().unwrap().len() as u64).sum::<u64>() == members
+        })
+        .await;
+    // The old bot's, the one that was put off, and that one again.
+    assert_eq!(fleet.asked(8, Some(guild)), 3);
+}

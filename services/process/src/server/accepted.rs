@@ -51,7 +51,7 @@ impl Accepted {
     /// # Errors
     /// The client does not finish the handshake in time, or has an invalid certificate; or its place is needed for another one.
     pub async fn secured(mut self, security: &PortSecurity, protocol: Protocol) -> io::Result<Connection> {
-        if security.needs_proof(self.peer(false).is_on_this_host) {
+        if security.needs_proof(self.peer_with(false).is_on_this_host) {
             self.place.list_unproven(self.address.ip());
         }
         let Some(config) = security.server(protocol) else { return Ok(self.plain()) };
