@@ -611,6 +611,40 @@ async fn lost_relay_gives_connected_clients_their_guilds_again() {
     fleet.deployment.assert_lawful();
 }
 
+/// Copies all keys, as a replica has them at that moment.
+const SAVE: &str = "for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('SET', 'saved:' .. key, redis.call('DUMP', key)) end";
+/// Goes back to the copies: what was written since is lost.
+const LOSE: &str = "for _, key in ipairs(redis.call('KEYS', '*')) do \
+    if string.sub(key, 1, 6) ~= 'saved:' then redis.call('DEL', key) end end \
+    for _, key in ipairs(redis.call('KEYS', 'saved:*')) do \
+    redis.call('RESTORE', string.sub(key, 7), 0, redis.call('GET', key)) end";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_writes_of_the_relay_lose_and_repeat_nothing() {
+    let relay = redis_fixture::RedisServer::start().await;
+    let url = relay.url();
+    let names = "GUILDS,GUILD_MESSAGES,MESSAGE_CONTENT";
+    let fleet = Fleet::with(sim_config(GUILDS), names, &[("RELAY_REDIS_URL", &url)]).await;
+    let mut clients = Vec::new();
+    for (number, gateway) in (0..).zip(&fleet.gateways) {
+        clients.push(Client::ready(gateway, (number, 2)).await);
+    }
+    fleet.rate(300.0);
+    for _ in 0..3 {
+        fleet.until_dispatched(fleet.dispatched() + 100).await;
+        relay.command::<()>(&["EVAL", SAVE, "0"]).await;
+        fleet.until_dispatched(fleet.dispatched() + 60).await;
+        relay.command::<()>(&["EVAL", LOSE, "0"]).await;
+    }
+    fleet.until_dispatched(fleet.dispatched() + 200).await;
+    fleet.rate(0.0);
+    until_messages(&mut clients, fleet.dispatched()).await;
+    for client in clients {
+        client.must_identify(&fleet.gateways[0]).await;
+    }
+    fleet.deployment.assert_lawful();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn new_session_of_a_shard_gives_connected_clients_its_guilds_again() {
     let fleet = Fleet::start().await;
