@@ -77,11 +77,16 @@ impl Boot {
                 total => break total,
             }
         };
-        let generation = shared.relay.generation().await?;
-        let after = shared.relay.newest().await?;
         let is_asked = |shard: &ShardSlot| only.is_none_or(|only| only == *shard);
         let shards: Vec<ShardSlot> = client.shards_of(total).filter(is_asked).collect();
-        let reached = shared.relay.reached(&shards).await?;
+        let (generation, after, reached) = loop {
+            match read_relay(shared, &shards).await {
+                Ok(read) => break read,
+                // A connection of before a restart of Redis fails once.
+                Err(_) if Instant::now() + ASK_AGAIN < until => sleep(ASK_AGAIN).await,
+                Err(error) => return Err(error.into()),
+            }
+        };
         let known =
             shards.iter().zip(&reached).filter_map(|(shard, reached)| Some((*shard, (*reached)?))).collect();
         let query = |shard| SnapshotQuery {
@@ -107,6 +112,16 @@ impl Boot {
         guilds.sort_unstable();
         guilds
     }
+}
+
+/// The relay's generation and newest entry, and then how far it has come with these shards.
+async fn read_relay(
+    shared: &Shared,
+    shards: &[ShardSlot],
+) -> Result<(u64, EntryId, Vec<Option<Position>>), RelayError> {
+    let generation = shared.relay.generation().await?;
+    let newest = shared.relay.newest().await?;
+    Ok((generation, newest, shared.relay.reached(shards).await?))
 }
 
 /// The next of a shard's guilds.

@@ -612,7 +612,8 @@ async fn lost_relay_gives_connected_clients_their_guilds_again() {
 }
 
 /// Copies all keys, as a replica has them at that moment.
-const SAVE: &str = "for _, key in ipairs(redis.call('KEYS', '*')) do redis.call('SET', 'saved:' .. key, redis.call('DUMP', key)) end";
+const SAVE: &str = "for _, key in ipairs(redis.call('KEYS', '*')) do \
+    if string.sub(key, 1, 6) ~= 'saved:' then redis.call('SET', 'saved:' .. key, redis.call('DUMP', key)) end end";
 /// Goes back to the copies: what was written since is lost.
 const LOSE: &str = "for _, key in ipairs(redis.call('KEYS', '*')) do \
     if string.sub(key, 1, 6) ~= 'saved:' then redis.call('DEL', key) end end \
