@@ -303,9 +303,11 @@ impl Library {
                     "GUILD_MEMBER_ADD" => guild.members += 1,
                     "GUILD_MEMBER_REMOVE" => guild.members -= 1,
                     "GUILD_ROLE_CREATE" => {
-                        drop(guild.roles.insert(data["role"]["id"].as_str().unwrap().to_owned()))
+                        guild.roles.insert(data["role"]["id"].as_str().unwrap().to_owned());
                     }
-                    "GUILD_ROLE_DELETE" => drop(guild.roles.remove(&text("role_id"))),
+                    "GUILD_ROLE_DELETE" => {
+                        guild.roles.remove(&text("role_id"));
+                    }
                     other => panic!("{other}"),
                 }
             }
