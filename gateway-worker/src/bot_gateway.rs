@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use ::bot_gateway::{AskIdentity, BotIdentity};
+use fleet_model::{Problem, ProblemCode};
 use futures_util::FutureExt as _;
 use process::settings::{Secret, SettingsError};
 use serde_json::Value;
@@ -74,6 +75,16 @@ impl BotGatewayArgs {
 }
 
 impl BotGatewayConfig {
+    /// Whether programs lose their address with this worker: discord.js drops its session if it cannot connect to the address again.
+    /// On the loopback, the workers of one host share a port that is set.
+    pub(crate) fn problem(&self) -> Option<Problem> {
+        let is_shared = self.listen.ip().is_loopback() && self.listen.port() != 0;
+        (self.url.is_none() && !is_shared).then(|| {
+            let why = "the gateway for bots names its own address, and bots cannot resume when this worker ends: set GATEWAY_ADVERTISE to a name that all workers serve";
+            Problem::new(ProblemCode::GatewayAddress, why)
+        })
+    }
+
     /// The URL that programs use; `address`: where it listens.
     pub(crate) fn url(&self, address: SocketAddr, is_tls: bool) -> String {
         let scheme = if is_tls { "wss" } else { "ws" };
@@ -140,7 +151,13 @@ mod tests {
         }
         let config = args("wss://gateway.example/").into_config().unwrap().unwrap();
         assert_eq!(config.url("0.0.0.0:1".parse().unwrap(), false), "wss://gateway.example");
+        assert_eq!(config.problem(), None);
         let config = BotGatewayConfig { url: None, ..config };
         assert_eq!(config.url("0.0.0.0:1".parse().unwrap(), false), "ws://127.0.0.1:1");
+        assert_eq!(config.problem(), None, "the workers of this host share it");
+        for own in ["127.0.0.1:0", "0.0.0.0:3081", "10.0.0.7:3081"] {
+            let config = BotGatewayConfig { listen: own.parse().unwrap(), ..config.clone() };
+            assert_eq!(config.problem().unwrap().code, ProblemCode::GatewayAddress, "{own}");
+        }
     }
 }

@@ -56,6 +56,8 @@ pub struct RestArgs {
 pub struct RestConfig {
     /// Where the proxy listens.
     pub listen: SocketAddr,
+    /// Whether other workers of this host listen there too.
+    pub shares_port: bool,
     /// Requests a second of one token.
     pub per_second: u32,
     /// How long a request waits for its turn.
@@ -79,6 +81,7 @@ impl RestArgs {
         }
         Ok(RestConfig {
             listen: self.rest_listen,
+            shares_port: false,
             per_second: self.rest_global_per_second,
             longest_wait: self.rest_longest_wait,
             invalid_limit: self.rest_invalid_limit,

@@ -157,7 +157,12 @@ impl Worker {
             HealthServer::bind(config.health_listen, "--health-port", config.credentials.clone()).await?;
         let rest_listen = config.rest.listen;
         let fail = |source| WorkerError::RestListen { address: rest_listen, source };
-        let rest = Rest::bind(rest_listen).await.map_err(fail)?;
+        let rest = if config.rest.shares_port {
+            Rest::bind_shared(rest_listen).await
+        } else {
+            Rest::bind(rest_listen).await
+        };
+        let rest = rest.map_err(fail)?;
         let gateway = match &config.bot_gateway {
             None => None,
             Some(_) if parts.relay.is_none() => return Err(WorkerError::GatewayWithoutRelay),
@@ -246,6 +251,7 @@ impl Worker {
             clock: Mutex::default(),
             credentials: config.credentials.clone(),
             client_facing: config.client_facing.clone(),
+            gateway: config.bot_gateway.as_ref().and_then(bot_gateway::BotGatewayConfig::problem),
         };
         servers.health(health, health_source, registry);
         let hub = Hub::new(parts.bus.clone(), metrics.bridge.clone());

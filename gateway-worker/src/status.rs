@@ -77,6 +77,8 @@ pub(crate) struct WorkerHealth {
     pub(crate) clock: Mutex<ProblemClock>,
     pub(crate) credentials: Credentials,
     pub(crate) client_facing: ClientFacingCertificate,
+    /// What is wrong with the gateway for bots, by its settings.
+    pub(crate) gateway: Option<Problem>,
 }
 
 impl WorkerHealth {
@@ -129,6 +131,7 @@ impl WorkerHealth {
         problems.extend(self.rest.problems());
         problems.extend(self.credentials.problems());
         problems.extend(self.client_facing.problems());
+        problems.extend(self.gateway.clone());
         problems
     }
 }

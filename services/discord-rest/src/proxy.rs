@@ -110,7 +110,18 @@ impl Rest {
     /// # Errors
     /// It is taken or not allowed.
     pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
-        let listener = Listener::bind(address, "rest", Limits::HTTP1).await?;
+        Self::over(Listener::bind(address, "rest", Limits::HTTP1).await?)
+    }
+
+    /// Binds the port, which others of this host may bind too.
+    ///
+    /// # Errors
+    /// A program that does not share it has it, or it is not allowed.
+    pub async fn bind_shared(address: SocketAddr) -> std::io::Result<Self> {
+        Self::over(Listener::bind_shared(address, "rest", Limits::HTTP1).await?)
+    }
+
+    fn over(listener: Listener) -> std::io::Result<Self> {
         let address = listener.address()?;
         Ok(Self { listener, address })
     }

@@ -137,6 +137,8 @@ codes! {
     CheckpointKeysDiffer "checkpoint_keys_differ" Problem,
     /// The process ran out of file descriptors within the last minute.
     DescriptorsExhausted "descriptors_exhausted" Problem,
+    /// The bot's programs resume at the address of one worker, which ends with it.
+    GatewayAddress "gateway_address" Advice,
     /// New credentials are invalid; the old ones stay in use.
     CredentialsRejected "credentials_rejected" Problem,
     /// The process's certificate expires within 14 days, or has expired.

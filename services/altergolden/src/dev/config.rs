@@ -63,7 +63,10 @@ pub(super) fn worker_config(
     flags.push(format!("--coordinator-url=http://{coordinator}"));
     flags.push("--worker-listen=127.0.0.1:0".to_owned());
     flags.push(format!("--health-port={health_port}"));
-    let rest_listen = if index == 0 { args.rest_listen } else { SocketAddr::new(args.rest_listen.ip(), 0) };
+    // Bots lose neither REST nor their gateway when one of the workers is drained.
+    let is_shared = |address: SocketAddr| index == 0 || address.port() != 0;
+    let any_port = SocketAddr::new(args.rest_listen.ip(), 0);
+    let rest_listen = if is_shared(args.rest_listen) { args.rest_listen } else { any_port };
     flags.push(format!("--rest-listen={rest_listen}"));
     if let Some(sim) = sim {
         flags.extend(addresses(sim));
@@ -74,13 +77,14 @@ pub(super) fn worker_config(
     }
     let mut parsed = gateway_worker::WorkerArgs::try_parse_from(flags).map_err(CommandOutcome::wrong_flag)?;
     parsed.worker_advertise = None;
-    // The workers share one process, so one of them serves all bots.
     let has_all_events =
         !matches!(args.relay.relay, Some(RelayPlace::Off)) && args.relay.relay_events == EventNames::All;
-    parsed.bot_gateway.gateway_listen = (index == 0 && has_all_events).then_some(args.gateway_listen);
+    let serves_bots = has_all_events && is_shared(args.gateway_listen);
+    parsed.bot_gateway.gateway_listen = serves_bots.then_some(args.gateway_listen);
     parsed.bot_gateway.gateway_advertise = None;
     without_credentials(&mut parsed.access);
     let mut config = parsed.into_config(Some(token)).map_err(CommandOutcome::wrong_setting)?;
+    config.rest.shares_port = rest_listen.port() != 0;
     if has_all_events {
         // Guilds for the gateway's clients come from all workers.
         config.cache.resources = config.cache.resources.for_clients(config.cache.intents);

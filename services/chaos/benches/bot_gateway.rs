@@ -1,0 +1,173 @@
+//! Measures the gateway for unmodified bots: how long a client waits for READY and for all its guilds, and what clients cost the worker
+//! in processor time and memory. Redis, a coordinator and one worker are real processes on the loopback; the simulated Discord and the
+//! clients are in this process.
+//!
+//! `cargo bench -p chaos --bench bot_gateway`. Needs the programs in release: `cargo build --release -p coordinator -p gateway-worker`.
+
+#![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use discord_sim::{Fault, SimConfig};
+use fleet_fixture::{Coordinator, Deployment, Worker};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::json;
+use tokio::{net::TcpStream, task::JoinSet};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{Message, protocol::WebSocketConfig},
+};
+
+/// GUILDS, GUILD_MESSAGES, MESSAGE_CONTENT.
+const INTENTS: u32 = 1 | 1 << 9 | 1 << 15;
+
+/// The token of the fixture's fleets.
+const TOKEN: &str = "a-token-of-the-tests";
+
+#[derive(Debug, Parser)]
+struct Args {
+    /// Guilds
+    #[arg(long, default_value_t = 1_000)]
+    guilds: u32,
+    /// Shards of the fleet
+    #[arg(long, default_value_t = 4)]
+    shards: u32,
+    /// How often a client connects alone
+    #[arg(long, default_value_t = 5)]
+    boots: u32,
+    /// Events per second
+    #[arg(long, default_value_t = 2_000)]
+    events: u32,
+    /// Length of each measurement with events, in seconds
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Cargo gives this to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What a client saw at its beginning.
+struct Boot {
+    ready: Duration,
+    guilds: Duration,
+    bytes: usize,
+}
+
+/// A client that has identified, and counts what it gets.
+struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Client {
+    async fn boot(url: &str) -> (Self, Boot) {
+        let since = Instant::now();
+        let config = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
+        let url = format!("{url}/?v=10&encoding=json");
+        let (mut socket, _) =
+            connect_async_with_config(url, Some(config), true).await.expect("the gateway listens");
+        let identify =
+            json!({"op": 2, "d": {"token": TOKEN, "intents": INTENTS, "properties": {}, "shard": [0, 1]}});
+        socket.send(Message::text(identify.to_string())).await.expect("the gateway reads");
+        let mut boot = Boot { ready: Duration::ZERO, guilds: Duration::ZERO, bytes: 0 };
+        while let Some(Ok(message)) = socket.next().await {
+            let Message::Text(text) = message else { panic!("{message:?}") };
+            boot.bytes += text.len();
+            if text.starts_with(r#"{"t":"READY""#) {
+                boot.ready = since.elapsed();
+            }
+            if text.starts_with(r#"{"t":"ALTERGOLDEN_GUILDS_SENT""#) {
+                boot.guilds = since.elapsed();
+                return (Self(socket), boot);
+            }
+        }
+        panic!("the gateway closed the connection");
+    }
+
+    /// Reads for ever; counts dispatches.
+    async fn read(mut self, counted: Arc<AtomicU64>) {
+        while let Some(Ok(message)) = self.0.next().await {
+            if matches!(message, Message::Text(_)) {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    let args = Args::parse();
+    let deployment = Deployment::start(SimConfig {
+        guilds: args.guilds,
+        shards: Some(args.shards),
+        max_concurrency: 16,
+        identify_interval: fleet_fixture::IDENTIFY_INTERVAL,
+        events_per_second: 0.0,
+        ..SimConfig::default()
+    })
+    .await;
+    let mut command = deployment.coordinator_command(args.shards);
+    command.env_remove("RUST_LOG").env_remove("LEASE_TTL").env("RELAY", "redis");
+    let coordinator = Coordinator::start(&mut command).await;
+    let mut command = deployment.worker_command("w", &coordinator.address);
+    command
+        .env("RUST_LOG", "info")
+        .env("RELAY", "redis")
+        .env("INTENTS", "GUILDS,GUILD_MESSAGES,MESSAGE_CONTENT")
+        .env("GATEWAY_LISTEN", "127.0.0.1:0");
+    let mut worker = Worker::start("w", &mut command).await;
+    let url = worker.process.logged("gateway for bots listening", "url").await;
+    coordinator.until_balanced(&[&worker]).await;
+    fleet_fixture::until("all guilds", async || {
+        let health = coordinator.health().await.1;
+        let shards = health["shards"].as_array().cloned().unwrap_or_default();
+        let guilds: u64 = shards.iter().filter_map(|shard| shard["guilds"].as_u64()).sum();
+        (guilds >= u64::from(args.guilds)).then_some(())
+    })
+    .await;
+
+    println!("{} guilds on {} shards of one worker", args.guilds, args.shards);
+    let before = worker.process.cpu_time();
+    for _ in 0..args.boots {
+        let (_, Boot { ready, guilds, bytes }) = Client::boot(&url).await;
+        println!(
+            "boot: READY after {:.0} ms, all guilds after {:.0} ms, {:.1} MB",
+            ready.as_secs_f64() * 1e3,
+            guilds.as_secs_f64() * 1e3,
+            bytes as f64 / 1e6
+        );
+    }
+    let spent = (worker.process.cpu_time() - before) / args.boots;
+    println!("the worker's processor time for one boot: {:.0} ms", spent.as_secs_f64() * 1e3);
+
+    let counted = Arc::<AtomicU64>::default();
+    let mut clients = JoinSet::new();
+    for wanted in [0, 1, 10] {
+        while clients.len() < wanted {
+            let (client, _) = Client::boot(&url).await;
+            clients.spawn(client.read(counted.clone()));
+        }
+        let rate = |per_second| {
+            deployment.sim.control().inject(Fault::EventRate { per_second }).expect("a valid rate");
+        };
+        let (sent, got) =
+            (deployment.sim.control().ledger().messages_dispatched, counted.load(Ordering::Relaxed));
+        rate(f64::from(args.events));
+        let before = worker.process.cpu_time();
+        tokio::time::sleep(Duration::from_secs(args.seconds)).await;
+        let spent = worker.process.cpu_time() - before;
+        rate(0.0);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let sent = deployment.sim.control().ledger().messages_dispatched - sent;
+        let got = counted.load(Ordering::Relaxed) - got;
+        println!(
+            "{wanted} clients, {sent} events: the worker's processor time {:.0} us an event, {:.0} MiB; clients got {got}",
+            spent.as_secs_f64() * 1e6 / sent.max(1) as f64,
+            worker.process.memory().resident as f64 / 1024.0,
+        );
+    }
+}
