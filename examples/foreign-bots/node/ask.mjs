@@ -1,4 +1,4 @@
-// Makes one call of the TypeScript client and prints the answer or error as a line of JSON. `subscribe` prints one line per item.
+// Makes one call of the TypeScript client and prints the answer or error as a line of JSON. `subscribe` and `events` print one line per item.
 //
 //   node ask.mjs URL METHOD [ARGUMENT...]     arguments as JSON; "123n" is a bigint
 
@@ -14,7 +14,7 @@ const from = performance.now();
 const took = () => Math.round(performance.now() - from);
 try {
   const asked = bridge[method](...words.map(argument));
-  if (method === 'subscribe') {
+  if (method === 'subscribe' || method === 'events') {
     for await (const item of asked) say(item);
   } else {
     say({ answer: await asked, took_ms: took() });

@@ -2,7 +2,7 @@
 //
 // Unknown figures are undefined, not 0. Ids are strings; counts are numbers.
 
-import { fromWire, type Json, type WireValue } from './value.js';
+import { fromText, fromWire, type Json, type WireValue } from './value.js';
 
 /** Totals over the whole bot. */
 export interface AggregateStats {
@@ -144,6 +144,55 @@ export type Received =
   /** The server does not answer; the subscription reconnects by itself. */
   | { kind: 'away'; reason: string };
 
+/** A cached object, in Discord's own form. */
+export interface CachedObject {
+  /** Integers beyond a number's precision are bigints. */
+  data: Json;
+  /** The same as JSON text. */
+  json: string;
+  shardId: number;
+  /** Why parts may be missing or out of date; empty when nothing is in doubt. */
+  doubt: string;
+}
+
+/** What became of a presence. */
+export interface PresenceOutcome {
+  /** Whether every shard has sent it. */
+  complete: boolean;
+  failures: { shardId: number; reason: string }[];
+}
+
+/** An item of the stream of events. A later call with its `cursor` continues after it. */
+export type ReceivedEvent =
+  /** Events from now on, or after the cursor, will arrive. */
+  | { kind: 'listening'; cursor: string }
+  | {
+      kind: 'event';
+      cursor: string;
+      name: string;
+      shardId: number;
+      /** Undefined for an event of no guild. */
+      guildId: string | undefined;
+      /** Grows with each session of the shard. */
+      session: string;
+      /** The event's number in the session. */
+      sequence: number;
+      /** When a worker first received it. */
+      receivedAt: Date;
+      /** `fresh`; `replayed`: an earlier process may have handled it; `expired`: an interaction for which it is too late. */
+      mark: string;
+      /** Discord's `d`. Integers beyond a number's precision are bigints. */
+      data: Json;
+      /** Discord's payload (`t`, `s`, `op`, `d`) as JSON text. */
+      json: string;
+    }
+  /** Events of a shard were or may have been lost. */
+  | { kind: 'gap'; cursor: string; shardId: number; gap: Gap | undefined }
+  /** Events were trimmed before they could be read. */
+  | { kind: 'missed'; cursor: string; count: number | undefined; reason: string }
+  /** The server does not answer; the stream goes on by itself. */
+  | { kind: 'away'; cursor: string; reason: string };
+
 /** A message from proto-loader: 64-bit numbers and enum names are strings, absent fields are missing. */
 export type Wire = Record<string, unknown>;
 
@@ -172,7 +221,6 @@ export function statsFromWire(wire: Wire): AggregateStats {
 }
 
 function shardFromWire(wire: Wire): ShardStats {
-  const gap = (wire['outcome'] as Wire | null | undefined)?.['gap'] as Wire | null | undefined;
   return {
     shardId: Number(wire['shardId']),
     workerId: String(wire['workerId']),
@@ -184,10 +232,13 @@ function shardFromWire(wire: Wire): ShardStats {
     latencyMs: count(wire['latencyMs']),
     uptimeSeconds: Number(wire['uptimeSeconds']),
     ageMs: Number(wire['ageMs']),
-    gap: gap
-      ? { since: time(gap['sinceUnixMs']), until: time(gap['untilUnixMs']), reason: String(gap['reason']) }
-      : undefined,
+    gap: gapFromWire((wire['outcome'] as Wire | null | undefined)?.['gap'] as Wire | null | undefined),
   };
+}
+
+function gapFromWire(wire: Wire | null | undefined): Gap | undefined {
+  if (!wire) return undefined;
+  return { since: time(wire['sinceUnixMs']), until: time(wire['untilUnixMs']), reason: String(wire['reason']) };
 }
 
 export function guildFromWire(wire: Wire): FoundGuild {
@@ -271,6 +322,44 @@ export function receivedFromWire(wire: Wire): Received | undefined {
     };
   }
   if (missed) return { kind: 'missed', count: count(missed['count']), reason: String(missed['reason']) };
+  // An item that this client does not know yet.
+  return undefined;
+}
+
+export function objectFromWire(wire: Wire): CachedObject {
+  const json = String(wire['json']);
+  return { data: fromText(json), json, shardId: Number(wire['shardId']), doubt: String(wire['doubt']) };
+}
+
+export function presenceFromWire(wire: Wire): PresenceOutcome {
+  const failures = (wire['failures'] as Wire[]).map(({ shardId, reason }) => ({ shardId: Number(shardId), reason: String(reason) }));
+  return { complete: Boolean(wire['complete']), failures };
+}
+
+export function eventFromWire(wire: Wire): ReceivedEvent | undefined {
+  const cursor = String(wire['cursor']);
+  const event = wire['event'] as Wire | null | undefined;
+  const gap = wire['gap'] as Wire | null | undefined;
+  const missed = wire['missed'] as Wire | null | undefined;
+  if (event) {
+    const json = String(event['payload']);
+    const guildId = String(event['guildId']);
+    return {
+      kind: 'event',
+      cursor,
+      name: String(event['name']),
+      shardId: Number(event['shardId']),
+      guildId: guildId === '0' ? undefined : guildId,
+      session: String(event['session']),
+      sequence: Number(event['sequence']),
+      receivedAt: new Date(Number(event['receivedAtUnixMs'])),
+      mark: word(event['mark'], 'EVENT_MARK_').replace('unspecified', 'fresh'),
+      data: (fromText(json) as Record<string, Json>)['d'] ?? null,
+      json,
+    };
+  }
+  if (gap) return { kind: 'gap', cursor, shardId: Number(gap['shardId']), gap: gapFromWire(gap['gap'] as Wire | null | undefined) };
+  if (missed) return { kind: 'missed', cursor, count: count(missed['count']), reason: String(missed['reason']) };
   // An item that this client does not know yet.
   return undefined;
 }

@@ -1,5 +1,6 @@
 // The client: one connection, one method per call.
 
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import {
@@ -11,16 +12,17 @@ import {
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import * as answers from './answers.js';
-import type { Received, Wire } from './answers.js';
+import type { Received, ReceivedEvent, Wire } from './answers.js';
 import { targetOf, type ChannelOptions } from './channel.js';
 import { BridgeError, toBridgeError, type BridgeErrorCode } from './errors.js';
 import { idToWire, type Id } from './ids.js';
+import { presenceToWire, type Presence } from './presence.js';
 import { toWire, type Json } from './value.js';
 
 export interface ClientOptions extends ChannelOptions {
   /** Deadline of calls; 2,000 by default. */
   deadlineMs?: number;
-  /** The folder that contains `altergolden/v1`; by default this repository's. */
+  /** The folder that contains `altergolden/v1`; by default that of the package, or this repository's. */
   protoDir?: string;
 }
 
@@ -38,15 +40,34 @@ export interface SubscribeOptions {
   signal?: AbortSignal;
 }
 
+export interface GetOptions extends CallOptions {
+  /** Only these fields of Discord's object; all by default. */
+  fields?: readonly string[];
+}
+
+export interface EventsOptions {
+  /** Discord's names, such as MESSAGE_CREATE; all by default. */
+  names?: readonly string[];
+  /** Only events of these shards; all by default. */
+  shardIds?: readonly number[];
+  /** Only events of these guilds; by default events of all guilds and of none. Gaps always come. */
+  guildIds?: readonly Id[];
+  /** The `cursor` of the last item that was handled: events after it come first. By default events come from now on. */
+  cursor?: string;
+  /** Ends the stream. */
+  signal?: AbortSignal;
+}
+
 /** Time that a call waits beyond the server's deadline. */
 const GRACE_MS = 500;
 
 /** Wait between attempts of a subscription: first and longest. */
 const BACK_OFF_MS = { first: 100, most: 5_000 };
 
-/** Errors of a subscription for which a retry cannot help. */
+/** Errors of a stream for which a retry cannot help. */
 const PERMANENT: ReadonlySet<BridgeErrorCode> = new Set([
   'INVALID_ARGUMENT',
+  'FAILED_PRECONDITION',
   'UNIMPLEMENTED',
   'UNAUTHENTICATED',
   'PERMISSION_DENIED',
@@ -74,8 +95,7 @@ export class ShardBridgeClient {
   constructor(options: ClientOptions = {}) {
     const target = targetOf(options);
     this.#deadlineMs = options.deadlineMs ?? 2_000;
-    const protoDir = options.protoDir ?? fileURLToPath(new URL('../../../proto', import.meta.url));
-    this.#stub = new (service(protoDir))(target.address, target.credentials, { ...CHANNEL, ...target.options });
+    this.#stub = new (service(options.protoDir ?? defaultProtoDir()))(target.address, target.credentials, { ...CHANNEL, ...target.options });
   }
 
   /** Returns totals over the whole bot and per shard. `maxStalenessMs` allows figures up to this age. */
@@ -92,6 +112,31 @@ export class ShardBridgeClient {
   /** Finds a user. The first shard that knows it ends the search, unless `all` is set. */
   async findUser(id: Id, { all = false, ...options }: CallOptions & { all?: boolean } = {}) {
     return answers.userFromWire(await this.#call('FindUser', { userId: idToWire(id), all }, options));
+  }
+
+  /** Returns a guild as Discord's object, as far as the workers cache it; undefined if the bot is not in it. */
+  async getGuild(guildId: Id, options: GetOptions = {}) {
+    return this.#get('GetGuild', { guildId: idToWire(guildId) }, options);
+  }
+
+  /** Returns a channel or an active thread; undefined if the bot sees none. */
+  async getChannel(guildId: Id, channelId: Id, options: GetOptions = {}) {
+    return this.#get('GetChannel', { guildId: idToWire(guildId), channelId: idToWire(channelId) }, options);
+  }
+
+  /** Returns a member; undefined if it is not in the guild. Throws `UNAVAILABLE` for a member that is not cached and may be there. */
+  async getMember(guildId: Id, userId: Id, options: GetOptions = {}) {
+    return this.#get('GetMember', { guildId: idToWire(guildId), userId: idToWire(userId) }, options);
+  }
+
+  /** Returns all roles of a guild, as a list; undefined if the bot is not in it. */
+  async getRoles(guildId: Id, options: GetOptions = {}) {
+    return this.#get('GetRoles', { guildId: idToWire(guildId) }, options);
+  }
+
+  /** Sets the bot's presence on shards, all by default. */
+  async updatePresence(presence: Presence, { shardIds = [], ...options }: CallOptions & { shardIds?: readonly number[] } = {}) {
+    return answers.presenceFromWire(await this.#call('UpdatePresence', { ...presenceToWire(presence), shardIds }, options));
   }
 
   /** Sends a message to every worker and subscriber. */
@@ -124,27 +169,73 @@ export class ShardBridgeClient {
   async *subscribe({ types = [], recipients = [], signal }: SubscribeOptions = {}): AsyncGenerator<Received, void> {
     const request = { types, recipients: recipients.map((recipient) => `MESSAGE_RECIPIENT_${recipient.toUpperCase()}`) };
     let before = false;
+    for await (const item of this.#stream('Subscribe', () => request, signal)) {
+      if (item === 'open') {
+        yield before ? { kind: 'missed', count: undefined, reason: 'the subscription was interrupted' } : { kind: 'subscribed' };
+        before = true;
+      } else if ('away' in item) {
+        yield { kind: 'away', reason: item.away };
+      } else {
+        const received = answers.receivedFromWire(item.wire);
+        if (received) yield received;
+      }
+    }
+  }
+
+  /**
+   * Yields Discord's events of all shards, until the loop ends or `signal` aborts. Goes on after the last item when the connection was lost.
+   * Save the `cursor` of each item that you have handled, and give it to the next start. Throws a BridgeError if a retry cannot help.
+   */
+  async *events({ names = [], shardIds = [], guildIds = [], cursor = '', signal }: EventsOptions = {}): AsyncGenerator<ReceivedEvent, void> {
+    const filter = { names, shardIds, guildIds: guildIds.map(idToWire) };
+    for await (const item of this.#stream('Events', () => ({ ...filter, cursor }), signal)) {
+      if (item === 'open') {
+        yield { kind: 'listening', cursor };
+      } else if ('away' in item) {
+        yield { kind: 'away', cursor, reason: item.away };
+      } else {
+        cursor = String(item.wire['cursor']);
+        const received = answers.eventFromWire(item.wire);
+        if (received) yield received;
+      }
+    }
+  }
+
+  /** Closes the connection. */
+  close(): void {
+    this.#stub.close();
+  }
+
+  async #get(name: string, request: Wire, { fields = [], ...options }: GetOptions): Promise<answers.CachedObject | undefined> {
+    try {
+      const asked = { ...request, fields: { paths: fields }, format: 'OBJECT_FORMAT_JSON' };
+      return answers.objectFromWire(await this.#call(name, asked, options));
+    } catch (error) {
+      // Only a shard that is ready answers so.
+      if (error instanceof BridgeError && error.code === 'NOT_FOUND') return undefined;
+      throw error;
+    }
+  }
+
+  /** Yields the items of a stream, `open` each time that the server has accepted the call, and why the server is away. */
+  async *#stream(name: 'Subscribe' | 'Events', request: () => Wire, signal: AbortSignal | undefined): AsyncGenerator<'open' | { away: string } | { wire: Wire }, void> {
     let wait = BACK_OFF_MS.first;
     while (!signal?.aborted) {
-      const stream = (this.#stub['subscribe'] as Streaming).call(this.#stub, request);
+      const stream = (this.#stub[name] as Streaming).call(this.#stub, request());
       const cancel = () => stream.cancel();
       signal?.addEventListener('abort', cancel, { once: true });
       try {
-        await accepted(stream);
-        yield before ? { kind: 'missed', count: undefined, reason: 'the subscription was interrupted' } : { kind: 'subscribed' };
-        before = true;
+        await accepted(name, stream);
+        yield 'open';
         wait = BACK_OFF_MS.first;
-        for await (const item of stream) {
-          const received = answers.receivedFromWire(item as Wire);
-          if (received) yield received;
-        }
+        for await (const item of stream) yield { wire: item as Wire };
         if (signal?.aborted) return;
-        yield { kind: 'away', reason: 'the server ended the subscription' };
+        yield { away: 'the server ended the stream' };
       } catch (error) {
         if (signal?.aborted) return;
-        const failed = toBridgeError('Subscribe', error);
+        const failed = toBridgeError(name, error);
         if (PERMANENT.has(failed.code)) throw failed;
-        yield { kind: 'away', reason: failed.message };
+        yield { away: failed.message };
       } finally {
         // Also runs when the caller leaves the loop.
         cancel();
@@ -154,11 +245,6 @@ export class ShardBridgeClient {
       await sleep(wait * (0.5 + Math.random() / 2), undefined, signal ? { signal } : {}).catch(() => undefined);
       wait = Math.min(wait * 2, BACK_OFF_MS.most);
     }
-  }
-
-  /** Closes the connection. */
-  close(): void {
-    this.#stub.close();
   }
 
   #call(name: string, request: Wire, { deadlineMs = this.#deadlineMs }: CallOptions): Promise<Wire> {
@@ -173,13 +259,19 @@ export class ShardBridgeClient {
 }
 
 /** Waits until the server has accepted the call. */
-function accepted(stream: ClientReadableStream<Wire>): Promise<void> {
+function accepted(name: string, stream: ClientReadableStream<Wire>): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.once('metadata', () => resolve());
     // This handler stays: an error before the first read must not end the process.
     stream.on('error', reject);
-    stream.once('end', () => reject(new BridgeError('Subscribe', 'UNAVAILABLE', 'the server ended the subscription')));
+    stream.once('end', () => reject(new BridgeError(name, 'UNAVAILABLE', 'the server ended the stream')));
   });
+}
+
+/** `npm pack` puts the protos into the package. */
+function defaultProtoDir(): string {
+  const packed = fileURLToPath(new URL('../proto', import.meta.url));
+  return existsSync(packed) ? packed : fileURLToPath(new URL('../../../proto', import.meta.url));
 }
 
 function service(protoDir: string): ServiceClientConstructor {

@@ -4,20 +4,24 @@
 // `complete: false`, and a failed call throws a BridgeError.
 
 export { ShardBridgeClient } from './client.js';
-export type { CallOptions, ClientOptions, SubscribeOptions } from './client.js';
+export type { CallOptions, ClientOptions, EventsOptions, GetOptions, SubscribeOptions } from './client.js';
 export type { ChannelOptions } from './channel.js';
 export { BridgeError } from './errors.js';
 export type { BridgeErrorCode } from './errors.js';
 export type { Id } from './ids.js';
+export type { Activity, Presence } from './presence.js';
 export type { Json } from './value.js';
 export type {
   AggregateStats,
   BroadcastOutcome,
+  CachedObject,
   Delivery,
   FoundGuild,
   FoundUser,
   Gap,
+  PresenceOutcome,
   Received,
+  ReceivedEvent,
   Replies,
   ShardReply,
   ShardStats,
