@@ -65,6 +65,9 @@ client.on(Events.ShardReady, () => log('new session'));
 client.on(Events.ShardError, (error) => log('connection failed:', error.message));
 client.on(Events.Error, (error) => log('error:', error));
 
-// The manager has ended.
-process.on('disconnect', () => client.destroy().finally(() => process.exit()));
+// The manager has ended. Closing the connection may take longer than anyone waits.
+process.on('disconnect', () => {
+  void client.destroy();
+  setTimeout(() => process.exit(), 1_000);
+});
 await client.login();

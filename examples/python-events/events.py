@@ -11,8 +11,8 @@ from pathlib import Path
 
 import grpc
 
-# The protos are compiled when the program starts.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "proto"))
+# The protos are compiled when the program starts: of this repository, or in PROTO_DIR when these files are elsewhere.
+sys.path.insert(0, os.environ.get("PROTO_DIR") or str(Path(__file__).resolve().parents[2] / "proto"))
 messages = grpc.protos("altergolden/v1/events.proto")
 bridge_messages, bridge_services = grpc.protos_and_services("altergolden/v1/shard_bridge.proto")
 
@@ -55,10 +55,15 @@ def say(*words):
 
 
 class Cursor:
-    """The position in the stream, in a file. After a crash, events that were handled but not saved yet are handled again."""
+    """The position in the stream, in a file. After a crash, events that were handled but not saved yet are handled again.
 
-    def __init__(self, path):
-        self.path = Path(path)
+    The file is in $XDG_STATE_HOME/altergolden-examples, by default ~/.local/state/altergolden-examples, whatever folder the program runs in.
+    """
+
+    def __init__(self, name):
+        folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "altergolden-examples"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / name
         self.at = self.path.read_text() if self.path.exists() else ""
 
     def save(self, at):

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import grpc
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "proto"))
+sys.path.insert(0, os.environ.get("PROTO_DIR") or str(Path(__file__).resolve().parents[2] / "proto"))
 messages = grpc.protos("altergolden/v1/events.proto")
 services = grpc.services("altergolden/v1/shard_bridge.proto")
 
-kept = Path("smallest.cursor")
+kept = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "altergolden-examples" / "smallest.cursor"
+kept.parent.mkdir(parents=True, exist_ok=True)
 cursor = kept.read_text() if kept.exists() else ""
 url = os.environ.get("COORDINATOR_URL", "http://127.0.0.1:50051").removeprefix("http://")
 bridge = services.ShardBridgeStub(grpc.insecure_channel(url))

@@ -138,8 +138,8 @@ async fn typescript_and_python_run_with_a_certificate_or_a_token() {
     // The bot in Python has its events and shards by gRPC, and answers by the REST proxy.
     for secret in [&certificate[..], &bearer] {
         let folder = tempfile::tempdir().unwrap();
-        let mut command = python("ping.py");
-        fleet.bot(command.current_dir(folder.path()), secret);
+        let mut command = python("ping.py", folder.path());
+        fleet.bot(&mut command, secret);
         let mut ping = Process::start("ping.py", &mut command);
         ping.line("listening", |line| line.contains("listening").then_some(())).await;
         assert_eq!(fleet.ping().await, PING_ANSWER);

@@ -7,13 +7,16 @@ use redis_fixture::RedisServer;
 use serde_json::{Value, json};
 
 use crate::{
-    node::{node, python},
+    node::{ask, asking, node, python},
     relay::Relay,
 };
 
 const GUILDS: u32 = 40;
 const SHARDS: u32 = 3;
 const PING_ANSWER: &str = "Serving 40 servers across 3 shards";
+/// What the bot in `moved-bot` asks for.
+const INTENTS: &str = "GUILDS,GUILD_MEMBERS,GUILD_EMOJIS_AND_STICKERS,GUILD_MESSAGES,GUILD_MESSAGE_REACTIONS,GUILD_VOICE_STATES,MESSAGE_CONTENT";
+const CACHE: &str = "guilds,channels,roles,members,users,own_user,voice_states,emojis,stickers";
 
 /// A running `altergolden dev`, and what it printed.
 struct Dev {
@@ -33,6 +36,7 @@ impl Dev {
         for listen in ["--coordinator-listen", "--rest-listen", "--sim-listen", "--gateway-listen"] {
             command.arg(format!("{listen}=127.0.0.1:0"));
         }
+        command.env("INTENTS", INTENTS).env("CACHE", CACHE);
         if let Some(redis) = redis {
             command.env("REDIS_URL", redis.url());
         }
@@ -62,7 +66,7 @@ impl Dev {
     }
 
     fn python(&self, script: &str, folder: &tempfile::TempDir) -> Process {
-        self.bot(python(script).current_dir(folder.path()), script)
+        self.bot(&mut python(script, folder.path()), script)
     }
 
     async fn sim(&self, path: &str, body: Option<Value>) -> Value {
@@ -152,5 +156,76 @@ async fn python_runs_beside_dev_without_redis() {
         .await;
     let payload: Value = serde_json::from_str(&payload).unwrap();
     assert!(!payload["d"]["content"].as_str().unwrap().is_empty(), "{payload}");
+    dev.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sharding_manager_bot_moves_behind_the_gateway() {
+    let dev = Dev::start(None).await;
+    // Two shards of the bot on three of the fleet.
+    let mut check = node("moved-bot/check.mjs");
+    check.env("SIM_URL", &dev.sim).env("SHARD_COUNT", "2");
+    let mut check = dev.bot(&mut check, "the check of the moved bot");
+    for step in [
+        "connected to Discord",
+        "behind the gateway, ready",
+        "answers are the same as before, 0 IDENTIFYs at Discord",
+        "the bot has seen nothing of it",
+        "every command works, 0 IDENTIFYs at Discord",
+        "every check passed",
+    ] {
+        check.line(step, |line| line.contains(step).then_some(())).await;
+    }
+    assert_eq!(check.ended().await.code(), Some(0), "{}", check.output());
+    dev.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn typescript_client_reads_caches_and_events() {
+    let dev = Dev::start(None).await;
+    let url = dev.settings.iter().find(|(name, _)| name == "COORDINATOR_URL").unwrap().1.clone();
+    let known = dev.sim("guilds?limit=1", None).await[0].clone();
+    let (id, id_json) = (known["id"].clone(), known["id"].to_string());
+
+    let guild = ask(&url, &["getGuild", &id_json]).await["answer"].clone();
+    assert_eq!((&guild["data"]["id"], &guild["data"]["name"]), (&id, &known["name"]), "{guild}");
+    let owner = guild["data"]["owner_id"].clone();
+    let channel = guild["data"]["system_channel_id"].clone();
+    let member = ask(&url, &["getMember", &id_json, &owner.to_string()]).await["answer"].clone();
+    assert_eq!(member["data"]["user"]["id"], owner, "{member}");
+    let found = ask(&url, &["getChannel", &id_json, &channel.to_string()]).await["answer"].clone();
+    assert_eq!((&found["data"]["id"], &found["data"]["guild_id"]), (&channel, &id), "{found}");
+    let roles = ask(&url, &["getRoles", &id_json, r#"{"fields":["name"]}"#]).await["answer"].clone();
+    assert_eq!(roles["data"][0], json!({ "name": "@everyone" }), "{roles}");
+    let absent = ask(&url, &["getGuild", "\"613425648685547541\""]).await;
+    assert!(absent.get("answer").is_none() && absent.get("error").is_none(), "{absent}");
+
+    let presence = json!({ "status": "idle", "activities": [{ "name": "chess" }] }).to_string();
+    let set = ask(&url, &["updatePresence", &presence]).await["answer"].clone();
+    assert_eq!(set, json!({ "complete": true, "failures": [] }));
+    let sessions = dev.sim("ledger", None).await["sessions"].clone();
+    let is_idle = |session: &Value| session["presence"]["status"] == "idle";
+    assert!(sessions.as_array().unwrap().iter().all(is_idle), "{sessions}");
+
+    let printed = |line: &str, kind: &str, content: &str| {
+        let item: Value = serde_json::from_str(line).ok()?;
+        (item["kind"] == kind && (kind != "event" || item["data"]["content"] == content)).then_some(item)
+    };
+    let message = async |content: &str| {
+        let fault = json!({ "kind": "message", "guild_id": id, "content": content });
+        dev.sim("faults", Some(fault)).await;
+    };
+    let mut events = asking(&url, &["events", r#"{"names":["MESSAGE_CREATE"]}"#]);
+    events.line("it listens", |line| printed(line, "listening", "")).await;
+    message("one").await;
+    let one = events.line("the first", |line| printed(line, "event", "one")).await;
+    assert_eq!((&one["name"], &one["guildId"], &one["mark"]), (&json!("MESSAGE_CREATE"), &id, &json!("fresh")), "{one}");
+    events.kill().await;
+    message("two").await;
+    let after = json!({ "names": ["MESSAGE_CREATE"], "cursor": one["cursor"] }).to_string();
+    let mut again = asking(&url, &["events", &after]);
+    again.line("the one that came meanwhile", |line| printed(line, "event", "two")).await;
+    assert!(!again.output().contains("\"one\""), "{}", again.output());
+    again.kill().await;
     dev.stop().await;
 }

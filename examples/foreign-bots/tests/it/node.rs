@@ -50,11 +50,11 @@ pub(crate) fn node(script: &str) -> Command {
     command
 }
 
-/// Returns the command of a program in Python.
-pub(crate) fn python(script: &str) -> Command {
+/// Returns the command of a program in Python, which keeps its cursor in this folder.
+pub(crate) fn python(script: &str, state: &Path) -> Command {
     installed("python-events/requirements.txt", "python-events/.venv/.installed");
     let mut command = Command::new(example("python-events/.venv/bin/python"));
-    command.arg("-u").arg(example("python-events").join(script));
+    command.arg("-u").arg(example("python-events").join(script)).env("XDG_STATE_HOME", state);
     command
 }
 

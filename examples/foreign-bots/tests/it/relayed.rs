@@ -64,9 +64,8 @@ impl Fleet {
     }
 
     fn python(&self, script: &str, folder: &tempfile::TempDir) -> Command {
-        let mut command = python(script);
+        let mut command = python(script, folder.path());
         self.settings(&mut command);
-        command.current_dir(folder.path());
         command
     }
 
