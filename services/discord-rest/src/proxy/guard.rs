@@ -50,8 +50,9 @@ impl RequestRejected {
                  or let it listen on another address (REST_LISTEN)"
             }
             Self::Gateway => {
-                "this proxy serves REST only: the workers hold this bot's gateway connections, and a second one would get every \
-                 event twice. Take events from the workers, or set REST_ALLOW_GATEWAY=true on them"
+                "this proxy has no gateway to name: the workers hold this bot's connections to Discord's, and a second one would get \
+                 every event twice. Set GATEWAY_LISTEN on the workers, so that bots connect to them, or REST_ALLOW_GATEWAY=true to \
+                 let this request through to Discord"
             }
             Self::NoToken => {
                 "401: Unauthorized: this request needs the bot's token in its Authorization header"
