@@ -65,9 +65,6 @@ client.on(Events.ShardReady, () => log('new session'));
 client.on(Events.ShardError, (error) => log('connection failed:', error.message));
 client.on(Events.Error, (error) => log('error:', error));
 
-// The manager has ended. Closing the connection may take longer than anyone waits.
-process.on('disconnect', () => {
-  void client.destroy();
-  setTimeout(() => process.exit(), 1_000);
-});
+// The manager has ended.
+process.on('disconnect', () => process.exit());
 await client.login();

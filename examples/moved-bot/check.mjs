@@ -28,7 +28,7 @@ async function call(path, body) {
 const sim = (path) => call(`/sim/${path}`);
 const discord = (path) => call(`/api/v10${path}`);
 const fault = (kind, fields = {}) => call('/sim/faults', { kind, ...fields });
-/** The sessions at Discord: those of the bot while it is connected to Discord itself, else the fleet's. */
+/** The sessions at Discord: the bot's while it is connected to Discord itself, else the fleet's. */
 const sessions = async () => {
   const live = (await sim('ledger')).sessions.filter(({ connection }) => connection !== null);
   const own = live.filter(({ shard }) => shard[1] === SHARDS);
@@ -246,7 +246,7 @@ async function check() {
   const spent = await identifies();
   const moved = new Bot(FLEET);
   passed('moved', `behind the gateway, ready in ${await moved.ready()} ms`);
-  // Discord lists the members of a guild once in 30 s, whoever asks.
+  // Discord lists the members of a guild once in 30 s, for all sessions of the bot together.
   await sleep(membersAgainAt - Date.now());
   assert.deepEqual(await everyCommand(at), answers, 'the same answers as before');
   assert.equal(await identifies(), spent);

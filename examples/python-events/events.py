@@ -57,7 +57,7 @@ def say(*words):
 class Cursor:
     """The position in the stream, in a file. After a crash, events that were handled but not saved yet are handled again.
 
-    The file is in $XDG_STATE_HOME/altergolden-examples, by default ~/.local/state/altergolden-examples, whatever folder the program runs in.
+    The file is in $XDG_STATE_HOME/altergolden-examples, by default ~/.local/state/altergolden-examples. The program may run in any folder.
     """
 
     def __init__(self, name):

@@ -22,7 +22,7 @@ import { toWire, type Json } from './value.js';
 export interface ClientOptions extends ChannelOptions {
   /** Deadline of calls; 2,000 by default. */
   deadlineMs?: number;
-  /** The folder that contains `altergolden/v1`; by default that of the package, or this repository's. */
+  /** The folder that contains `altergolden/v1`; by default the package's, or this repository's. */
   protoDir?: string;
 }
 
