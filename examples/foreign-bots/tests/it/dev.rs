@@ -14,8 +14,6 @@ use crate::{
 const GUILDS: u32 = 40;
 const SHARDS: u32 = 3;
 const PING_ANSWER: &str = "Serving 40 servers across 3 shards";
-/// What the bot in `moved-bot` asks for.
-const INTENTS: &str = "GUILDS,GUILD_MEMBERS,GUILD_EMOJIS_AND_STICKERS,GUILD_MESSAGES,GUILD_MESSAGE_REACTIONS,GUILD_VOICE_STATES,MESSAGE_CONTENT";
 
 /// A running `altergolden dev`, and what it printed.
 struct Dev {
@@ -35,7 +33,6 @@ impl Dev {
         for listen in ["--coordinator-listen", "--rest-listen", "--sim-listen", "--gateway-listen"] {
             command.arg(format!("{listen}=127.0.0.1:0"));
         }
-        command.env("INTENTS", INTENTS);
         if let Some(redis) = redis {
             command.env("REDIS_URL", redis.url());
         }
