@@ -11,9 +11,12 @@ use std::{
 use base64::Engine as _;
 use discord_sim::{Fault, SimConfig};
 use flate2::{Decompress, FlushDecompress};
-use fleet_fixture::{Coordinator, Deployment, PATIENCE, Process, Worker, all_ready, http, sim_config, until};
+use fleet_fixture::{
+    Coordinator, Deployment, PATIENCE, Process, Worker, all_ready, command, http, sim_config, until,
+};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout,
@@ -740,10 +743,29 @@ struct JudgedFleet {
     gateway: String,
     /// The REST proxy of the second worker.
     api: String,
+    /// The certificate of the ports for bots, and the CA's beside it.
+    certificates: Option<TempDir>,
 }
 
 impl JudgedFleet {
     async fn start() -> Self {
+        Self::with(None).await
+    }
+
+    /// A fleet whose ports for bots take TLS.
+    async fn over_tls() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |words: &[&str]| {
+            let output = command("altergolden").arg("credentials").args(words).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        };
+        let dir = folder.path().to_str().unwrap();
+        run(&["init", dir]);
+        run(&["issue", "client-facing", "bots", "--host", "127.0.0.1", "--dir", dir]);
+        Self::with(Some(folder)).await
+    }
+
+    async fn with(certificates: Option<TempDir>) -> Self {
         let config =
             SimConfig { shards: Some(2), events_per_second: 0.0, rest_limit_speed: 1.0, ..sim_config(40) };
         let deployment = Deployment::start(config).await;
@@ -761,10 +783,14 @@ impl JudgedFleet {
                 .env("DISCORD_TOKEN", &token)
                 .env("INTENTS", "GUILDS,GUILD_MESSAGES,MESSAGE_CONTENT")
                 .env("GATEWAY_LISTEN", &gateway);
+            if let Some(folder) = &certificates {
+                command.env("CLIENT_FACING_CERTIFICATE", folder.path().join("client-facing-bots.pem"));
+            }
             let mut worker = Worker::start(name, &mut command).await;
             gateway = worker.process.logged("gateway for bots listening", "address").await;
             let health: Value = http::json(&format!("{}/health", worker.health)).await;
-            api = format!("http://{}/api", health["rest"].as_str().unwrap());
+            let scheme = if certificates.is_some() { "https" } else { "http" };
+            api = format!("{scheme}://{}/api", health["rest"].as_str().unwrap());
             workers.push(worker);
         }
         coordinator.until_balanced(&[&workers[0], &workers[1]]).await;
@@ -773,8 +799,9 @@ impl JudgedFleet {
             _coordinator: coordinator,
             workers,
             token,
-            gateway: format!("ws://{gateway}"),
+            gateway: format!("{}://{gateway}", if certificates.is_some() { "wss" } else { "ws" }),
             api,
+            certificates,
         }
     }
 
@@ -801,6 +828,9 @@ impl JudgedFleet {
             .env("BOT_API", &self.api)
             .env("BOT_TOKEN", &self.token)
             .env("BOT_GATEWAY", &self.gateway);
+        if let Some(folder) = &self.certificates {
+            command.env("NODE_EXTRA_CA_CERTS", folder.path().join("ca.pem"));
+        }
         Process::start(script, &mut command)
     }
 
@@ -836,10 +866,11 @@ async fn discordjs_logs_in_and_resumes_when_its_worker_is_killed() {
     let fleet = JudgedFleet::start().await;
     let login = fleet.judge("node", "node/discordjs/login.mjs", &[]);
     fleet.passes(login).await;
-    let mut fleet = JudgedFleet::start().await;
-    let mut moved = fleet.judge("node", "node/discordjs/moved.mjs", &[]);
-    fleet.kill_its_worker(&mut moved).await;
-    fleet.passes(moved).await;
+    for mut fleet in [JudgedFleet::start().await, JudgedFleet::over_tls().await] {
+        let mut moved = fleet.judge("node", "node/discordjs/moved.mjs", &[]);
+        fleet.kill_its_worker(&mut moved).await;
+        fleet.passes(moved).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
