@@ -44,7 +44,7 @@ client.on(Events.InteractionCreate, async (interaction) => {
   } catch (error) {
     console.error(`/${interaction.commandName} failed:`, error);
     if (interaction.isAutocomplete()) return;
-    const answer = { content: 'This did not work.', flags: MessageFlags.Ephemeral };
+    const answer = { content: 'The command failed.', flags: MessageFlags.Ephemeral };
     await (interaction.deferred || interaction.replied ? interaction.followUp(answer) : interaction.reply(answer)).catch(() => {});
   }
 });

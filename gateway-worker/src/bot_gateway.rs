@@ -16,17 +16,17 @@ use crate::discord;
 #[command(next_help_heading = "Discord's gateway, for unmodified Discord libraries")]
 #[allow(clippy::struct_field_names, reason = "the flags' names")]
 pub struct BotGatewayArgs {
-    /// Address of this worker's gateway for the bot's own programs; needs RELAY with all events, and adds to CACHE what guilds have there.
-    /// Off by default
+    /// Address of this worker's gateway for unmodified Discord libraries; needs RELAY with all events, and makes the cache also keep what
+    /// GUILD_CREATE contains. Off by default
     #[arg(long, env = "GATEWAY_LISTEN", value_name = "HOST:PORT")]
     pub gateway_listen: Option<SocketAddr>,
 
-    /// URL at which programs connect to GATEWAY_LISTEN and resume, ws:// or wss://. It must outlive this worker: the name of a service or
-    /// of a balancer. By default the address itself
+    /// URL at which bots connect and resume, ws:// or wss://. The URL must keep working after this worker stops, so name a service or a
+    /// load balancer. By default the address in GATEWAY_LISTEN
     #[arg(long, env = "GATEWAY_ADVERTISE", value_name = "URL", requires = "gateway_listen")]
     pub gateway_advertise: Option<String>,
 
-    /// Maximum number of connected programs; each shard of a library is one
+    /// Maximum number of connected clients; each shard of a bot is one client
     #[arg(long, env = "GATEWAY_CLIENTS", hide_short_help = true, value_name = "NUMBER", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub gateway_clients: u32,
 }
@@ -80,7 +80,7 @@ impl BotGatewayConfig {
     pub(crate) fn problem(&self) -> Option<Problem> {
         let is_shared = self.listen.ip().is_loopback() && self.listen.port() != 0;
         (self.url.is_none() && !is_shared).then(|| {
-            let why = "the gateway for bots names its own address, and bots cannot resume when this worker ends: set GATEWAY_ADVERTISE to a name that all workers serve";
+            let why = "the gateway for bots advertises this worker's own address, so bots cannot resume after this worker stops: set GATEWAY_ADVERTISE to an address that all workers serve";
             Problem::new(ProblemCode::GatewayAddress, why)
         })
     }

@@ -1,5 +1,5 @@
-//! What a client that identifies gets first: the guilds of its shard, from the workers that run them, and the entry of the relay
-//! behind which the events go on.
+//! What a client gets after IDENTIFY: the guilds of its client shard, from the workers that run them, and the relay entry after which
+//! its events start.
 //!
 //! The newest entry E0 is read first, then each shard's guilds, then the events behind E0. An owner's guilds count only if they
 //! include all that the relay had of the shard when E0 was read, so no event is missing in between. Events that a guild includes
@@ -33,7 +33,7 @@ const GUILDS_AGAIN_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) enum BootError {
     #[error("no shard of the fleet runs yet")]
     NoShards,
-    #[error("shard {0} cannot tell its guilds: {1}")]
+    #[error("cannot read the guilds of shard {0}: {1}")]
     Shard(ShardSlot, String),
     #[error(transparent)]
     Relay(#[from] RelayError),

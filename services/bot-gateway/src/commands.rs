@@ -68,7 +68,7 @@ impl Commands {
     /// Takes a command with opcode 3, 4 or 8.
     pub(crate) fn take(&mut self, op: u8, mut data: Value) {
         if self.under_way.len() >= UNDER_WAY {
-            tracing::warn!(op, "client of the gateway has too many commands under way; one is left out");
+            tracing::warn!(op, "too many pending commands of a client of the gateway; command dropped");
             return;
         }
         let mut asked = None;
@@ -227,7 +227,7 @@ fn with_nonce(command: &GatewayCommand, nonce: &str) -> Option<GatewayCommand> {
     GatewayCommand::parse(payload).ok()
 }
 
-/// Sends requests for members again that Discord has put off with RATE_LIMITED, until nothing more can come.
+/// Resends requests for members that Discord answered with RATE_LIMITED, until `limited` is closed and nothing waits.
 pub(crate) async fn send_again(shared: Arc<Shared>, mut limited: mpsc::Receiver<Limited>) {
     let mut waiting = FuturesUnordered::new();
     loop {
@@ -289,7 +289,7 @@ enum Joined {
 }
 
 impl WaitingRequests {
-    /// None yet, and where those come that are put off.
+    /// Returns an empty set of requests, and the receiver of the rate limited ones.
     pub(crate) fn new() -> (Self, mpsc::Receiver<Limited>) {
         let (limited, receiver) = mpsc::channel(REQUESTS);
         (Self { by_text: Mutex::default(), changes: watch::Sender::default(), limited }, receiver)

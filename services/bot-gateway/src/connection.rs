@@ -86,7 +86,7 @@ pub(crate) async fn accept(
     let needs_tls = matches!(&security, PortSecurity::Clients(certificate) if certificate.is_set());
     match accepted.secured(&security, Protocol::Http1).await {
         Ok(stream) if needs_tls && !stream.peer().is_tls && !stream.peer().is_on_this_host => {
-            tracing::info!(peer = %address, "client of the gateway refused: it did not encrypt its connection");
+            tracing::info!(peer = %address, "client of the gateway refused: TLS required");
         }
         Ok(stream) => {
             let peer = stream.peer().clone();
@@ -190,7 +190,7 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
         let frame = tokio::select! {
             frame = stream.next() => frame,
             () = commands.work() => continue,
-            () = sleep_until(limit) => return Err(Ended::transient("no heartbeat, or no IDENTIFY, for too long")),
+            () = sleep_until(limit) => return Err(Ended::transient("no heartbeat, IDENTIFY or RESUME in time")),
         };
         let frame = match frame {
             None => return Ok(()),
@@ -335,7 +335,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
                 }
                 Some(chunk) = self.chunks.recv() => self.between("GUILD_MEMBERS_CHUNK", &chunk).await?,
                 events = live.feed.next() => match events {
-                    Err(Lost::Behind) => return Err(Ended::transient("the client is behind what the relay keeps")),
+                    Err(Lost::Behind) => return Err(Ended::transient("client too slow: relay trimmed its next event")),
                     Err(Lost::ByRelay) => if !self.send_again(&mut live, None).await? {
                         return self.invalidate().await;
                     },
@@ -387,7 +387,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
         self.held = Some(
             shared
                 .place()
-                .ok_or_else(|| Ended::transient("this worker has the most clients that it takes"))?,
+                .ok_or_else(|| Ended::transient("worker has reached its client limit (GATEWAY_CLIENTS)"))?,
         );
         let identity = shared.identity().await.map_err(Ended::transient)?;
         let beginning = Instant::now();
@@ -398,7 +398,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
         };
         let booting = Boot::begin(&shared, shard, view, None);
         let mut boot = self.answering(booting).await?.map_err(|error| {
-            tracing::warn!(%error, shard = ?shard, "client of the gateway gets no READY");
+            tracing::warn!(%error, shard = ?shard, "cannot send READY to a client of the gateway");
             Ended::transient(error.to_string())
         })?;
         let guilds = boot.guilds();
@@ -455,7 +455,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
             shard = session.number,
             total = session.total,
             ?only,
-            "client of the gateway gets guilds again: events are missing"
+            "sending guilds to a client of the gateway again: events were lost"
         );
         let booting = Boot::begin(&shared, session, view, only);
         let mut boot =
@@ -563,14 +563,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
         self.held = Some(
             shared
                 .place()
-                .ok_or_else(|| Ended::transient("this worker has the most clients that it takes"))?,
+                .ok_or_else(|| Ended::transient("worker has reached its client limit (GATEWAY_CLIENTS)"))?,
         );
         let identity = shared.identity().await.map_err(Ended::transient)?;
         let away = |error: relay::RelayError| Ended::transient(error.to_string());
         let (generation, newest) =
             (shared.relay.generation().await.map_err(away)?, shared.relay.newest().await.map_err(away)?);
         let Resumed::After(number) = session.resumed(sequence, newest.number) else {
-            tracing::info!(shard = ?session.shard, sequence, "client of the gateway cannot resume: it identifies again");
+            tracing::info!(shard = ?session.shard, sequence, "client of the gateway cannot resume: no relay entry for its sequence number");
             return Ok(None);
         };
         if generation != session.generation {
@@ -592,7 +592,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
             let events = match timeout(HANDSHAKE, feed.next()).await {
                 Ok(Ok(events)) => events,
                 Ok(Err(lost)) => {
-                    tracing::info!(shard = ?session.shard, ?lost, "client of the gateway cannot resume: entries are gone");
+                    tracing::info!(shard = ?session.shard, ?lost, "client of the gateway cannot resume: relay entries trimmed or lost");
                     return Ok(None);
                 }
                 Err(_) => break,

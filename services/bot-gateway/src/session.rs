@@ -9,9 +9,9 @@
 //! | G + 1 | events that came while the guilds were read |
 //! | G + 2 + (number - E0) | the relay's entry with this number; E0 was the newest at IDENTIFY |
 //!
-//! Sequence numbers have holes, because an entry that is not for the client takes one too. A RESUME can go on behind an entry, not
-//! in front of one: up to G + 1 the client does not have all guilds. So that a client without events can resume, it gets a packet that
-//! libraries pass over ([`SETTLED`]) once no guild includes an event that still comes.
+//! Sequence numbers are not contiguous, because entries that are not for the client take a number too. A RESUME continues after a relay
+//! entry, so a session with `s` up to G + 1 cannot be resumed: its client may lack guilds. To make a session without events resumable,
+//! the gateway sends a packet that libraries ignore ([`SETTLED`]), once the client is past all entries that its guilds may include.
 
 use std::fmt;
 

@@ -79,7 +79,7 @@ async fn fill(
         after = page.next;
         if page.cut {
             tracing::warn!(
-                "entries of the relay were lost before they were read: clients of the gateway get their guilds again"
+                "relay entries were lost before they were read; sending guilds to clients of the gateway again"
             );
             recent.begin(after, true);
         } else {

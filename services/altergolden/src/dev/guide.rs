@@ -72,7 +72,7 @@ fn beside(running: &Running) -> String {
         // Writing to a string does not fail.
         let _ = write!(
             lines,
-            "\nA bot that is written for discord.js connects to it in place of Discord:\n\n  new Client({{ intents, rest: {{ api: 'http://{}/api' }} }})\n",
+            "\nAn existing discord.js bot connects to this fleet instead of Discord with:\n\n  new Client({{ intents, rest: {{ api: 'http://{}/api' }} }})\n",
             running.rest
         );
     }
