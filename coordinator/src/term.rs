@@ -43,12 +43,16 @@ pub(crate) async fn serve_terms(
     mut commands: mpsc::Receiver<DriverCommand>,
     stop: &CancellationToken,
 ) -> Result<(), DiscordError> {
+    let mut known: Option<GatewayInfo> = None;
     loop {
-        // Asked in each term: the last budget may be hours old.
-        let Some(info) = refusing(shell, &mut commands, stop, ask_discord(shell)).await else {
-            return Ok(());
+        let info = match known.take() {
+            Some(info) => info,
+            // Asked in each term: the last budget may be hours old.
+            None => match refusing(shell, &mut commands, stop, ask_discord(shell)).await {
+                Some(info) => info?,
+                None => return Ok(()),
+            },
         };
-        let info = info?;
         let Some(acting) = wait_for_term(shell, &mut commands, stop).await else {
             withdraw(shell).await;
             return Ok(());
@@ -84,6 +88,8 @@ pub(crate) async fn serve_terms(
                 record_term(shell, HistoryKind::TermEnded, term, why.to_owned());
                 tracing::warn!(%term, "{why}; claiming a term above it");
                 release(shell, term).await;
+                // Leases lapse meanwhile, so Discord is asked only briefly.
+                known = Some(info);
             }
         }
     }

@@ -307,7 +307,7 @@ impl ShardCache {
     }
 
     /// The guilds that `is_asked` selects: those that can be shown, and those in an outage or that have not come yet.
-    pub(crate) fn guilds_for_clients(&self, is_asked: impl Fn(u64) -> bool) -> (Vec<u64>, Vec<u64>) {
+    pub(crate) fn guilds_for_clients(&self, is_asked: impl Fn(u64) -> bool) -> (u64, Vec<u64>, Vec<u64>) {
         let contents = self.read();
         let mut guilds: Vec<u64> =
             contents.cache.guild_ids().into_iter().filter(|guild| is_asked(*guild)).collect();
@@ -315,7 +315,8 @@ impl ShardCache {
         let is_present = |guild: &u64| {
             contents.cache.guild(*guild).is_some_and(|known| !known.is_unavailable && !known.is_pending)
         };
-        guilds.into_iter().partition(is_present)
+        let (present, absent) = guilds.into_iter().partition(is_present);
+        (contents.cache.session(), present, absent)
     }
 
     /// The session, the sequences of the last events in a guild and in its members, and the data of its GUILD_CREATE for a client,

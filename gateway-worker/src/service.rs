@@ -168,7 +168,7 @@ impl Worker {
             Some(_) if parts.relay.is_none() => return Err(WorkerError::GatewayWithoutRelay),
             Some(gateway) => {
                 let address = gateway.listen;
-                let bound = BotGateway::bind(address).await;
+                let bound = BotGateway::bind(address, gateway.clients).await;
                 Some(bound.map_err(|source| WorkerError::GatewayListen { address, source })?)
             }
         };

@@ -41,7 +41,11 @@ impl RunningShards {
             (guild >> 22) % u64::from(total.max(1)) == u64::from(number)
                 && only.as_ref().is_none_or(|only| only.contains(&guild))
         };
-        let (present, absent) = shard.cache().guilds_for_clients(is_asked);
+        let (session, present, absent) = shard.cache().guilds_for_clients(is_asked);
+        if session != read.session {
+            let why = format!("shard {} is restoring its guilds", query.shard);
+            return Err(BridgeError::unavailable(why));
+        }
         let view = ClientView {
             intents: query.intents,
             large_threshold: query.large_threshold,
@@ -59,7 +63,9 @@ impl RunningShards {
             })
         });
         let last = stream::once(async move {
-            SnapshotPart::End { read: end.progress().map_or(read, |progress| progress.position()) }
+            // The guilds of a session that began meanwhile come with its events.
+            let now = end.progress().map(|progress| progress.position());
+            SnapshotPart::End { read: now.filter(|now| now.session == read.session).unwrap_or(read) }
         });
         Ok(Some(stream::iter([head]).chain(guilds).chain(last).boxed()))
     }

@@ -54,6 +54,8 @@ pub(crate) struct Boot {
 /// The guilds of one of the fleet's shards.
 pub(crate) struct ShardGuilds {
     query: SnapshotQuery,
+    /// How far the relay had come with the shard at E0.
+    reached: Option<Position>,
     session: u64,
     parts: SnapshotParts,
     /// Guilds that have not been sent yet.
@@ -141,9 +143,8 @@ impl ShardGuilds {
         until: Instant,
     ) -> Result<Self, BootError> {
         loop {
-            let why = match Self::ask_once(shared, &query, until).await {
-                Ok((read, guilds)) if Some(read) >= reached => return Ok(guilds),
-                Ok(_) => "its owner is behind the relay".to_owned(),
+            let why = match Self::ask_once(shared, &query, reached, until).await {
+                Ok((_, guilds)) => return Ok(guilds),
                 Err(error) => error.to_string(),
             };
             if Instant::now() + ASK_AGAIN >= until {
@@ -156,13 +157,17 @@ impl ShardGuilds {
     async fn ask_once(
         shared: &Shared,
         query: &SnapshotQuery,
+        reached: Option<Position>,
         until: Instant,
     ) -> Result<(Position, Self), BridgeError> {
         let mut parts = shared.bridge.snapshot(query, until).await?;
         match timeout_at(until, parts.next()).await {
+            Ok(Some(Ok(SnapshotPart::Head { read, .. }))) if Some(read) < reached => {
+                Err(BridgeError::unavailable("its owner is behind the relay"))
+            }
             Ok(Some(Ok(SnapshotPart::Head { read, present, absent }))) => {
-                let present = present.into();
-                let guilds = Self { query: query.clone(), session: read.session, parts, present, absent };
+                let (present, session) = (present.into(), read.session);
+                let guilds = Self { query: query.clone(), reached, session, parts, present, absent };
                 Ok((read, guilds))
             }
             Ok(Some(Err(error))) => Err(error),
@@ -204,7 +209,7 @@ impl ShardGuilds {
             sleep(ASK_AGAIN).await;
             let query =
                 SnapshotQuery { only: Some(self.present.iter().copied().collect()), ..self.query.clone() };
-            match Self::ask_once(shared, &query, until).await {
+            match Self::ask_once(shared, &query, self.reached, until).await {
                 Ok((read, again)) => {
                     // In a new session of the shard all its guilds come again with the events. Those that the new owner does not have
                     // are shown as in an outage.
@@ -225,6 +230,7 @@ impl ShardGuilds {
                     });
                     let lost = stream::iter(lost);
                     self.parts = if is_new_session {
+                        let read = Position { session: read.session, sequence: 0 };
                         lost.chain(stream::iter([Ok(SnapshotPart::End { read })])).boxed()
                     } else {
                         lost.chain(again.parts).boxed()

@@ -44,9 +44,12 @@ impl Commands {
         Self { shared, shard, requests, members, under_way: FuturesUnordered::new() }
     }
 
-    /// The client's shard is known.
+    /// The client's shard is known. Its presences may have been changed through another worker.
     pub(crate) fn of_shard(&mut self, shard: ClientShard) {
         self.shard = shard;
+        let total = self.shared.bridge.fleet_shards();
+        let mut last = self.shared.presences.lock().unwrap_or_else(PoisonError::into_inner);
+        last.retain(|fleet_shard, _| !shard.overlaps(fleet_shard.0, total));
     }
 
     /// Carries commands out; never ends while there are none.
@@ -122,29 +125,25 @@ async fn send_presence(
 ) -> Result<(), String> {
     let total = shared.bridge.fleet_shards();
     let shards: Vec<ShardSlot> = {
-        let mut last = shared.presences.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = shared.presences.lock().unwrap_or_else(PoisonError::into_inner);
         let overlapping = (0..total).filter(|shard| client.overlaps(*shard, total)).map(ShardSlot);
-        let new = overlapping.filter(|shard| last.get(shard).is_none_or(|last| last != command.text()));
-        let new: Vec<ShardSlot> = new.collect();
-        for shard in &new {
-            last.insert(*shard, command.text().to_owned());
-        }
-        new
+        overlapping.filter(|shard| last.get(shard).is_none_or(|last| last != command.text())).collect()
     };
     if shards.is_empty() {
         return Ok(());
     }
     let receipt =
         shared.bridge.update_presence(&shards, command, until).await.map_err(|error| error.to_string())?;
+    let mut last = shared.presences.lock().unwrap_or_else(PoisonError::into_inner);
+    for shard in &shards {
+        if receipt.failures.iter().all(|(failed, _)| failed != shard) {
+            last.insert(*shard, command.text().to_owned());
+        }
+    }
+    drop(last);
     match receipt.failures.first() {
         None => Ok(()),
-        Some((shard, why)) => {
-            let mut last = shared.presences.lock().unwrap_or_else(PoisonError::into_inner);
-            for (shard, _) in &receipt.failures {
-                last.remove(shard);
-            }
-            Err(format!("{} shards, among them {shard}: {why}", receipt.failures.len()))
-        }
+        Some((shard, why)) => Err(format!("{} shards, among them {shard}: {why}", receipt.failures.len())),
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
     commands::{Commands, Requests},
     deliver::{Client, Delivery, GuildStamp},
     encoding::{Encoder, transport},
+    head_limit::HeadLimit,
     intents::Intents,
     message::{self, Identify, InvalidMessage, LARGEST, Message, close},
     payload,
@@ -107,7 +108,9 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
 ) {
     let limits = tokio_websockets::Limits::default().max_payload_len(Some(LARGEST * 2));
     let builder = ServerBuilder::new().limits(limits);
-    let accepted = timeout(HANDSHAKE, builder.accept(stream)).await;
+    let head = HeadLimit::default();
+    let accepted = timeout(HANDSHAKE, builder.accept(head.over(stream))).await;
+    head.lift();
     let (request, mut socket) = match accepted {
         Ok(Ok(accepted)) => accepted,
         Ok(Err(error)) => {
@@ -133,9 +136,15 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let mut writer = Writer { shared, sink, encoder, controls, chunks, requests, held: None, client: None };
     let ended = {
         let writing = writer.write(&drain);
+        // A client that does not read keeps the writing half from seeing this.
+        let sent_away = async {
+            drain.cancelled().await;
+            sleep(2 * RECONNECT_WITHIN).await;
+        };
         tokio::select! {
             ended = reading => ended,
             ended = writing => ended,
+            () = sent_away => Err(Ended::transient("this worker stops")),
         }
     };
     let session = writer.client.as_ref().map(|client| client.session.shard);
@@ -200,15 +209,16 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
         if frame.is_close() {
             return Ok(());
         }
-        if !(frame.is_text() || frame.is_binary()) {
-            continue;
-        }
         if window.0.elapsed() > RATE_WINDOW {
             window = (Instant::now(), 0);
         }
         window.1 += 1;
         if window.1 > MOST_MESSAGES {
             return Err(Ended::transient("too many messages"));
+        }
+        // Pings count too: the library keeps their answers until the client reads them.
+        if !(frame.is_text() || frame.is_binary()) {
+            continue;
         }
         let gone = |_| Ended::transient("the connection is being closed");
         match message::read(frame.as_payload())? {
@@ -595,13 +605,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Writer<S> {
                     tracing::info!(shard = ?session.shard, ?lost, "client of the gateway cannot resume: relay entries trimmed or lost");
                     return Ok(None);
                 }
-                Err(_) => break,
+                Err(_) => return Err(Ended::transient("the relay does not answer")),
             };
             after = feed.after();
             for event in &events {
                 match client.deliver(event, shard_total) {
                     Delivery::Invalid | Delivery::Gap(_) => {
                         tracing::info!(shard = ?session.shard, "client of the gateway cannot resume: its guilds changed");
+                        return Ok(None);
+                    }
+                    _ if client.is_detached() => {
+                        tracing::info!(shard = ?session.shard, "client of the gateway cannot resume: the relay lost entries meanwhile");
                         return Ok(None);
                     }
                     Delivery::Packets(packets) => {

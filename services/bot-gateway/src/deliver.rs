@@ -65,6 +65,7 @@ fn changes_guild(name: &str) -> bool {
                 | "GUILD_BAN_ADD"
                 | "GUILD_BAN_REMOVE"
                 | "GUILD_INTEGRATIONS_UPDATE"
+                | "GUILD_MEMBERS_CHUNK"
         )
 }
 
@@ -199,6 +200,11 @@ impl Client {
     /// `s` of the last packet: packets between two entries have it too.
     pub(crate) fn last_sequence(&self) -> u64 {
         self.last
+    }
+
+    /// The relay has lost writes since the client began here.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.is_detached
     }
 
     /// The client gets guilds.
@@ -381,6 +387,9 @@ impl Client {
     /// guilds are not known.
     fn session_began<'a>(&mut self, event: &LiveEvent, shard_total: u32) -> Option<Named<'a>> {
         let total = shard_total.max(1);
+        if self.included.get(&event.shard).is_some_and(|read| event.position <= *read) {
+            return Some(Vec::new());
+        }
         if !self.has_guilds() || !self.session.shard.overlaps(event.shard.0, total) {
             return Some(Vec::new());
         }

@@ -20,6 +20,7 @@ mod commands;
 mod connection;
 mod deliver;
 mod encoding;
+mod head_limit;
 pub mod intents;
 mod live;
 mod message;
@@ -60,6 +61,9 @@ use crate::{
 
 /// A client that reads nothing for so long is disconnected.
 const WRITE_STALL: Duration = Duration::from_mins(10);
+
+/// Connections that have not identified yet, or cannot.
+const CONNECTIONS_BESIDE_CLIENTS: usize = 256;
 
 /// Checked settings.
 #[derive(Clone)]
@@ -190,12 +194,14 @@ impl Shared {
 }
 
 impl BotGateway {
-    /// Binds the port. The workers of one host share it, so that clients find another one when theirs ends.
+    /// Binds the port for at most `clients` clients. The workers of one host share it, so that clients find another one when theirs ends.
     ///
     /// # Errors
     /// It is in use or not permitted.
-    pub async fn bind(address: SocketAddr) -> std::io::Result<Self> {
-        let limits = Limits { write_stall: WRITE_STALL, ..Limits::HTTP1 };
+    pub async fn bind(address: SocketAddr, clients: usize) -> std::io::Result<Self> {
+        // A client beyond the limit is told so.
+        let connections = clients + CONNECTIONS_BESIDE_CLIENTS;
+        let limits = Limits { write_stall: WRITE_STALL, connections, ..Limits::HTTP1 };
         let listener = Listener::bind_shared(address, "gateway", limits).await?;
         let address = listener.address()?;
         Ok(Self { listener, address })

@@ -141,7 +141,7 @@ async fn main() {
             bytes as f64 / 1e6
         );
     }
-    let spent = (worker.process.cpu_time() - before) / args.boots;
+    let spent = worker.process.cpu_time().saturating_sub(before) / args.boots;
     println!("the worker's processor time for one boot: {:.0} ms", spent.as_secs_f64() * 1e3);
 
     let counted = Arc::<AtomicU64>::default();
@@ -159,7 +159,7 @@ async fn main() {
         rate(f64::from(args.events));
         let before = worker.process.cpu_time();
         tokio::time::sleep(Duration::from_secs(args.seconds)).await;
-        let spent = worker.process.cpu_time() - before;
+        let spent = worker.process.cpu_time().saturating_sub(before);
         rate(0.0);
         tokio::time::sleep(Duration::from_secs(1)).await;
         let sent = deployment.sim.control().ledger().messages_dispatched - sent;

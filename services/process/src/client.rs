@@ -19,6 +19,11 @@ use crate::{
 /// How long the answer to a ping may take before a connection counts as broken.
 const PONG_WITHIN: Duration = Duration::from_secs(3);
 
+/// What one answer may have unread, in bytes, if callers read slowly.
+const SLOW_READER_WINDOW: u32 = 256 << 10;
+/// The largest window of HTTP/2 ([RFC 9113, 6.9.1](https://www.rfc-editor.org/rfc/rfc9113#section-6.9.1)).
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
+
 /// A gRPC server, and how to connect to it.
 #[derive(Clone, Debug)]
 pub struct GrpcServer {
@@ -59,6 +64,16 @@ impl GrpcServer {
             // Without it, a call in several writes waits for the server's delayed ACKs, 40 ms each.
             .tcp_nodelay(true);
         Ok(Self { endpoint, is_tls, connect_within })
+    }
+
+    /// The same server, for answers that callers read slowly: each of them keeps little unread, and none keeps the others waiting.
+    #[must_use]
+    pub fn with_slow_readers(mut self) -> Self {
+        self.endpoint = self
+            .endpoint
+            .initial_stream_window_size(SLOW_READER_WINDOW)
+            .initial_connection_window_size(LARGEST_WINDOW);
+        self
     }
 
     /// The same server; requests name `origin` in place of its address.

@@ -86,6 +86,7 @@ impl Peers {
         let server = GrpcServer::new(url, CONNECT, PING_EVERY).map_err(|error| {
             refusal(ErrorClass::Unavailable, format!("{url} is an invalid worker address: {error}"))
         })?;
+        let server = if lane == PeerLane::Snapshots { server.with_slow_readers() } else { server };
         let channel = server.connect_lazy(&self.credentials, Role::Worker);
         connections.by_url.entry(url.to_owned()).or_default().push((lane, channel.clone()));
         Ok(WorkerClient::new(channel))

@@ -49,9 +49,11 @@ pub(super) fn gateway(url: &str) -> Response<Body> {
     of(StatusCode::OK, &json!({ "url": url }))
 }
 
-/// GET /gateway/bot. Our own gateway has no daily limit, and takes all shards at once.
+/// GET /gateway/bot. Our own gateway has no daily limit, and takes all shards at once. The fleet's total is 0 until this worker knows it.
 pub(super) fn gateway_bot(url: &str, shards: u32) -> Response<Body> {
-    let shards = shards.max(1);
+    if shards == 0 {
+        return unavailable("the fleet's shard total is not known yet", Duration::from_secs(1));
+    }
     let most = u64::from(shards).max(100) * 1_000;
     let limit =
         json!({ "total": most, "remaining": most, "reset_after": 0, "max_concurrency": shards.max(16) });

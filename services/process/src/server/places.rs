@@ -8,7 +8,10 @@ use std::{
     cmp::Reverse,
     collections::BTreeMap,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -78,6 +81,8 @@ struct Entry {
     host: IpAddr,
     number: u64,
     ended: CancellationToken,
+    /// The connection is over; a call on it may still be.
+    is_over: AtomicBool,
     all: Weak<Unproven>,
 }
 
@@ -139,7 +144,8 @@ impl Unproven {
         listed.next += 1;
         listed.hosts.entry(host).or_default().insert(number, ended.clone());
         drop(listed);
-        Proof(Arc::new(Entry { host, number, ended, all: Arc::downgrade(self) }))
+        let is_over = AtomicBool::new(false);
+        Proof(Arc::new(Entry { host, number, ended, is_over, all: Arc::downgrade(self) }))
     }
 
     /// Ends the oldest connection of the host with the most; false without any.
@@ -190,13 +196,19 @@ impl Proof {
     pub(crate) fn given(&self, token: ValidToken) {
         let Some(all) = self.0.all.upgrade() else { return };
         let mut listed = all.lock();
+        if self.0.is_over.load(Ordering::Relaxed) {
+            return;
+        }
         listed.forget(&self.0);
         listed.bearers.insert(self.0.number, (self.clone(), token));
     }
 
+    /// Ends the listing, for good.
     fn forget(&self) {
         if let Some(all) = self.0.all.upgrade() {
-            all.lock().forget(&self.0);
+            let mut listed = all.lock();
+            self.0.is_over.store(true, Ordering::Relaxed);
+            listed.forget(&self.0);
         }
     }
 
