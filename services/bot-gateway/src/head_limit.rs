@@ -57,6 +57,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for LimitedHead<S> {
             return Poll::Ready(Ok(()));
         }
         let Some(left) = left.checked_sub(buf.filled().len() - before) else {
+            buf.set_filled(before);
             return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "the request's head is too large",

@@ -710,7 +710,7 @@ async fn client_that_reads_nothing_is_closed_behind_the_trim_and_costs_others_no
     assert!(grown < 128 * 1024 * 1024, "{grown} bytes");
     while slow.take().await {}
     let (code, reason) = slow.close.clone().unwrap();
-    assert!(code == 4000 && reason.contains("behind"), "{code} {reason}");
+    assert!(code == 4000 && reason.contains("too slow"), "{code} {reason}");
     assert!(slow.messages.len() < quick[0].messages.len());
     slow.must_identify(url).await;
 }
