@@ -44,8 +44,12 @@ impl Fleet {
 
     /// `settings`: of the coordinator and the workers.
     async fn with(sim: SimConfig, intents: &str, settings: &[(&str, &str)]) -> Self {
+        Self::of(SHARDS, sim, intents, settings).await
+    }
+
+    async fn of(shards: u32, sim: SimConfig, intents: &str, settings: &[(&str, &str)]) -> Self {
         let deployment = Deployment::start(SimConfig { events_per_second: 0.0, ..sim }).await;
-        let mut command = deployment.coordinator_command(SHARDS);
+        let mut command = deployment.coordinator_command(shards);
         let coordinator =
             Coordinator::start(command.env("RELAY", "redis").envs(settings.iter().copied())).await;
         let mut fleet = Self { deployment, coordinator, workers: Vec::new(), gateways: Vec::new() };
@@ -311,7 +315,9 @@ async fn until_messages(clients: &mut [Client], messages: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_with_any_total_get_each_guild_and_message_once() {
-    let fleet = Fleet::start().await;
+    const SHARDS: u32 = 12;
+    let intents = "GUILDS,GUILD_MESSAGES,MESSAGE_CONTENT";
+    let fleet = Fleet::of(SHARDS, sim_config(GUILDS), intents, &[]).await;
     let identifies = fleet.identifies();
     let health: Value = http::json(&format!("{}/health", fleet.workers[0].health)).await;
     let rest = format!("http://{}/api/v10/gateway/bot", health["rest"].as_str().unwrap());
@@ -321,7 +327,7 @@ async fn clients_with_any_total_get_each_guild_and_message_once() {
 
     let world = fleet.deployment.sim.control().guilds(GUILDS as usize, SHARDS);
     let mut dispatched = fleet.dispatched();
-    for total in [1, 5, SHARDS, 6] {
+    for total in [1, 5, SHARDS, 16] {
         let mut clients = Vec::new();
         for number in 0..total {
             let gateway = &fleet.gateways[number as usize % 2];

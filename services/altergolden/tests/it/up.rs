@@ -226,12 +226,13 @@ async fn full_disk_stops_nothing() {
     let place = Place::new();
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let full = || Stdio::from(fs::File::options().write(true).open("/dev/full").unwrap());
-    let mut command = place.command(&deployment);
+    let mut command = tokio::process::Command::from(place.command(&deployment));
     let mut child = command
         .env("COORDINATOR_LISTEN", address.to_string())
         .env("RUST_LOG", "debug")
         .stdout(full())
         .stderr(full())
+        .kill_on_drop(true)
         .spawn()
         .unwrap();
     let ready = async || {
@@ -241,9 +242,9 @@ async fn full_disk_stops_nothing() {
         (shards.len() == SHARDS as usize && shards.iter().all(fleet_fixture::is_ready)).then_some(())
     };
     until("all shards ready", ready).await;
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
-    assert_eq!(status.code(), Some(0));
+    let pid = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(child.wait().await.unwrap().code(), Some(0));
     deployment.assert_lawful();
 }
 
