@@ -401,7 +401,7 @@ impl Command {
             payload: serde_json::Value,
         }
         let data = self.data.filter(|data| data.len() <= LARGEST)?;
-        let Data { shard_id, payload } = rmp_serde::from_slice(&data).ok()?;
+        let Data { shard_id, payload } = crate::entry::from_message_pack(&data).ok()?;
         Some(QueuedCommand { id: self.id, shard: ShardSlot(shard_id), payload })
     }
 }

@@ -175,7 +175,7 @@ impl NewEntry {
         struct Data {
             payload: serde_json::Value,
         }
-        let Data { payload } = rmp_serde::from_slice(&self.data).map_err(|_| DataError::Data)?;
+        let Data { payload } = from_message_pack(&self.data).map_err(|_| DataError::Data)?;
         Ok(payload.to_string())
     }
 
@@ -192,7 +192,7 @@ impl NewEntry {
         struct Dispatch {
             d: JsonText,
         }
-        let Data { payload } = rmp_serde::from_slice(&self.data).map_err(|_| DataError::Data)?;
+        let Data { payload } = from_message_pack(&self.data).map_err(|_| DataError::Data)?;
         Ok(payload.d.0)
     }
 
@@ -205,9 +205,22 @@ impl NewEntry {
         if &*self.name != GAP {
             return None;
         }
-        let Data { payload } = rmp_serde::from_slice(&self.data).ok()?;
+        let Data { payload } = from_message_pack(&self.data).ok()?;
         Some(payload.d.into())
     }
+}
+
+/// How deep values may be nested: as deep as JSON that a worker has parsed (128), and an entry around it. Beyond it reading would need
+/// more than a thread's stack.
+const DEPTH: usize = 136;
+
+/// Reads MessagePack that any program may have written.
+pub(crate) fn from_message_pack<'a, T: Deserialize<'a>>(
+    data: &'a [u8],
+) -> Result<T, rmp_serde::decode::Error> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(data);
+    deserializer.set_max_depth(DEPTH);
+    T::deserialize(&mut deserializer)
 }
 
 /// Any value, as JSON text with the fields in the same order.
@@ -349,5 +362,22 @@ mod tests {
         let position = Position { session: 3, sequence: 9 };
         assert_eq!(position.to_string().parse(), Ok(position));
         "3".parse::<Position>().unwrap_err();
+    }
+
+    #[test]
+    fn deeply_nested_entry_is_refused() {
+        // `d` is 100,000 arrays, each in the next.
+        let mut data = vec![0x81, 0xa7];
+        data.extend(b"payload");
+        data.extend([0x81, 0xa1, b'd']);
+        data.extend(vec![0x91; 100_000]);
+        data.push(0xc0);
+        assert!(from_message_pack::<serde_json::Value>(&data).is_err());
+        assert!(from_message_pack::<JsonText>(&data).is_err());
+        // As deep as a payload can be.
+        let deep = format!("{}1{}", "[".repeat(126), "]".repeat(126));
+        let value: serde_json::Value = serde_json::from_str(&deep).unwrap();
+        let data = rmp_serde::to_vec(&serde_json::json!({ "payload": { "d": value } })).unwrap();
+        assert!(from_message_pack::<JsonText>(&data).is_ok());
     }
 }
