@@ -272,6 +272,8 @@ pub(crate) struct WaitingRequests {
 struct Waiting {
     nonce: String,
     until: Instant,
+    /// When it is sent again, because Discord rate limited it.
+    again_at: Option<Instant>,
     /// The first chunk has come.
     is_begun: bool,
 }
@@ -302,8 +304,13 @@ impl WaitingRequests {
         let retry_after = Duration::try_from_secs_f64(retry_after).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
         let Some(nonce) = nonce else { return };
         let mut waiting = self.by_text.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((text, known)) = waiting.iter_mut().find(|(_, known)| known.nonce == nonce) else { return };
-        known.until = Instant::now() + retry_after + WITHIN;
+        let now = Instant::now();
+        let is_ours =
+            |known: &Waiting| known.nonce == nonce && known.again_at.is_none_or(|again| again <= now);
+        // A repeated answer adds no second retry.
+        let Some((text, known)) = waiting.iter_mut().find(|(_, known)| is_ours(known)) else { return };
+        known.again_at = Some(now + retry_after);
+        known.until = now + retry_after + WITHIN;
         let limited = Limited { text: text.clone(), nonce: nonce.to_owned(), retry_after };
         // There are no more places than requests.
         let _ = self.limited.try_send(limited);
@@ -329,7 +336,8 @@ impl WaitingRequests {
         expect(&nonce);
         // Beyond the bound equal requests are not recognized.
         if waiting.len() < REQUESTS {
-            let known = Waiting { nonce: nonce.clone(), until: now + WITHIN, is_begun: false };
+            let known =
+                Waiting { nonce: nonce.clone(), until: now + WITHIN, again_at: None, is_begun: false };
             waiting.insert(text.to_owned(), known);
         }
         Joined::New(nonce)
@@ -444,7 +452,11 @@ mod tests {
             (again.text.as_str(), &again.nonce, again.retry_after),
             ("all members", &nonce, Duration::from_millis(1_500))
         );
-        assert!(limited.try_recv().is_err(), "the other one is not ours");
+        // The same answer once more.
+        waiting.note_limited(
+            &json!({"opcode": 8, "retry_after": 1.5, "meta": {"guild_id": "1", "nonce": nonce}}),
+        );
+        assert!(limited.try_recv().is_err(), "the other one is not ours, and each is sent again once");
         let ended = waiting.changes.subscribe();
         waiting.note_chunk(&json!({"nonce": nonce, "chunk_index": 0, "chunk_count": 2}));
         assert_eq!(join(&first, "late"), Joined::Late, "it would miss the first chunk");

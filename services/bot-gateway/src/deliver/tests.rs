@@ -375,7 +375,7 @@ impl World {
                 self.push("GUILD_MEMBER_ADD", json!({"guild_id": of, "user": user, "roles": []}));
             }
             (Change::MemberRemove, Some(known)) if known.members > 1 => {
-                // The cache counts a user who leaves twice once.
+                // A second GUILD_MEMBER_REMOVE of the same user changes no count in the cache.
                 let user = json!({"id": (1_000_000 + self.sequence).to_string()});
                 self.push("GUILD_MEMBER_REMOVE", json!({"guild_id": of, "user": user}));
             }
