@@ -26,21 +26,25 @@ async fn live_screen_shows_the_fleet_and_restores_the_terminal() {
     let line = command_line(&coordinator.address);
     tmux.run(&line);
 
-    let overview = tmux.until("the overview", |screen| screen.contains("4 shards ready   40 guilds")).await;
-    assert!(overview.contains("2 workers") && overview.contains("acting"), "{overview}");
-    for row in ["0 ■", "3 ■", " a ", " b ", "2/2", "none waiting", "plan      none", "? help  q quit"] {
-        assert!(overview.contains(row), "{row:?}:\n{overview}");
-    }
+    let rows = [
+        "4 shards ready   40 guilds",
+        "2 workers",
+        "acting",
+        "none waiting",
+        "plan      none",
+        "0 ■",
+        "3 ■",
+        " a ",
+    ];
+    let overview = tmux.until_all(&[&rows[..], &[" b ", "2/2", "? help  q quit"]].concat()).await;
     assert!(overview.lines().count() <= 24, "{overview}");
     tmux.until("a rate", |screen| screen.lines().next().is_some_and(|line| !line.contains("– events/s")))
         .await;
 
     // Keys.
     tmux.keys(&["2", "Down", "Enter"]);
-    let detail = tmux.until("the detail", |screen| screen.contains("shard 1 ──")).await;
-    for row in ["state       ■ ready for ", "start       identified in ", "gap         none"] {
-        assert!(detail.contains(row), "{row:?}:\n{detail}");
-    }
+    let rows = ["shard 1 ──", "state       ■ ready for ", "start       identified in ", "gap         none"];
+    tmux.until_all(&rows).await;
     tmux.keys(&["Escape"]);
     tmux.until("the list", |screen| screen.contains("SHARD WORKER")).await;
     tmux.keys(&["/", "3", "Enter"]);
@@ -63,8 +67,10 @@ async fn live_screen_shows_the_fleet_and_restores_the_terminal() {
     .await;
 
     tmux.keys(&["q"]);
-    let left = tmux.until("the exit code", |screen| screen.contains("code 0")).await;
-    assert!(!left.contains("shards ready"), "the screen of before is back:\n{left}");
+    tmux.until("the exit code on the screen of before", |screen| {
+        screen.contains("code 0") && !screen.contains("shards ready")
+    })
+    .await;
     assert_restored(&tmux).await;
 
     // Ctrl-C and SIGTERM.
@@ -109,8 +115,7 @@ async fn live_screen_says_that_its_data_is_old_and_connects_again() {
     tmux.until("the overview", |screen| screen.contains("2 shards ready")).await;
 
     coordinator.process.kill().await;
-    let stale = tmux.until("the loss", |screen| screen.contains("coordinator unreachable")).await;
-    assert!(stale.contains("STALE: ") && stale.contains("2 shards ready"), "{stale}");
+    tmux.until_all(&["coordinator unreachable", "STALE: ", "2 shards ready"]).await;
     let mut command = deployment.coordinator_command(2);
     let address = coordinator.socket().to_string();
     let next = Coordinator::start(command.env("COORDINATOR_LISTEN", address)).await;
@@ -130,8 +135,7 @@ async fn live_screen_needs_a_terminal_and_a_coordinator() {
     let tmux = Tmux::start(80, 24).await;
     // Nothing listens on port 1.
     tmux.run(&command_line("http://127.0.0.1:1"));
-    let screen = tmux.until("the exit code", |screen| screen.contains("code 3")).await;
-    assert!(screen.contains("cannot reach http://127.0.0.1:1"), "{screen}");
+    tmux.until_all(&["code 3", "cannot reach http://127.0.0.1:1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

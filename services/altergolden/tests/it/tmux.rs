@@ -83,6 +83,13 @@ impl Tmux {
         }
     }
 
+    /// Waits until the terminal shows all of these, and returns the screen. A screen is not drawn at once, so what is
+    /// expected of one must be waited for as a whole.
+    pub(crate) async fn until_all(&self, expected: &[&str]) -> String {
+        let what = format!("all of {expected:?}");
+        self.until(&what, |screen| expected.iter().all(|part| screen.contains(part))).await
+    }
+
     /// Runs a command line on an empty screen, and waits for a line of its output.
     pub(crate) async fn says(&self, line: &str, expected: &str) {
         self.run(&format!("clear; {line}"));
