@@ -96,8 +96,11 @@ impl Commands {
         }
         let class = match command.kind() {
             CommandKind::Presence => CommandClass::Presence,
-            CommandKind::Voice { guild } => CommandClass::Voice(guild),
-            CommandKind::Members { guild, .. } => CommandClass::Members(guild),
+            CommandKind::Voice { guild, .. } => CommandClass::Voice(guild),
+            // The others are as rare as members are plenty.
+            CommandKind::Members { guild, .. }
+            | CommandKind::Sounds { first: guild }
+            | CommandKind::ChannelInfo { guild } => CommandClass::Members(guild),
         };
         let (answer, answered) = oneshot::channel();
         let item = QueuedCommand { text: command.into_text(), answer: Some(answer) };

@@ -70,3 +70,58 @@ impl RunningShards {
         Ok(Some(stream::iter([head]).chain(guilds).chain(last).boxed()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use checkpoint::Session;
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::{
+        shard_state::Progress,
+        testing::{EPOCH, SHARD, TOTAL, guilds, running, shard_at},
+    };
+
+    #[test]
+    fn shard_that_still_restores_its_checkpoint_answers_no_snapshot() {
+        let state = shard_at(EPOCH, "guilds");
+        let session = Arc::new(Session {
+            id: "s".to_owned(),
+            resume_url: "ws://127.0.0.1:1".to_owned(),
+            ordinal: guilds::SESSION,
+            shard: Some(SHARD.slot()),
+            total: TOTAL,
+            intents: 1,
+            transport: "json".to_owned(),
+            resources: Vec::new(),
+            opened_at_unix_ms: 1,
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _inside = runtime.enter();
+        let shards = RunningShards::new("w".parse().unwrap());
+        shards.publish(BTreeMap::from([(SHARD, running(&state))]), BTreeMap::new());
+        let query = SnapshotQuery {
+            shard: SHARD.slot(),
+            client_shard: (0, 1),
+            intents: 1,
+            large_threshold: 50,
+            own_user: 1,
+            only: None,
+        };
+        let refused = |words: &str| {
+            let Err(error) = shards.begin_snapshot(&query) else { panic!("it answers") };
+            assert!(error.to_string().contains(words), "{error}");
+        };
+        refused("has no session yet");
+        // The head of the checkpoint has been read, and the guilds have not.
+        state.set_progress(Some(Progress { session, began_at: 0, read: 9, read_at_unix_ms: 1 }));
+        refused("is restoring its guilds");
+        state.cache().begin_session(guilds::SESSION, &guilds::ready(&[3 << 22]));
+        let mut parts = shards.begin_snapshot(&query).unwrap().unwrap();
+        let head = parts.next().now_or_never().unwrap();
+        let read = Position::new(guilds::SESSION, 9);
+        assert_eq!(head, Some(SnapshotPart::Head { read, present: vec![], absent: vec![3 << 22] }));
+    }
+}

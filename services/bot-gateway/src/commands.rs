@@ -7,21 +7,28 @@ use std::{
 };
 
 use fleet_model::ShardSlot;
-use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream, stream::FuturesUnordered};
 use guild_cache::read_fields;
 use serde_json::{Value, json};
-use shard_bridge::{GatewayCommand, MembersQuery};
+use shard_bridge::{CommandKind, GatewayCommand, MembersQuery};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-use crate::{Shared, session::ClientShard};
+use crate::{
+    Shared,
+    session::{ClientSession, ClientShard},
+};
 
 /// Commands of one client that are under way.
 const UNDER_WAY: usize = 128;
 /// How long a command may wait for its turn on the shard's connection.
 const WITHIN: Duration = Duration::from_mins(1);
+/// Answers out of the cache for one client at once: each holds members until the client reads them.
+const ANSWERS_AT_ONCE: usize = 4;
+/// Guilds whose voice is left at once when a session ends.
+const GUILDS_AT_ONCE: usize = 32;
 /// How long the cache of a guild's owner may take for each chunk of members.
 const CACHE_WITHIN: Duration = Duration::from_secs(5);
 /// Requests for members of one client whose answers are still expected.
@@ -33,20 +40,23 @@ const LONGEST_WAIT: Duration = Duration::from_mins(2);
 pub(crate) struct Commands {
     shared: Arc<Shared>,
     shard: ClientShard,
+    /// The nonce of the client's session.
+    session: u64,
     requests: Requests,
-    members: mpsc::Sender<String>,
+    members: CachedAnswers,
     under_way: FuturesUnordered<BoxFuture<'static, ()>>,
 }
 
 impl Commands {
     pub(crate) fn new(shared: Arc<Shared>, requests: Requests, members: mpsc::Sender<String>) -> Self {
         let shard = ClientShard { number: 0, total: 1 };
-        Self { shared, shard, requests, members, under_way: FuturesUnordered::new() }
+        let members = CachedAnswers { chunks: members, places: Arc::new(Semaphore::new(ANSWERS_AT_ONCE)) };
+        Self { shared, shard, session: 0, requests, members, under_way: FuturesUnordered::new() }
     }
 
-    /// The client's shard is known. Its presences may have been changed through another worker.
-    pub(crate) fn of_shard(&mut self, shard: ClientShard) {
-        self.shard = shard;
+    /// The client's shard and the nonce of its session are known. Its presences may have been changed through another worker.
+    pub(crate) fn of_session(&mut self, shard: ClientShard, nonce: u64) {
+        (self.shard, self.session) = (shard, nonce);
         let total = self.shared.bridge.fleet_shards();
         let mut last = self.shared.presences.lock().unwrap_or_else(PoisonError::into_inner);
         last.retain(|fleet_shard, _| !shard.overlaps(fleet_shard.0, total));
@@ -68,7 +78,7 @@ impl Commands {
         }
     }
 
-    /// Takes a command with opcode 3, 4 or 8.
+    /// Takes a command with opcode 3, 4, 8, 31 or 43.
     pub(crate) fn take(&mut self, op: u8, mut data: Value) {
         if self.under_way.len() >= UNDER_WAY {
             tracing::warn!(op, "too many pending commands of a client of the gateway; command dropped");
@@ -94,12 +104,23 @@ impl Commands {
             self.under_way.push(request.boxed());
             return;
         }
+        let left = match command.kind() {
+            CommandKind::Voice { guild, joins: true } => {
+                self.shared.voice.join(self.session, guild);
+                None
+            }
+            CommandKind::Voice { guild, joins: false } => Some((guild, self.shared.voice.joining(guild))),
+            _ => None,
+        };
         let (shared, shard) = (self.shared.clone(), self.shard);
         let until = Instant::now() + WITHIN;
         self.under_way.push(
             async move {
                 let sent = match op {
                     3 => send_presence(&shared, shard, &command, until).await,
+                    31 => {
+                        shared.bridge.send_to_guilds(&command, until).await.map_err(|error| error.to_string())
+                    }
                     _ => shared
                         .bridge
                         .send_to_guild(&command, until)
@@ -107,13 +128,32 @@ impl Commands {
                         .map(drop)
                         .map_err(|error| error.to_string()),
                 };
-                if let Err(error) = sent {
-                    tracing::info!(op, error, "command of a client of the gateway was not sent");
+                match (sent, left) {
+                    (Ok(()), Some((guild, joining))) => shared.voice.left(guild, joining),
+                    (Ok(()), None) => {}
+                    (Err(error), _) => {
+                        tracing::info!(op, error, "command of a client of the gateway was not sent");
+                    }
                 }
             }
             .boxed(),
         );
     }
+}
+
+/// A session has ended: leaves the voice channels that it joined through this worker.
+pub(crate) async fn leave_voice(shared: &Shared, session: &ClientSession) {
+    let until = Instant::now() + WITHIN;
+    let leaving = shared.voice.end(session.nonce).into_iter().map(async |guild| {
+        let left = match GatewayCommand::parse(json!({"op": 4, "d": {"guild_id": guild.to_string()}})) {
+            Ok(command) => shared.bridge.send_to_guild(&command, until).await.map(drop),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = left {
+            tracing::warn!(guild.id = guild, %error, "a session of a client of the gateway has ended, but the bot did not leave its voice channel");
+        }
+    });
+    stream::iter(leaving).buffer_unordered(GUILDS_AT_ONCE).collect::<()>().await;
 }
 
 /// Sends a presence on the fleet's shards that have guilds of the client's, unless it is the last one there.
@@ -151,7 +191,7 @@ async fn send_presence(
 async fn request_members(
     shared: Arc<Shared>,
     requests: Requests,
-    members: mpsc::Sender<String>,
+    members: CachedAnswers,
     command: GatewayCommand,
     asked: Option<String>,
 ) {
@@ -186,13 +226,22 @@ async fn request_members(
     }
 }
 
+/// Where answers out of the cache go.
+#[derive(Clone)]
+struct CachedAnswers {
+    chunks: mpsc::Sender<String>,
+    places: Arc<Semaphore>,
+}
+
 /// Answers out of the cache of the guild's owner, if that has all members. Returns whether it did.
 async fn answer_from_cache(
     shared: &Shared,
-    members: &mpsc::Sender<String>,
+    members: &CachedAnswers,
     query: &MembersQuery,
     asked: Option<&str>,
 ) -> bool {
+    // It is never closed.
+    let _place = members.places.acquire().await;
     let until = Instant::now() + CACHE_WITHIN;
     let Ok(mut chunks) = shared.bridge.cached_members(query, until).await else { return false };
     let mut sent = false;
@@ -203,7 +252,7 @@ async fn answer_from_cache(
         };
         let is_last = is_last_chunk(&chunk);
         // The client is gone.
-        if members.send(chunk).await.is_err() {
+        if members.chunks.send(chunk).await.is_err() {
             return true;
         }
         sent |= is_last;
@@ -411,6 +460,67 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Fate, Scripted, shared};
+
+    const WHOLE: ClientShard = ClientShard { number: 0, total: 1 };
+
+    fn presence(name: &str) -> GatewayCommand {
+        let activities = json!([{"name": name, "type": 0}]);
+        GatewayCommand::parse(json!({"op": 3, "d": {"status": "idle", "activities": activities}})).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn presence_is_the_last_one_only_where_it_was_sent() {
+        let worker = Scripted::new(|_, _| Vec::new());
+        let shared = shared(3, &worker);
+        let send =
+            async |name: &str| send_presence(&shared, WHOLE, &presence(name), Instant::now() + WITHIN).await;
+        worker.fates.lock().unwrap().insert(ShardSlot(1), Fate::Refused);
+        send("one").await.unwrap_err();
+        assert_eq!(worker.sent_on(), [0, 2]);
+        send("one").await.unwrap();
+        assert_eq!(worker.sent_on(), [1], "where it was refused");
+        send("one").await.unwrap();
+        assert_eq!(worker.sent_on(), [0; 0], "an equal one");
+        // The client leaves while the command waits for its turn.
+        worker.fates.lock().unwrap().insert(ShardSlot(1), Fate::Waits);
+        assert!(timeout(Duration::from_secs(1), send("two")).await.is_err());
+        assert_eq!(worker.sent_on(), [0, 2]);
+        send("two").await.unwrap();
+        assert!(worker.sent_on().contains(&1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_does_not_read_has_few_answers_out_of_the_cache_under_way() {
+        let worker = Scripted::new(|_, _| Vec::new());
+        let shared = Arc::new(shared(1, &worker));
+        let (members, mut chunks) = mpsc::channel(2);
+        let mut commands = Commands::new(shared, Requests::default(), members);
+        for guild in 1..=20_u64 {
+            commands.take(8, json!({"guild_id": guild.to_string(), "query": "", "limit": 0}));
+        }
+        // The first two answers are in the channel, and so no longer under way.
+        assert!(
+            timeout(Duration::from_secs(1), async {
+                loop {
+                    commands.work().await
+                }
+            })
+            .await
+            .is_err()
+        );
+        assert_eq!(*worker.members_asked.lock().unwrap(), 2 + ANSWERS_AT_ONCE);
+        let reading = async {
+            for _ in 0..20 {
+                chunks.recv().await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = reading => {}
+            () = async { loop { commands.work().await } } => {}
+        }
+        assert_eq!(*worker.members_asked.lock().unwrap(), 20);
+    }
 
     #[test]
     fn chunks_come_back_under_the_clients_nonce() {

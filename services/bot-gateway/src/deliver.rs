@@ -61,7 +61,8 @@ fn changes_guild(name: &str) -> bool {
     .any(|prefix| name.starts_with(prefix))
         && !matches!(
             name,
-            "GUILD_AUDIT_LOG_ENTRY_CREATE"
+            "CHANNEL_INFO"
+                | "GUILD_AUDIT_LOG_ENTRY_CREATE"
                 | "GUILD_BAN_ADD"
                 | "GUILD_BAN_REMOVE"
                 | "GUILD_INTEGRATIONS_UPDATE"
@@ -202,11 +203,6 @@ impl Client {
         self.last
     }
 
-    /// The relay has lost writes since the client began here.
-    pub(crate) fn is_detached(&self) -> bool {
-        self.is_detached
-    }
-
     /// The client gets guilds.
     pub(crate) fn has_guilds(&self) -> bool {
         self.session.intents & 1 != 0
@@ -278,6 +274,20 @@ impl Client {
             data,
         });
         Delivery::Packets(packets.collect())
+    }
+
+    /// What a client that resumes gets for an entry, before RESUMED. The error says why it must identify again.
+    pub(crate) fn replay<'a>(
+        &mut self,
+        event: &'a LiveEvent,
+        shard_total: u32,
+    ) -> Result<Vec<Packet<'a>>, &'static str> {
+        match self.deliver(event, shard_total) {
+            Delivery::Invalid | Delivery::Gap(_) => Err("its guilds changed"),
+            // It would compare with the positions of now, which are behind what it has yet to get.
+            _ if self.is_detached => Err("the relay lost entries meanwhile"),
+            Delivery::Packets(packets) => Ok(packets),
+        }
     }
 
     /// The relay has lost writes. What it lost may come again under other numbers.

@@ -4,7 +4,7 @@
 //! - [`session`]: the session is in its id and in the sequence numbers, so a client can resume at any worker.
 //! - `boot`: what a client gets first. `tail`, `recent`: the relay's newest entries. `deliver`: what a client gets of an entry.
 //! - [`intents`]: what a client's intents let through. `message`, `payload`, `encoding`: the protocol.
-//! - `connection`: one connection. `commands`: what clients send to Discord.
+//! - `connection`: one connection. `commands`: what clients send to Discord. `voice`: which session joined which voice channel.
 //!
 //! # Bounds
 //!
@@ -13,6 +13,8 @@
 //! | clients of a worker | [`GatewayConfig::clients`] | closed with 4000 |
 //! | entries that are kept for all clients | 8,192, 32 MiB | clients that are further behind read the relay |
 //! | commands of a client under way | 128 | further ones are left out; a log line |
+//! | answers out of the cache for one client at once | 4 | the client's next requests for members wait |
+//! | guilds whose voice a session has joined | 16,384 | the oldest is forgotten: the bot stays there when its session ends |
 //! | requests for members that wait for answers | 1,024 for each client | the oldest one's answer is left out |
 
 mod boot;
@@ -21,6 +23,7 @@ mod connection;
 mod deliver;
 mod encoding;
 mod head_limit;
+mod identity;
 pub mod intents;
 mod live;
 mod message;
@@ -29,6 +32,9 @@ mod payload;
 mod recent;
 pub mod session;
 mod tail;
+#[cfg(test)]
+mod testing;
+mod voice;
 
 use std::{
     collections::HashMap,
@@ -46,17 +52,19 @@ use process::{
 };
 use relay::RelayStore;
 use shard_bridge::Bridge;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use metrics::GatewayMetrics;
 
 use crate::{
-    commands::WaitingRequests,
+    commands::{Limited, WaitingRequests},
+    identity::Identity,
     intents::Intents,
     message::{InvalidMessage, close},
     recent::Recent,
     session::SessionKey,
+    voice::Voice,
 };
 
 /// A client that reads nothing for so long is disconnected.
@@ -136,12 +144,12 @@ struct Shared {
     bridge: Bridge,
     relay: Arc<dyn RelayStore>,
     recent: Arc<Recent>,
-    identity: AskIdentity,
-    known: tokio::sync::OnceCell<BotIdentity>,
+    identity: Arc<Identity>,
     /// Requests for members that clients share.
     waiting: Arc<WaitingRequests>,
     /// The last presence that was sent on each of the fleet's shards.
     presences: Mutex<HashMap<ShardSlot, String>>,
+    voice: Voice,
     places: Arc<Semaphore>,
     clients: watch::Sender<usize>,
     metrics: GatewayMetrics,
@@ -168,6 +176,29 @@ fn hashed(token: &str) -> [u8; 32] {
 }
 
 impl Shared {
+    /// And the requests for members that Discord puts off.
+    fn new(parts: GatewayParts) -> (Self, mpsc::Receiver<Limited>) {
+        let GatewayParts { config, bridge, relay, identity, certificate: _, metrics } = parts;
+        let (waiting, limited) = WaitingRequests::new();
+        let shared = Self {
+            token: (!config.allows_any_token).then(|| hashed(&config.token)),
+            key: SessionKey::new(&config.fleet, &config.token),
+            intents: Intents(config.intents),
+            url: config.url,
+            bridge,
+            relay,
+            recent: Arc::default(),
+            identity: Arc::new(Identity::new(identity)),
+            waiting: Arc::new(waiting),
+            presences: Mutex::default(),
+            voice: Voice::default(),
+            places: Arc::new(Semaphore::new(config.clients)),
+            clients: watch::Sender::new(0),
+            metrics,
+        };
+        (shared, limited)
+    }
+
     /// Checks a client's token.
     fn check_token(&self, token: &str) -> Result<(), InvalidMessage> {
         let is =
@@ -185,11 +216,6 @@ impl Shared {
         self.clients.send_modify(|clients| *clients += 1);
         self.metrics.clients(1);
         Some(ClientPlace { clients: self.clients.clone(), metrics: self.metrics.clone(), _permit: permit })
-    }
-
-    /// Who the bot is.
-    async fn identity(&self) -> Result<BotIdentity, String> {
-        self.known.get_or_try_init(|| (self.identity)()).await.cloned()
     }
 }
 
@@ -216,25 +242,9 @@ impl BotGateway {
     ///
     /// Boxed so that the server is compiled here, not in each program that polls it.
     pub fn serve(self, parts: GatewayParts, drain: CancellationToken) -> BoxFuture<'static, ()> {
-        let GatewayParts { config, bridge, relay, identity, certificate, metrics } = parts;
-        let security = PortSecurity::Clients(certificate);
-        let (waiting, limited) = WaitingRequests::new();
-        let shared = Arc::new(Shared {
-            token: (!config.allows_any_token).then(|| hashed(&config.token)),
-            key: SessionKey::new(&config.fleet, &config.token),
-            intents: Intents(config.intents),
-            url: config.url,
-            bridge,
-            relay,
-            recent: Arc::default(),
-            identity,
-            known: tokio::sync::OnceCell::new(),
-            waiting: Arc::new(waiting),
-            presences: Mutex::default(),
-            places: Arc::new(Semaphore::new(config.clients)),
-            clients: watch::Sender::new(0),
-            metrics,
-        });
+        let security = PortSecurity::Clients(parts.certificate.clone());
+        let (shared, limited) = Shared::new(parts);
+        let shared = Arc::new(shared);
         let mut listener = self.listener;
         Box::pin(async move {
             let clients = TaskTracker::new();
@@ -244,6 +254,7 @@ impl BotGateway {
                 shared.recent.clone(),
                 shared.clients.subscribe(),
                 shared.waiting.clone(),
+                shared.identity.clone(),
                 tail_stop.clone(),
             ));
             let again = tokio::spawn(commands::send_again(shared.clone(), limited));

@@ -28,7 +28,7 @@ pub(crate) enum Message {
         session_id: String,
         sequence: u64,
     },
-    /// Opcode 3, 4 or 8.
+    /// Opcode 3, 4, 8, 31 or 43.
     Command {
         op: u8,
         data: Value,
@@ -116,7 +116,7 @@ pub(crate) fn read(text: &[u8]) -> Result<Message, InvalidMessage> {
             let sequence = data.seq.unwrap_or(0);
             Ok(Message::Resume { token: data.token, session_id: data.session_id, sequence })
         }
-        op @ (3 | 4 | 8) => {
+        op @ (3 | 4 | 8 | 31 | 43) => {
             let data = serde_json::from_str(data).map_err(|_| MALFORMED)?;
             Ok(Message::Command { op: op as u8, data })
         }
@@ -144,7 +144,7 @@ mod tests {
         let wanted = Message::Resume { token: "t".to_owned(), session_id: "s".to_owned(), sequence: 7 };
         assert_eq!(read(resume.as_bytes()), Ok(wanted));
         assert_eq!(read(br#"{"op":1,"d":null}"#), Ok(Message::Heartbeat));
-        assert_eq!(read(br#"{"op":31,"d":{}}"#), Ok(Message::Other(31)));
+        assert_eq!(read(br#"{"op":30,"d":{}}"#), Ok(Message::Other(30)));
         assert_eq!(
             read(br#"{"op":4,"d":{"guild_id":"1"}}"#)
                 .map(|message| matches!(message, Message::Command { op: 4, .. })),

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     commands::WaitingRequests,
+    identity::Identity,
     live::LiveEvent,
     recent::{Behind, Recent},
 };
@@ -34,13 +35,16 @@ pub(crate) async fn run(
     recent: Arc<Recent>,
     mut clients: watch::Receiver<usize>,
     waiting: Arc<WaitingRequests>,
+    identity: Arc<Identity>,
     stop: CancellationToken,
 ) {
     let filling = async {
         let mut backoff = Backoff::new(RETRIES);
         while clients.wait_for(|clients| *clients > 0).await.is_ok() {
             let reader = relay.reader();
-            let failed = fill(&*reader, &recent, &mut backoff, &clients, &waiting).await;
+            let failed = fill(&*reader, &recent, &mut backoff, &clients, &waiting, &identity).await;
+            // Changes of the bot's user are not seen from here on.
+            identity.note_change();
             if let Err(error) = failed {
                 tracing::warn!(%error, "cannot read the relay for clients of the gateway; retrying");
                 backoff.failed(Instant::now().into_std());
@@ -61,6 +65,7 @@ async fn fill(
     backoff: &mut Backoff,
     clients: &watch::Receiver<usize>,
     waiting: &WaitingRequests,
+    identity: &Identity,
 ) -> Result<(), relay::RelayError> {
     let mut after = reader.newest().await?;
     recent.begin(after, false);
@@ -82,6 +87,7 @@ async fn fill(
                 "relay entries were lost before they were read; sending guilds to clients of the gateway again"
             );
             recent.begin(after, true);
+            identity.note_change();
         } else {
             let generation = page.generation;
             let events: Vec<_> =
@@ -90,6 +96,7 @@ async fn fill(
                 match &*event.name {
                     "GUILD_MEMBERS_CHUNK" => event.value().map(|chunk| waiting.note_chunk(chunk)),
                     "RATE_LIMITED" => event.value().map(|answer| waiting.note_limited(answer)),
+                    "USER_UPDATE" => Some(identity.note_change()),
                     _ => None,
                 };
             }

@@ -1,6 +1,6 @@
-//! Measures the gateway for unmodified bots: how long a client waits for READY and for all its guilds, and what clients cost the worker
-//! in processor time and memory. Redis, a coordinator and one worker are real processes on the loopback; the simulated Discord and the
-//! clients are in this process.
+//! Measures the gateway for unmodified bots: how long a client waits for READY and for all its guilds, what clients cost the worker
+//! in processor time and memory, and how much later a client gets its events beside another one that has stopped reading. Redis, a
+//! coordinator and one worker are real processes on the loopback; the simulated Discord and the clients are in this process.
 //!
 //! `cargo bench -p chaos --bench bot_gateway`. Needs the programs in release: `cargo build --release -p coordinator -p gateway-worker`.
 
@@ -19,9 +19,12 @@ use discord_sim::{Fault, SimConfig};
 use fleet_fixture::{Coordinator, Deployment, Worker};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    task::JoinSet,
+};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    MaybeTlsStream, WebSocketStream, client_async_with_config, connect_async_with_config,
     tungstenite::{Message, protocol::WebSocketConfig},
 };
 
@@ -53,6 +56,9 @@ struct Args {
     bench: bool,
 }
 
+/// Messages a second whose time to a client is measured.
+const PROBES: u32 = 500;
+
 /// What a client saw at its beginning.
 struct Boot {
     ready: Duration,
@@ -68,8 +74,26 @@ impl Client {
         let since = Instant::now();
         let config = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
         let url = format!("{url}/?v=10&encoding=json");
-        let (mut socket, _) =
+        let (socket, _) =
             connect_async_with_config(url, Some(config), true).await.expect("the gateway listens");
+        Self::over(socket, since).await
+    }
+
+    /// A client whose socket takes little of what it does not read.
+    async fn boot_slow(url: &str) -> Self {
+        let address = url.trim_start_matches("ws://").parse().expect("an address");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(16 * 1024).expect("a size");
+        let stream = MaybeTlsStream::Plain(socket.connect(address).await.expect("the gateway listens"));
+        let config = WebSocketConfig::default().max_frame_size(None).max_message_size(None);
+        let (socket, _) =
+            client_async_with_config(format!("{url}/?v=10&encoding=json"), stream, Some(config))
+                .await
+                .expect("the gateway answers");
+        Self::over(socket, Instant::now()).await.0
+    }
+
+    async fn over(mut socket: WebSocketStream<MaybeTlsStream<TcpStream>>, since: Instant) -> (Self, Boot) {
         let identify =
             json!({"op": 2, "d": {"token": TOKEN, "intents": INTENTS, "properties": {}, "shard": [0, 1]}});
         socket.send(Message::text(identify.to_string())).await.expect("the gateway reads");
@@ -86,6 +110,20 @@ impl Client {
             }
         }
         panic!("the gateway closed the connection");
+    }
+
+    /// Reads all probes; returns how long each took, from the shortest on.
+    async fn probes(mut self, count: u32, epoch: Instant) -> Vec<Duration> {
+        let mut took = Vec::new();
+        while took.len() < count as usize {
+            let Some(Ok(Message::Text(text))) = self.0.next().await else { panic!("the gateway closed") };
+            let sent = text.split_once("probe ").and_then(|(_, rest)| rest.split_once('"'));
+            if let Some(sent) = sent.and_then(|(micros, _)| micros.parse().ok()) {
+                took.push(epoch.elapsed().saturating_sub(Duration::from_micros(sent)));
+            }
+        }
+        took.sort_unstable();
+        took
     }
 
     /// Reads for ever; counts dispatches.
@@ -170,4 +208,39 @@ async fn main() {
             worker.process.memory().resident as f64 / 1024.0,
         );
     }
+
+    clients.shutdown().await;
+    let alone = p99(&deployment, &url, &args).await;
+    let stopped = Client::boot_slow(&url).await;
+    // Its socket is full before the next measurement begins.
+    let _ = p99(&deployment, &url, &args).await;
+    let beside = p99(&deployment, &url, &args).await;
+    drop(stopped);
+    println!(
+        "p99 of the time to a client at {} events/s: {:.1} ms alone, {:.1} ms beside one that has stopped reading: {:.2} times",
+        args.events,
+        alone.as_secs_f64() * 1e3,
+        beside.as_secs_f64() * 1e3,
+        beside.as_secs_f64() / alone.as_secs_f64(),
+    );
+}
+
+/// The time that 99 % of the messages to a new client do not exceed, while other events come.
+async fn p99(deployment: &Deployment, url: &str, args: &Args) -> Duration {
+    let (client, _) = Client::boot(url).await;
+    let (count, epoch) = (PROBES * args.seconds as u32, Instant::now());
+    let reading = tokio::spawn(client.probes(count, epoch));
+    let control = deployment.sim.control();
+    let guild_id = control.guilds(1, args.shards)[0].id;
+    let rate = |per_second| control.inject(Fault::EventRate { per_second }).expect("a valid rate");
+    rate(f64::from(args.events));
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / PROBES);
+    for _ in 0..count {
+        ticks.tick().await;
+        let content = Some(format!("probe {}", epoch.elapsed().as_micros()));
+        control.inject(Fault::Message { guild_id, content }).expect("the guild is there");
+    }
+    let took = reading.await.expect("no panic");
+    rate(0.0);
+    took[took.len() * 99 / 100]
 }

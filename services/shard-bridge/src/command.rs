@@ -34,6 +34,8 @@ pub enum CommandKind {
     Voice {
         /// In which guild.
         guild: u64,
+        /// It is in a channel afterwards.
+        joins: bool,
     },
     /// A request for members (op 8).
     Members {
@@ -43,6 +45,16 @@ pub enum CommandKind {
         all: bool,
         /// With their presences, which needs the intent GUILD_PRESENCES.
         presences: bool,
+    },
+    /// A request for soundboard sounds (op 31).
+    Sounds {
+        /// The first of its guilds.
+        first: u64,
+    },
+    /// A request for what is in voice channels (op 43).
+    ChannelInfo {
+        /// Of which guild.
+        guild: u64,
     },
 }
 
@@ -63,7 +75,7 @@ pub struct MembersQuery {
 
 impl CommandKind {
     /// Every name.
-    pub const NAMES: [&str; 3] = ["presence", "voice_state", "members"];
+    pub const NAMES: [&str; 5] = ["presence", "voice_state", "members", "soundboard_sounds", "channel_info"];
 
     /// Its name in metrics.
     pub fn name(self) -> &'static str {
@@ -71,14 +83,18 @@ impl CommandKind {
             Self::Presence => "presence",
             Self::Voice { .. } => "voice_state",
             Self::Members { .. } => "members",
+            Self::Sounds { .. } => "soundboard_sounds",
+            Self::ChannelInfo { .. } => "channel_info",
         }
     }
 
-    /// The guild that it is about.
+    /// The guild that it is about; none if it is about the shard, or may be about several guilds.
     pub fn guild(self) -> Option<u64> {
         match self {
-            Self::Presence => None,
-            Self::Voice { guild } | Self::Members { guild, .. } => Some(guild),
+            Self::Presence | Self::Sounds { .. } => None,
+            Self::Voice { guild, .. } | Self::Members { guild, .. } | Self::ChannelInfo { guild } => {
+                Some(guild)
+            }
         }
     }
 }
@@ -153,7 +169,7 @@ impl Classified for CommandRefused {
 }
 
 impl GatewayCommand {
-    /// Reads a payload as bots send it: `op` 3, 4 or 8, and `d`. What Discord wants and its libraries may leave out is filled in.
+    /// Reads a payload as bots send it: `op` 3, 4, 8, 31 or 43, and `d`. What Discord wants and its libraries may leave out is filled in.
     ///
     /// # Errors
     /// Discord would not take it: why.
@@ -167,7 +183,13 @@ impl GatewayCommand {
             Some(3) => presence(&mut d)?,
             Some(4) => voice_state(&mut d)?,
             Some(8) => members(&d)?,
-            _ => return Err(invalid("op takes 3 (presence), 4 (voice state) or 8 (guild members)")),
+            Some(31) => sounds(&mut d)?,
+            Some(43) => channel_info(&d)?,
+            _ => {
+                return Err(invalid(
+                    "op takes 3 (presence), 4 (voice state), 8 (guild members), 31 (soundboard sounds) or 43 (channel info)",
+                ));
+            }
         };
         let text = json!({ "op": op, "d": d }).to_string();
         if text.len() > PAYLOAD_BYTES {
@@ -202,6 +224,26 @@ impl GatewayCommand {
         };
         let limit = u32::try_from(d.limit.unwrap_or(0)).unwrap_or(u32::MAX);
         Some(MembersQuery { guild, query: d.query.unwrap_or_default(), limit, users, presences })
+    }
+
+    /// A request for the soundboard sounds of these guilds, which are some of another request's.
+    pub(crate) fn sounds(guilds: &[u64]) -> Self {
+        let ids: Vec<String> = guilds.iter().map(u64::to_string).collect();
+        let first = guilds.first().copied().unwrap_or_default();
+        let text = json!({ "op": 31, "d": { "guild_ids": ids } }).to_string();
+        Self { kind: CommandKind::Sounds { first }, text }
+    }
+
+    /// The guilds that it is about.
+    pub fn guilds(&self) -> Vec<u64> {
+        #[derive(Deserialize)]
+        struct Payload {
+            d: Sounds,
+        }
+        let CommandKind::Sounds { .. } = self.kind else { return self.kind.guild().into_iter().collect() };
+        let payload: Option<Payload> = serde_json::from_str(&self.text).ok();
+        let guilds = payload.into_iter().flat_map(|payload| payload.d.guild_ids);
+        guilds.filter_map(|guild| id("guild_ids", &guild).ok()).collect()
     }
 
     /// What it is about.
@@ -282,10 +324,11 @@ fn voice_state(d: &mut Map<String, Value>) -> Result<CommandKind, InvalidCommand
     if !channel_id.is_null() {
         id("channel_id", &channel_id)?;
     }
+    let joins = !channel_id.is_null();
     d.insert("channel_id".to_owned(), channel_id);
     d.insert("self_mute".to_owned(), json!(self_mute.unwrap_or(false)));
     d.insert("self_deaf".to_owned(), json!(self_deaf.unwrap_or(false)));
-    Ok(CommandKind::Voice { guild })
+    Ok(CommandKind::Voice { guild, joins })
 }
 
 #[derive(Deserialize)]
@@ -332,6 +375,33 @@ fn members(d: &Map<String, Value>) -> Result<CommandKind, InvalidCommand> {
     }
     let all = users.is_none() && query.as_deref() == Some("") && limit.unwrap_or(0) == 0;
     Ok(CommandKind::Members { guild, all, presences: presences == Some(true) })
+}
+
+#[derive(Deserialize)]
+struct Sounds {
+    guild_ids: Vec<Value>,
+}
+
+fn sounds(d: &mut Map<String, Value>) -> Result<CommandKind, InvalidCommand> {
+    let Sounds { guild_ids } = read(d)?;
+    let guilds = guild_ids.iter().map(|guild| id("guild_ids", guild)).collect::<Result<Vec<u64>, _>>()?;
+    let first = *guilds.first().ok_or_else(|| invalid("guild_ids is empty"))?;
+    // As they go out when the request is divided by shards.
+    d.insert("guild_ids".to_owned(), guilds.iter().map(u64::to_string).collect());
+    Ok(CommandKind::Sounds { first })
+}
+
+#[derive(Deserialize)]
+struct ChannelInfo {
+    guild_id: Value,
+    // Discord may have more of them some day.
+    #[serde(rename = "fields")]
+    _fields: Vec<String>,
+}
+
+fn channel_info(d: &Map<String, Value>) -> Result<CommandKind, InvalidCommand> {
+    let ChannelInfo { guild_id, .. } = read(d)?;
+    Ok(CommandKind::ChannelInfo { guild: id("guild_id", &guild_id)? })
 }
 
 fn read<'a, T: Deserialize<'a>>(d: &'a Map<String, Value>) -> Result<T, InvalidCommand> {

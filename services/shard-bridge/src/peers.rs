@@ -16,7 +16,7 @@ use tonic::{Status, transport::Channel};
 
 use crate::{command::CommandKind, worker_client::WorkerClient};
 
-/// Connections to one worker for requests for members: guilds share them evenly.
+/// Connections to one worker for requests for members and the like: guilds share them evenly.
 const MEMBER_LANES: u64 = 4;
 
 /// On which connection to a worker a call goes. Calls that wait for their turn are kept off the others: a worker limits the calls
@@ -27,7 +27,7 @@ pub(crate) enum PeerLane {
     Questions,
     /// Presence and voice.
     Commands,
-    /// Requests for members.
+    /// Requests for members, and for other things of a guild.
     Members(u64),
     /// Guilds for clients of the gateway: much data, read slowly.
     Snapshots,
@@ -39,7 +39,9 @@ impl PeerLane {
         match kind {
             CommandKind::Presence | CommandKind::Voice { .. } => Self::Commands,
             // The bits below are not spread evenly, as those above are a time.
-            CommandKind::Members { guild, .. } => Self::Members((guild >> 22) % MEMBER_LANES),
+            CommandKind::Members { guild, .. }
+            | CommandKind::Sounds { first: guild }
+            | CommandKind::ChannelInfo { guild } => Self::Members((guild >> 22) % MEMBER_LANES),
         }
     }
 }

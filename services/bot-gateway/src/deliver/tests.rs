@@ -7,9 +7,14 @@ use fleet_model::{Mark, ShardSlot};
 use proptest::prelude::*;
 use relay::{Entry, EntryId, NewEntry};
 use serde_json::{Value, json};
+use shard_bridge::{GuildSnapshot, SnapshotPart, SnapshotQuery};
 
 use super::*;
-use crate::session::ClientShard;
+use crate::{
+    boot::{NextGuild, ShardGuilds},
+    session::ClientShard,
+    testing::Scripted,
+};
 
 const GUILD: u64 = 1 << 22;
 const ALL: u32 = Intents::ALL.0;
@@ -151,6 +156,33 @@ fn guilds_that_a_new_session_lacks_are_left_once() {
     assert_eq!(resumed.deliver(&ready, 4), Delivery::Invalid);
     resumed.session.shard = ClientShard::new(0, 4).unwrap();
     assert_eq!(resumed.deliver(&ready, 4), Delivery::Packets(Vec::new()), "it has no guild of shard 1");
+}
+
+#[test]
+fn session_that_the_guilds_are_of_deletes_none_of_them() {
+    let (named, joined) = (GUILD, GUILD + (4 << 22));
+    let ready = event(101, 1, "READY", json!({"guilds": [{"id": named.to_string(), "unavailable": true}]}));
+    let mut known = client(ALL);
+    known.guilds = Some(HashSet::from([named, joined]));
+    // The bot joined one of the guilds after READY, and both came with the guilds of the owner's cache.
+    known.note_included(ShardSlot(1), Position::new(5, 2));
+    assert_eq!(names(&mut known, &ready), [""; 0]);
+    assert_eq!(known.guilds, Some(HashSet::from([named, joined])));
+}
+
+#[test]
+fn client_that_resumes_while_the_relay_loses_entries_identifies_again() {
+    for generation in [1, 2] {
+        let session = client(ALL).session;
+        // Behind everything that it has yet to get.
+        let reached = Reached::from([(ShardSlot(1), Position::new(5, 50))]);
+        let mut resumed = Client::resumed(session, 100, 100, 7, reached, Requests::default());
+        assert_eq!(resumed.replay(&message(105, 5), 4).unwrap().len(), 1);
+        // Other entries have the numbers now. They are repeats only of what this client does not have.
+        let mut again = message(if generation == 1 { 104 } else { 106 }, 6);
+        again.generation = generation;
+        resumed.replay(&again, 4).unwrap_err();
+    }
 }
 
 #[test]
@@ -325,24 +357,20 @@ enum Change {
     LeaveOrJoin,
 }
 
-/// Makes events that Discord could send, in order, and applies them to the owner's cache.
+/// Makes events that Discord could send, in order.
 struct World {
-    cache: guild_cache::ShardCache,
+    codec: Arc<guild_cache::Codec>,
     whole: Library,
-    sequence: u64,
     events: Vec<(String, Value)>,
 }
 
 impl World {
     fn new() -> Self {
-        let codec = Arc::new(guild_cache::Codec::new());
-        let mut cache = guild_cache::ShardCache::new(guild_cache::Rules::default(), codec);
-        let start = guild_cache::SessionGuilds {
-            guilds: (1..=3).map(|guild| guild << 22).collect(),
-            ..Default::default()
+        let mut world = Self {
+            codec: Arc::new(guild_cache::Codec::new()),
+            whole: Library::default(),
+            events: Vec::new(),
         };
-        cache.begin_session(5, &start);
-        let mut world = Self { cache, whole: Library::default(), sequence: 1, events: Vec::new() };
         for guild in 1..=3 {
             world.push(
                 "GUILD_CREATE",
@@ -353,9 +381,25 @@ impl World {
         world
     }
 
+    /// The cache of an owner that has read this number of events.
+    fn cache_after(&self, events: usize) -> guild_cache::ShardCache {
+        let mut cache = guild_cache::ShardCache::new(guild_cache::Rules::default(), self.codec.clone());
+        let start = guild_cache::SessionGuilds {
+            guilds: (1..=3).map(|guild| guild << 22).collect(),
+            ..Default::default()
+        };
+        cache.begin_session(5, &start);
+        for (place, (name, data)) in self.events[..events].iter().enumerate() {
+            cache.apply(name, &data.to_string(), place as u64 + 2);
+        }
+        cache
+    }
+
+    fn sequence(&self) -> u64 {
+        self.events.len() as u64 + 1
+    }
+
     fn push(&mut self, name: &str, data: Value) {
-        self.sequence += 1;
-        self.cache.apply(name, &data.to_string(), self.sequence);
         self.whole.take(name, &data);
         self.events.push((name.to_owned(), data));
     }
@@ -371,12 +415,12 @@ impl World {
                 json!({"id": of, "name": "again", "member_count": 4, "roles": [], "members": [], "channels": []}),
             ),
             (Change::MemberAdd, Some(_)) => {
-                let user = json!({"id": (1_000 + self.sequence).to_string()});
+                let user = json!({"id": (1_000 + self.sequence()).to_string()});
                 self.push("GUILD_MEMBER_ADD", json!({"guild_id": of, "user": user, "roles": []}));
             }
             (Change::MemberRemove, Some(known)) if known.members > 1 => {
                 // A second GUILD_MEMBER_REMOVE of the same user changes no count in the cache.
-                let user = json!({"id": (1_000_000 + self.sequence).to_string()});
+                let user = json!({"id": (1_000_000 + self.sequence()).to_string()});
                 self.push("GUILD_MEMBER_REMOVE", json!({"guild_id": of, "user": user}));
             }
             (Change::RoleCreate, Some(known)) if !known.roles.contains(&role) => {
@@ -386,7 +430,7 @@ impl World {
                 self.push("GUILD_ROLE_DELETE", json!({"guild_id": of, "role_id": role}));
             }
             (Change::Message, Some(_)) => {
-                let id = format!("{guild}-{}", self.sequence);
+                let id = format!("{guild}-{}", self.sequence());
                 self.push("MESSAGE_CREATE", json!({"id": id, "guild_id": of, "author": {"id": "1"}}));
             }
             _ => {}
@@ -394,8 +438,135 @@ impl World {
     }
 }
 
+/// The position of the world's shard after this number of events.
+fn after(events: usize) -> Position {
+    Position::new(5, events as u64 + 1)
+}
+
+/// What an owner answers. The numbers are the events that it has read when it is asked, and then when it reads each guild.
+fn owner_parts(
+    world: &World,
+    (asked, reads): (usize, &[usize; 3]),
+    only: Option<&[u64]>,
+    view: &ClientView,
+) -> Vec<SnapshotPart> {
+    let mut present = world.cache_after(asked).guild_ids();
+    present.retain(|guild| only.is_none_or(|only| only.contains(guild)));
+    present.sort_unstable();
+    let mut parts =
+        vec![SnapshotPart::Head { read: after(asked), present: present.clone(), absent: Vec::new() }];
+    for (place, id) in present.into_iter().enumerate() {
+        let cache = world.cache_after(reads[place.min(2)]);
+        let position = |sequence| Position::new(cache.session(), sequence);
+        parts.push(SnapshotPart::Guild(GuildSnapshot {
+            id,
+            stamp: position(cache.stamp(id)),
+            members_stamp: position(cache.members_stamp(id)),
+            data: cache.guild_create(id).map(|data| guild_create_for(&data, view, true)),
+        }));
+    }
+    parts.push(SnapshotPart::End { read: after(reads[2]) });
+    parts
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug)]
+struct Faults {
+    /// After how many guilds another owner goes on, and how many events it is behind.
+    other_owner: Option<(usize, usize)>,
+    /// After how many entries the relay loses some, and how many; the owner writes them again.
+    loss: Option<(usize, usize)>,
+}
+
+/// Identifies after `moments[0]` events, is sent guilds that were asked for and read at the later moments, and takes all entries.
+fn connected_at(world: &Arc<World>, moments: [usize; 5], faults: Faults) -> Library {
+    let [first, asked, reads @ ..] = moments;
+    let view = client(ALL).view();
+    let script = world.clone();
+    let worker = Scripted::new(move |query, number| {
+        let only = query.only.as_deref();
+        match faults.other_owner {
+            Some((guilds, _)) if number == 0 => {
+                let mut parts = owner_parts(&script, (asked, &reads), only, &view);
+                // It ends without an end.
+                parts.truncate(1 + guilds.min(parts.len() - 2));
+                parts
+            }
+            Some((_, behind)) => {
+                let back = |events: usize| events.saturating_sub(behind).max(first);
+                owner_parts(&script, (back(reads[0]), &reads.map(back)), only, &view)
+            }
+            None => owner_parts(&script, (asked, &reads), only, &view),
+        }
+    });
+    let bridge = crate::testing::bridge(1, &worker);
+    let query = SnapshotQuery {
+        shard: ShardSlot(0),
+        client_shard: (0, 1),
+        intents: ALL,
+        large_threshold: 50,
+        own_user: 7,
+        only: None,
+    };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let (mut client, mut library, cut) = runtime.block_on(async {
+        let until = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+        let mut shard = ShardGuilds::ask(&bridge, query, Some(after(first)), until).await.unwrap();
+        let present: HashSet<u64> = shard.present.iter().copied().collect();
+        let session =
+            ClientSession { first: first as u64, guild_packets: present.len() as u32, ..client(ALL).session };
+        let mut library = Library::default();
+        library.guilds.extend(present.iter().map(|guild| (*guild, Known::default())));
+        let reached = Reached::from([(ShardSlot(1), after(first))]);
+        let mut client = Client::identified(session, 7, present, reached, Requests::default());
+        loop {
+            match shard.next(&bridge).await.unwrap() {
+                NextGuild::End { included, cut } => {
+                    client.note_included(ShardSlot(1), included);
+                    return (client, library, cut);
+                }
+                NextGuild::Guild(guild) => match &guild.data {
+                    Some(data) => {
+                        library.take("GUILD_CREATE", &serde_json::from_str(data).unwrap());
+                        let stamp = GuildStamp { guild: guild.stamp, members: guild.members_stamp };
+                        client.note_stamp(guild.id, stamp);
+                    }
+                    None => library
+                        .take("GUILD_DELETE", &json!({"id": guild.id.to_string(), "unavailable": true})),
+                },
+            }
+        }
+    });
+    // As early as the relay can have come so far.
+    client.end_cut((cut.sequence - 1).max(first as u64));
+    let all = world.events.len();
+    let mut entries: Vec<(usize, u64)> = (first..all).map(|place| (place, 1)).collect();
+    if let Some((entries_before, lost)) = faults.loss {
+        entries.truncate(entries_before);
+        let end = first + entries.len();
+        entries.extend((end.saturating_sub(lost)..all).map(|place| (place, 2)));
+    }
+    for (place, generation) in entries {
+        let (name, data) = &world.events[place];
+        let mut event = event(place as u64 + 1, place as u64 + 2, name, data.clone());
+        event.generation = generation;
+        match client.deliver(&event, 4) {
+            Delivery::Packets(packets) => {
+                for packet in packets {
+                    library.take(packet.name, &serde_json::from_str(&packet.data).unwrap());
+                }
+            }
+            other => panic!("no new session began: {other:?}"),
+        }
+    }
+    library.guilds.retain(|_, guild| guild.is_available);
+    library
+}
+
 proptest! {
-    /// A client that identifies at any moment ends with the state of one that was connected all along, and gets every message behind E0.
+    /// A client that identifies at any moment ends with the state of one that was connected all along, and gets every message behind E0
+    /// once: also when another owner goes on with its guilds, and when the relay loses entries.
     #[test]
     fn cut_is_consistent(
         changes in prop::collection::vec(
@@ -404,76 +575,23 @@ proptest! {
             ]), 1..4_u64),
             1..60,
         ),
-        moments in prop::collection::vec(0..60_usize, 5),
+        moments in prop::array::uniform5(0..60_usize),
+        other_owner in prop::option::of((0..4_usize, 0..30_usize)),
+        loss in prop::option::of((0..60_usize, 0..30_usize)),
     ) {
         let mut world = World::new();
-        // E0, the head, and the moments at which the guilds are read.
-        let mut moments: Vec<usize> = moments.iter().map(|moment| moment % (changes.len() + 1)).collect();
+        let begun = world.events.len();
+        for (guild, change, id) in &changes {
+            world.change(*guild, *change, *id);
+        }
+        // E0, the question, and the moments at which the guilds are read.
+        let mut moments = moments.map(|moment| begun + moment % (world.events.len() - begun + 1));
         moments.sort_unstable();
-        let (mut first, mut client, mut asked) = (0, None::<(Client, Library)>, Vec::new());
-        for step in 0..=changes.len() {
-            for (which, _) in moments.iter().enumerate().filter(|(_, moment)| **moment == step) {
-                match which {
-                    0 => first = world.events.len() as u64,
-                    1 => {
-                        asked = world.cache.guild_ids();
-                        asked.sort_unstable();
-                        let session = ClientSession { first, guild_packets: asked.len() as u32, ..client_session() };
-                        let guilds = asked.iter().copied().collect();
-                        let mut library = Library::default();
-                        library.guilds.extend(asked.iter().map(|guild| (*guild, Known::default())));
-                        client = Some((Client::identified(session, 7, guilds, Reached::new(), Requests::default()), library));
-                    }
-                    _ => {
-                        let (client, library) = client.as_mut().unwrap();
-                        // The last moment reads all that are left.
-                        let count = if which + 1 == moments.len() { asked.len() } else { 1.min(asked.len()) };
-                        for guild in asked.drain(..count) {
-                            let position = |sequence| Position::new(world.cache.session(), sequence);
-                            match world.cache.guild_create(guild) {
-                                Some(data) => {
-                                    let data = guild_create_for(&data, &client.view(), true);
-                                    library.take("GUILD_CREATE", &serde_json::from_str(&data).unwrap());
-                                    client.note_stamp(guild, GuildStamp {
-                                        guild: position(world.cache.stamp(guild)),
-                                        members: position(world.cache.members_stamp(guild)),
-                                    });
-                                }
-                                None => library.take("GUILD_DELETE", &json!({"id": guild.to_string(), "unavailable": true})),
-                            }
-                        }
-                    }
-                }
-            }
-            if let Some((guild, change, id)) = changes.get(step) {
-                world.change(*guild, *change, *id);
-            }
-        }
-        let (mut client, mut library) = client.unwrap();
-        let cut_end = world.events.len() as u64;
-        for (place, (name, data)) in world.events.iter().enumerate().skip(first as usize) {
-            let number = place as u64 + 1;
-            if number == cut_end {
-                client.end_cut(cut_end);
-            }
-            let event = event(number, place as u64 + 2, name, data.clone());
-            match client.deliver(&event, 4) {
-                Delivery::Packets(packets) => {
-                    for packet in packets {
-                        library.take(packet.name, &serde_json::from_str(&packet.data).unwrap());
-                    }
-                }
-                other => panic!("no new session began: {other:?}"),
-            }
-        }
-        library.guilds.retain(|_, guild| guild.is_available);
+        let world = Arc::new(world);
+        let library = connected_at(&world, moments, Faults { other_owner, loss });
         prop_assert_eq!(&library.guilds, &world.whole.guilds);
-        let behind = world.events[first as usize..].iter().filter(|(name, _)| name == "MESSAGE_CREATE");
+        let behind = world.events[moments[0]..].iter().filter(|(name, _)| name == "MESSAGE_CREATE");
         let wanted: Vec<String> = behind.map(|(_, data)| data["id"].as_str().unwrap().to_owned()).collect();
         prop_assert_eq!(library.messages, wanted);
     }
-}
-
-fn client_session() -> ClientSession {
-    client(ALL).session
 }

@@ -65,8 +65,8 @@ impl OwnerQuestion for Sending<'_> {
 }
 
 impl Bridge {
-    /// Sends a payload to Discord on a shard's connection, as bots write it: `op` 3 (presence), 4 (voice state) or 8 (guild members),
-    /// and `d`. Ends when it has gone out.
+    /// Sends a payload to Discord on a shard's connection, as bots write it: `op` 3 (presence), 4 (voice state), 8 (guild members),
+    /// 31 (soundboard sounds) or 43 (channel info), and `d`. Ends when it has gone out.
     ///
     /// # Errors
     /// `InvalidInput`: Discord would not take it, or not on this shard. `NotFound`: the bot has no such shard. `Unavailable`: the shard
@@ -93,7 +93,7 @@ impl Bridge {
     ) -> Result<(), BridgeError> {
         let shard = shard.into();
         self.first_table(until).await;
-        if let Some(guild) = command.kind().guild() {
+        for guild in command.guilds() {
             let total = self.shard_total()?;
             if shard.in_total(total).is_some_and(|shard| !shard.has_guild(guild)) {
                 return Err(BridgeError::invalid(format!("guild {guild} is not on shard {shard}")));
@@ -118,6 +118,23 @@ impl Bridge {
         let shard = self.shard_of(guild)?;
         self.send_command(shard, command, until).await?;
         Ok(shard)
+    }
+
+    /// Sends a request for soundboard sounds to the shards of its guilds, to each with its own guilds.
+    ///
+    /// # Errors
+    /// As [`Bridge::send_gateway_payload`]: of one shard. The others have been asked all the same.
+    pub async fn send_to_guilds(&self, command: &GatewayCommand, until: Instant) -> Result<(), BridgeError> {
+        self.first_table(until).await;
+        let mut by_shard: BTreeMap<ShardSlot, Vec<u64>> = BTreeMap::new();
+        for guild in command.guilds() {
+            by_shard.entry(self.shard_of(guild)?.slot()).or_default().push(guild);
+        }
+        let asking = by_shard.into_iter().map(async |(shard, guilds)| {
+            self.send_command(shard, &GatewayCommand::sounds(&guilds), until).await
+        });
+        let asked: Vec<_> = stream::iter(asking).buffer_unordered(SHARDS_AT_ONCE).collect().await;
+        asked.into_iter().collect()
     }
 
     /// Sets the bot's presence on these shards; on all when there are none.
