@@ -94,11 +94,19 @@ async fn fill(
                 page.entries.into_iter().map(|entry| LiveEvent::new(entry, generation)).collect();
             for event in &events {
                 match &*event.name {
-                    "GUILD_MEMBERS_CHUNK" => event.value().map(|chunk| waiting.note_chunk(chunk)),
-                    "RATE_LIMITED" => event.value().map(|answer| waiting.note_limited(answer)),
-                    "USER_UPDATE" => Some(identity.note_change()),
-                    _ => None,
-                };
+                    "USER_UPDATE" => identity.note_change(),
+                    "GUILD_MEMBERS_CHUNK" => {
+                        if let Some(chunk) = event.value() {
+                            waiting.note_chunk(chunk);
+                        }
+                    }
+                    "RATE_LIMITED" => {
+                        if let Some(answer) = event.value() {
+                            waiting.note_limited(answer);
+                        }
+                    }
+                    _ => {}
+                }
             }
             recent.add(events, after);
         }

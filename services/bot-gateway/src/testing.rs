@@ -117,7 +117,7 @@ impl LocalShards for Scripted {
         Ok(Some(stream::iter((self.snapshots)(query, number)).boxed()))
     }
 
-    /// One chunk with nobody in it.
+    /// One chunk without members.
     fn cached_members(&self, query: &MembersQuery) -> Option<BoxStream<'static, String>> {
         *self.members_asked.lock().unwrap() += 1;
         let chunk =
@@ -134,7 +134,7 @@ impl LocalShards for Scripted {
     }
 }
 
-/// A fleet of so many shards, all at this worker.
+/// A fleet with this number of shards, all at this worker.
 pub(crate) fn bridge(shards: u32, worker: &Arc<Scripted>) -> Bridge {
     let route = Route {
         url: "http://127.0.0.1:9".to_owned(),
