@@ -197,3 +197,60 @@ impl Feed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use fleet_model::{Epoch, Mark, Position, ShardKey};
+    use futures_util::FutureExt as _;
+    use relay::{Caps, MemoryRelay, NewEntry};
+
+    use super::*;
+    use crate::BotIdentity;
+
+    #[tokio::test(start_paused = true)]
+    async fn bots_user_is_asked_for_again_after_its_change_and_after_a_time_without_clients() {
+        let asked = Arc::new(AtomicU64::new(0));
+        let identity = Arc::new(Identity::new(Arc::new(move || {
+            let user = asked.fetch_add(1, Ordering::Relaxed).to_string();
+            std::future::ready(Ok(BotIdentity { user_id: 7, user, application: String::new() })).boxed()
+        })));
+        let user = async || identity.get().await.unwrap().user;
+        let relay = Arc::new(MemoryRelay::new(Caps::default()));
+        let recent = Arc::<Recent>::default();
+        let mut changes = recent.changes();
+        let (clients, watched) = watch::channel(1);
+        let (waiting, _limited) = WaitingRequests::new();
+        let stop = CancellationToken::new();
+        let tail = tokio::spawn(run(
+            relay.clone(),
+            recent,
+            watched,
+            Arc::new(waiting),
+            identity.clone(),
+            stop.clone(),
+        ));
+        changes.changed().await.unwrap();
+        assert_eq!((user().await, user().await), ("0".to_owned(), "0".to_owned()));
+        let entry = NewEntry {
+            position: Position::new(5, 2),
+            name: "USER_UPDATE".into(),
+            guild: None,
+            received_at_unix_ms: 0,
+            mark: Mark::Fresh,
+            traceparent: None,
+            data: b""[..].into(),
+        };
+        relay.append(ShardKey::new(0, 1), Epoch(1), None, &[entry]).await.unwrap();
+        changes.changed().await.unwrap();
+        assert_eq!(user().await, "1");
+        // Without clients nothing is read.
+        clients.send_replace(0);
+        while user().await == "1" {
+            sleep(WAIT).await;
+        }
+        stop.cancel();
+        tail.await.unwrap();
+    }
+}

@@ -44,6 +44,8 @@ pub(crate) struct Scripted {
 #[derive(Clone, Copy)]
 pub(crate) enum Fate {
     Refused,
+    /// It goes out after 10 s.
+    Late,
     /// It waits until its caller is gone.
     Waits,
 }
@@ -93,7 +95,10 @@ impl LocalShards for Scripted {
             match fate {
                 Some(Fate::Refused) => Err(CommandRefused::NotConnected("no connection".to_owned())),
                 Some(Fate::Waits) => std::future::pending().await,
-                None => {
+                fate => {
+                    if fate.is_some() {
+                        tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+                    }
                     self.sent.lock().unwrap().push((shard, command.into_text()));
                     Ok(())
                 }
