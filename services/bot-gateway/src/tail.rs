@@ -19,6 +19,9 @@ use crate::{
 
 /// How long one read waits.
 const WAIT: Duration = Duration::from_secs(1);
+/// How long workers may take to send again what the relay has lost, before clients get their guilds again; and how often it is looked at.
+const SENT_AGAIN_WITHIN: Duration = Duration::from_secs(2);
+const SENT_AGAIN_CHECK: Duration = Duration::from_millis(50);
 /// Entries that a client takes at once.
 const BATCH: usize = 128;
 
@@ -69,6 +72,7 @@ async fn fill(
 ) -> Result<(), relay::RelayError> {
     let mut after = reader.newest().await?;
     recent.begin(after, false);
+    let mut lost_at = None;
     while *clients.borrow() > 0 {
         let page = match reader.read(&EventNames::All, after, WAIT).await {
             Ok(page) => page,
@@ -81,6 +85,15 @@ async fn fill(
             }
         };
         *backoff = Backoff::new(RETRIES);
+        // The relay has lost entries that were read. What comes again has later ids, and clients know it by its positions.
+        if page.cut
+            && page.next < after
+            && lost_at.get_or_insert_with(Instant::now).elapsed() < SENT_AGAIN_WITHIN
+        {
+            sleep(SENT_AGAIN_CHECK).await;
+            continue;
+        }
+        lost_at = None;
         after = page.next;
         if page.cut {
             tracing::warn!(
