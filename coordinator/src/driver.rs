@@ -14,7 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use fleet_model::{Directive, Incarnation, ShardCount, Term, WorkerId};
+use fleet_model::{Directive, Incarnation, ShardCount, Term};
 use fleet_store::{BudgetRecord, FleetStore, FleetStoreIdentity};
 use process::{credentials::Credentials, supervised::report_serving};
 use tokio::{
@@ -64,7 +64,7 @@ use invalid::InvalidRecords;
 pub(crate) use outcomes::DriverOutcome;
 use publishing::IdentifyProgress;
 use refusals::RefusalLog;
-use streams::WorkerStream;
+use streams::WorkerStreams;
 use traces::MoveTraces;
 
 /// Interval of the machines' ticks.
@@ -78,6 +78,9 @@ const CHECK: Duration = Duration::from_secs(3);
 
 /// How often the fleet is published even if nothing has happened.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+
+/// The least time between two publications, in times of what one takes: a large fleet changes more often than it can be copied.
+const PUBLISHING_SHARE: u32 = 10;
 
 /// How long a stopping coordinator finishes handoffs of shards that no worker runs: less than its streams stay open.
 const IN_TRANSIT: Duration = Duration::from_millis(1_500);
@@ -150,7 +153,7 @@ pub(crate) struct Driver<'a> {
     term: ActingTerm,
     fleet: Fleet,
     permits: Permits,
-    workers: BTreeMap<WorkerId, WorkerStream>,
+    workers: WorkerStreams,
     exits: ExitReports,
     store: KnownStore,
     intents: IntentWriting,
@@ -203,6 +206,8 @@ struct Calls {
 struct Publishing {
     /// Something has changed since the last time.
     dirty: bool,
+    /// Not before this moment.
+    earliest: Instant,
     next: Instant,
     /// The problems of the next snapshot are compared with those before.
     compares_problems: bool,
@@ -220,7 +225,7 @@ impl<'a> Driver<'a> {
             term: ActingTerm { held: held_term, number, may_act: true, had_predecessor, gateway_url },
             fleet,
             permits: Permits::new(identify),
-            workers: BTreeMap::new(),
+            workers: WorkerStreams::default(),
             exits: ExitReports::default(),
             store: KnownStore {
                 identity: store_identity,
@@ -235,6 +240,7 @@ impl<'a> Driver<'a> {
             calls: Calls { tasks: TaskTracker::new(), outcomes },
             publishing: Publishing {
                 dirty: true,
+                earliest: Instant::now(),
                 next: Instant::now(),
                 compares_problems: false,
                 problems: ProblemChanges::default(),
@@ -349,8 +355,11 @@ impl<'a> Driver<'a> {
             self.send(&worker, Directive::Assignment(Box::new(assignment)));
         }
         self.answer_written();
-        if self.publishing.dirty {
+        let begun = Instant::now();
+        if self.publishing.dirty && begun >= self.publishing.earliest {
             self.publish();
+            let took = begun.elapsed().min(PUBLISH_EVERY);
+            self.publishing.earliest = begun + (took * PUBLISHING_SHARE).min(PUBLISH_EVERY);
         }
     }
 }

@@ -24,11 +24,18 @@ use fleet::{
 /// How often a waiting coordinator asks for the term.
 const CLAIM: Duration = Duration::from_millis(500);
 
+/// A standby reads the store's records again after this many times what reading them takes, and after [`LONGEST_AGE`] at the latest.
+const READING_SHARE: u32 = 50;
+const LONGEST_AGE: Duration = Duration::from_secs(10);
+
 /// How long an answer of Discord counts as fresh.
 const FRESH: Duration = Duration::from_mins(1);
 
 /// How long a fresher answer is waited for.
 const REFRESH: Duration = Duration::from_secs(2);
+
+/// How many shards one millisecond lets the fleet decide about. A decision takes about a microsecond a shard.
+const DECIDED_PER_MS: u32 = 250;
 
 /// The longest wait for a store that is away.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -172,18 +179,19 @@ async fn wait_for_term(
 ) -> Option<Acting> {
     let mut wait = CLAIM;
     let mut said = String::new();
+    let mut records = StandbyRecords::default();
     loop {
-        let news = match refusing(shell, commands, stop, claim(shell)).await? {
+        let news = match refusing(shell, commands, stop, claim(shell, &mut records)).await? {
             Ok(ClaimResult::Acting(acting)) => {
                 shell.report_serving();
                 return Some(acting);
             }
-            Ok(ClaimResult::Waiting { holder, term, record }) => {
+            Ok(ClaimResult::Waiting { holder, term }) => {
                 // Discord and the store have answered: it can act as soon as the other coordinator stops.
                 shell.report_serving();
                 wait = CLAIM;
                 let news = format!("waiting: coordinator {holder} acts in term {term}");
-                let mut snapshot = standby_snapshot(shell, *record);
+                let mut snapshot = standby_snapshot(shell, records.record.clone());
                 snapshot.fleet.problems.push(Problem::new(ProblemCode::Standby, news.clone()));
                 shell.publisher.publish(snapshot);
                 news
@@ -218,14 +226,39 @@ struct Acting {
 
 enum ClaimResult {
     Acting(Acting),
-    Waiting { holder: String, term: Term, record: Box<FleetRecord> },
+    Waiting { holder: String, term: Term },
 }
 
-async fn claim(shell: &Shell) -> Result<ClaimResult, FleetStoreError> {
-    // Asked first: a store that restarts from here on has lost what is read from it.
-    let identity = shell.store.identity().await?;
-    // Read before the claim: an earlier term shows that the fleet may be running, and the new one has to be above all that have written.
-    let record = Box::new(shell.store.load().await?);
+/// The store's records as a standby knows them. They are read again when they are old in relation to the time that reading takes, so that
+/// a standby of a large fleet is little work for the store.
+#[derive(Default)]
+struct StandbyRecords {
+    store: Option<FleetStoreIdentity>,
+    record: FleetRecord,
+    /// When they are read again.
+    next: Duration,
+}
+
+impl StandbyRecords {
+    async fn refresh(&mut self, shell: &Shell) -> Result<FleetStoreIdentity, FleetStoreError> {
+        // Asked first: a store that restarts from here on has lost what is read from it.
+        let identity = shell.store.identity().await?;
+        let begun = shell.now().mono;
+        if self.store.as_ref() != Some(&identity) || begun >= self.next {
+            self.record = shell.store.load().await?;
+            self.store = Some(identity.clone());
+            let now = shell.now().mono;
+            self.next = now + (now.saturating_sub(begun) * READING_SHARE).min(LONGEST_AGE);
+        }
+        Ok(identity)
+    }
+}
+
+async fn claim(shell: &Shell, records: &mut StandbyRecords) -> Result<ClaimResult, FleetStoreError> {
+    // Read before the claim: an earlier term shows that the fleet may be running, and the new one has to be above all that have written. If
+    // they are too old for that, the fence finds it.
+    let identity = records.refresh(shell).await?;
+    let record = &records.record;
     let now = shell.now();
     let at_least = Term(now.unix_ms.max(record.term.0.saturating_add(1)));
     match shell.store.claim_term(&shell.holder, at_least, shell.lease_ttl).await? {
@@ -234,6 +267,7 @@ async fn claim(shell: &Shell) -> Result<ClaimResult, FleetStoreError> {
             // Renewed from here on: in a big fleet, fencing and reading take longer than a term lasts.
             let held_term = HeldTerm::hold(shell, term, now.mono);
             let before = record.term;
+            records.store = None;
             // Writes of the previous holder that are still under way are either read below, or refused.
             if shell.store.fence(term).await? == TermWrite::StaleTerm {
                 // The next claim gets a higher one.
@@ -246,7 +280,8 @@ async fn claim(shell: &Shell) -> Result<ClaimResult, FleetStoreError> {
             Ok(ClaimResult::Acting(Acting { held_term, record: Box::new(record), store: identity }))
         }
         TermClaim::HeldBy { term, holder, .. } => {
-            Ok(ClaimResult::Waiting { holder: holder.to_string(), term, record })
+            records.record.term = records.record.term.max(term);
+            Ok(ClaimResult::Waiting { holder: holder.to_string(), term })
         }
     }
 }
@@ -277,6 +312,7 @@ fn begin<'a>(
         settle: config.settle,
         moves_at_once: config.moves_at_once,
         identifies_at_once: info.advice.max_concurrency.max(1) as usize,
+        decided_per_ms: DECIDED_PER_MS,
     };
     // A predecessor may have sent permits that are unknown here.
     let open_at = if had_predecessor {

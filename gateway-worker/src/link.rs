@@ -10,8 +10,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use fleet_model::{
-    Assignment, Epoch, HeadKeyId, Incarnation, RefusedDirective, Routes, SentReport, ShardKey, ShardReport,
-    ShardSlot, ShardStatus, Term, WorkerId, WorkerReport,
+    Assignment, Epoch, HeadKeyId, Incarnation, MissedUpdate, RefusedDirective, Routes, RoutesUpdate,
+    RoutingUpdates, SentReport, ShardKey, ShardReport, ShardSlot, ShardStatus, Term, WorkerId, WorkerReport,
 };
 use fleet_store::FleetStore;
 use tokio::{
@@ -42,7 +42,7 @@ mod session;
 
 use draining::Draining;
 use renewals::{Renewals, StoreAnswer};
-use session::SessionEnd;
+use session::{ReportDue, SessionEnd};
 
 /// The first wait before a coordinator is tried again that could not be reached; it doubles up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -84,6 +84,8 @@ pub(crate) struct Link {
     term: Term,
     assignment: Assignment,
     report_sequence: u64,
+    /// How it takes the routing table.
+    routing: RoutingUpdates,
     /// Directives that this version does not know, to be named in the next report.
     refused: Vec<RefusedDirective>,
     /// It is on its way out.
@@ -136,6 +138,7 @@ impl Link {
             term: Term(0),
             assignment: Assignment::default(),
             report_sequence: 0,
+            routing: RoutingUpdates::Changes,
             refused: Vec::new(),
             draining: None,
             ready_logged: false,
@@ -334,6 +337,7 @@ impl Link {
                 leaving,
                 store_away: self.parts.status.borrow().store.is_err(),
                 figures: Some(self.parts.figures.read()),
+                routing: self.routing,
             },
         }
     }
@@ -353,6 +357,25 @@ impl Link {
     fn refuse_directive(&mut self, kind: String) {
         let reason = format!("unknown to version {}", env!("CARGO_PKG_VERSION"));
         self.refused.push(RefusedDirective { kind, reason });
+    }
+
+    /// Applies an update of the routing table. If one before it is missing, the report that is due at once asks for the whole table.
+    fn take_routing_update(&mut self, update: &RoutesUpdate) -> ReportDue {
+        let known = self.parts.routes.borrow().clone();
+        match known.updated(update.clone()) {
+            Ok(newer) => {
+                self.routing = RoutingUpdates::Changes;
+                if let Some(newer) = newer {
+                    self.take_routes(Arc::new(newer));
+                }
+                ReportDue::InTime
+            }
+            Err(MissedUpdate) if self.routing == RoutingUpdates::Missed => ReportDue::InTime,
+            Err(MissedUpdate) => {
+                self.routing = RoutingUpdates::Missed;
+                ReportDue::Now
+            }
+        }
     }
 
     fn take_routes(&mut self, routes: Arc<Routes>) {

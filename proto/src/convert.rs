@@ -14,7 +14,7 @@ mod outcome;
 mod permit;
 mod problem;
 mod report;
-mod routes;
+pub(crate) mod routes;
 mod session;
 mod status;
 
@@ -46,6 +46,9 @@ pub enum Malformed {
         /// The range's last shard.
         last: u32,
     },
+    /// A message inside another one that is none.
+    #[error("the update of the routing table cannot be read: {0}")]
+    Encoded(String),
     /// A sample below 0 or above 1.
     #[error("sample must be from 0 to 1")]
     Share,

@@ -103,6 +103,22 @@ fn kinds() -> Vec<(Convert, Vec<u8>)> {
         ),
         (
             |bytes| {
+                if let Ok(update) = crate::convert::routes::read_update(bytes.to_vec().into()) {
+                    drop(fleet_model::Routes::default().updated(update));
+                }
+            },
+            v1::RoutingUpdate {
+                term: 1,
+                revision: 1,
+                shard_total: 4,
+                changed: vec![v1::Route { worker_id: "a".to_owned(), ..Default::default() }],
+                gone: vec!["b".to_owned()],
+                ..Default::default()
+            }
+            .encode_to_vec(),
+        ),
+        (
+            |bytes| {
                 read(bytes, |message: v1::ListHistoryRequest| {
                     drop(fleet_model::HistoryFilter::try_from(&message));
                 });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fleet::identify::IdentifyBudget;
-use fleet_model::{Directive, Problem, ProblemCode, ShardStatus, WorkerId};
+use fleet_model::{Problem, ProblemCode, ShardStatus};
 use tokio::time::Instant;
 
 use super::Driver;
@@ -58,6 +58,7 @@ impl Driver<'_> {
         self.shell.metrics.set_identify(&identify);
         let snapshot =
             Snapshot { role: Role::Acting, fleet, identify, taken: Instant::now(), clock: now.mono };
+        let before = self.shell.publisher.routes();
         let routes = self.shell.publisher.publish(snapshot);
         if std::mem::take(&mut self.publishing.compares_problems) {
             let problems = self.shell.publisher.problems();
@@ -66,10 +67,7 @@ impl Driver<'_> {
             }
         }
         if let Some(routes) = routes {
-            let workers: Vec<WorkerId> = self.workers.keys().cloned().collect();
-            for worker in workers {
-                self.send(&worker, Directive::RoutingTable(routes.clone()));
-            }
+            self.send_routes(&before, &routes);
         }
     }
 }

@@ -1,8 +1,12 @@
 //! The workers' heartbeat streams.
 
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
 
-use fleet_model::{Directive, Incarnation, WorkerId, WorkerReport};
+use fleet_model::{Directive, Incarnation, Routes, RoutesUpdate, RoutingUpdates, WorkerId, WorkerReport};
 use tokio::sync::mpsc;
 
 use super::Driver;
@@ -18,10 +22,53 @@ const DIRECTIVES: usize = 64;
 const TOKEN_REFUSED: u16 = 4004;
 
 /// One worker's stream.
-pub(super) struct WorkerStream {
-    pub(super) stream: u64,
-    pub(super) incarnation: Incarnation,
-    pub(super) directives: mpsc::Sender<Directive>,
+struct WorkerStream {
+    stream: u64,
+    incarnation: Incarnation,
+    directives: mpsc::Sender<Directive>,
+    /// How the worker takes the routing table; `None` before its first report.
+    routing: Option<RoutingUpdates>,
+}
+
+/// The open streams, at most one of each worker.
+#[derive(Default)]
+pub(super) struct WorkerStreams {
+    by_worker: BTreeMap<WorkerId, WorkerStream>,
+    names: HashMap<u64, WorkerId>,
+    /// The whole table for workers that take updates, since the last change of it.
+    whole: Option<Arc<RoutesUpdate>>,
+}
+
+impl WorkerStreams {
+    fn insert(&mut self, worker: WorkerId, open: WorkerStream) {
+        self.names.insert(open.stream, worker.clone());
+        if let Some(older) = self.by_worker.insert(worker, open) {
+            self.names.remove(&older.stream);
+        }
+    }
+
+    pub(super) fn remove(&mut self, worker: &WorkerId) {
+        if let Some(ended) = self.by_worker.remove(worker) {
+            self.names.remove(&ended.stream);
+        }
+    }
+
+    /// Returns the worker of a stream and its incarnation.
+    fn named(&self, stream: u64) -> Option<(WorkerId, Incarnation)> {
+        let worker = self.names.get(&stream)?;
+        Some((worker.clone(), self.by_worker.get(worker)?.incarnation.clone()))
+    }
+
+    /// Returns the whole routing table for a worker.
+    fn table(&mut self, routing: RoutingUpdates, routes: &Arc<Routes>) -> Directive {
+        if routing == RoutingUpdates::Whole {
+            return Directive::RoutingTable(routes.clone());
+        }
+        let whole =
+            self.whole.take_if(|whole| (whole.term, whole.revision) != (routes.term, routes.revision));
+        drop(whole);
+        Directive::RoutingUpdate(self.whole.get_or_insert_with(|| Arc::new(routes.whole())).clone())
+    }
 }
 
 impl Driver<'_> {
@@ -38,21 +85,21 @@ impl Driver<'_> {
         self.fleet.stream_opened(&worker, &incarnation, peer);
         let (directives, messages) = mpsc::channel(DIRECTIVES);
         let stream = self.shell.new_stream();
-        self.workers.insert(worker.clone(), WorkerStream { stream, incarnation, directives });
-        // What was decided between the registration and this stream, and who runs what.
+        let open = WorkerStream { stream, incarnation, directives, routing: None };
+        self.workers.insert(worker.clone(), open);
+        // What was decided between the registration and this stream.
         if let Some(mut assignment) = self.fleet.assignment(&worker).cloned() {
             assignment.traces = self.traces.of_workers().remove(&worker).unwrap_or_default();
             self.tickets.add_to(&mut assignment, &worker);
             self.send(&worker, Directive::Assignment(Box::new(assignment)));
         }
         self.drain(&worker);
-        self.send(&worker, Directive::RoutingTable(self.shell.publisher.routes()));
         Some(OpenedStream { stream, term: self.term.number, messages })
     }
 
     /// Sends a directive. A worker without a stream gets the state of that moment when it has one again.
     pub(super) fn send(&mut self, worker: &WorkerId, directive: Directive) {
-        let Some(open) = self.workers.get(worker) else { return };
+        let Some(open) = self.workers.by_worker.get(worker) else { return };
         if open.directives.try_send(directive).is_err() {
             self.shell.metrics.count_stream_overflow();
             tracing::warn!(worker.id = %worker, "worker does not read its directives; closing stream");
@@ -62,11 +109,7 @@ impl Driver<'_> {
     }
 
     pub(super) fn take_report(&mut self, stream: u64, sequence: u64, report: WorkerReport, now: Now) {
-        let open = self.workers.iter().find(|(_, open)| open.stream == stream);
-        let Some((worker, incarnation)) = open.map(|(name, open)| (name.clone(), open.incarnation.clone()))
-        else {
-            return;
-        };
+        let Some((worker, incarnation)) = self.workers.named(stream) else { return };
         // A close code counts only from the shard's own owner and epoch, and once: a failed shard repeats it.
         let refused = report.shards.iter().find(|shard| {
             shard.close_code == Some(TOKEN_REFUSED)
@@ -76,7 +119,7 @@ impl Driver<'_> {
         if let Some(shard) = refused.map(|report| report.shard) {
             self.token_in_doubt(&worker, &incarnation, shard);
         }
-        let leaving = report.leaving;
+        let (leaving, routing) = (report.leaving, report.routing);
         match self.fleet.report(&worker, &incarnation, report, now) {
             Ok(heard) => {
                 if heard == LeaseAnswer::Renewed && self.term.may_act {
@@ -86,8 +129,34 @@ impl Driver<'_> {
                 if leaving {
                     self.workers.remove(&worker);
                 }
+                self.send_missing_table(&worker, routing);
             }
             Err(unknown) => self.refuse_lease(&worker, unknown.to_string()),
+        }
+    }
+
+    /// Sends the whole routing table to a worker that has none of this stream, or has missed an update.
+    fn send_missing_table(&mut self, worker: &WorkerId, routing: RoutingUpdates) {
+        let Some(open) = self.workers.by_worker.get_mut(worker) else { return };
+        let known = open.routing.replace(routing);
+        if known.is_none() || routing == RoutingUpdates::Missed {
+            let table = self.workers.table(routing, &self.shell.publisher.routes());
+            self.send(worker, table);
+        }
+    }
+
+    /// Sends all workers what has changed in the routing table.
+    pub(super) fn send_routes(&mut self, before: &Routes, routes: &Arc<Routes>) {
+        let update = Arc::new(routes.update_since(before));
+        let workers = self.workers.by_worker.iter();
+        let workers: Vec<_> =
+            workers.filter_map(|(name, open)| Some((name.clone(), open.routing?))).collect();
+        for (worker, routing) in workers {
+            let directive = match routing {
+                RoutingUpdates::Whole => Directive::RoutingTable(routes.clone()),
+                RoutingUpdates::Changes | RoutingUpdates::Missed => Directive::RoutingUpdate(update.clone()),
+            };
+            self.send(&worker, directive);
         }
     }
 
@@ -106,11 +175,9 @@ impl Driver<'_> {
     }
 
     pub(super) fn heartbeat_ended(&mut self, stream: u64, now: Now) {
-        let open = self.workers.iter().find(|(_, open)| open.stream == stream);
-        let Some(worker) = open.map(|(name, _)| name.clone()) else { return };
-        if let Some(ended) = self.workers.remove(&worker) {
-            self.fleet.stream_ended(&worker, &ended.incarnation, now);
-            self.publishing.dirty = true;
-        }
+        let Some((worker, incarnation)) = self.workers.named(stream) else { return };
+        self.workers.remove(&worker);
+        self.fleet.stream_ended(&worker, &incarnation, now);
+        self.publishing.dirty = true;
     }
 }

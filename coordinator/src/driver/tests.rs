@@ -67,6 +67,7 @@ async fn driver(shell: &Shell, held_term: HeldTerm) -> (Driver<'_>, mpsc::Receiv
         settle: Duration::ZERO,
         moves_at_once: 1,
         identifies_at_once: 1,
+        decided_per_ms: 250,
     };
     let fleet =
         Fleet::new(rules, held_term.term(), WantedTotal::explicit(SHARDS), Recovered::default(), shell.now());

@@ -33,7 +33,7 @@ pub(super) enum SessionEnd {
 }
 
 /// When the next report goes up.
-enum ReportDue {
+pub(super) enum ReportDue {
     /// With the heartbeat.
     InTime,
     /// At once: the coordinator waits for it.
@@ -149,6 +149,7 @@ impl Link {
                 }
             }
             Ok(Directive::RoutingTable(routes)) => self.take_routes(routes),
+            Ok(Directive::RoutingUpdate(update)) => return Ok(self.take_routing_update(&update)),
             Ok(Directive::LeaseRefused { reason }) => {
                 tracing::warn!(reason, "coordinator refused the lease");
                 membership.lease.refused();

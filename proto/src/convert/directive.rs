@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use fleet_model::{Assignment, Directive, Routes, Term};
 
-use super::{Malformed, bounds::for_people, millis};
+use super::{Malformed, bounds::for_people, millis, routes};
 use crate::v1::{self, directive::Directive as Wire};
 
 /// Returns a directive as the message of a coordinator with this term.
@@ -16,6 +16,9 @@ pub fn directive_to_wire(term: Term, directive: Directive) -> v1::Directive {
         }
         Directive::Assignment(assignment) => ("assignment", Wire::Assignment((&*assignment).into())),
         Directive::RoutingTable(routes) => ("routing_table", Wire::RoutingTable((&*routes).into())),
+        Directive::RoutingUpdate(update) => {
+            ("routing_update", Wire::RoutingUpdate(update.encoded(routes::encode_update)))
+        }
         Directive::LeaseRefused { reason } => {
             ("lease_refused", Wire::LeaseRefused(v1::LeaseRefused { reason }))
         }
@@ -36,7 +39,10 @@ pub fn directive_from_wire(message: v1::Directive) -> (Term, Result<Directive, M
             Assignment::try_from(assignment).map(|read| Directive::Assignment(Box::new(read)))
         }
         Some(Wire::RoutingTable(table)) => {
-            Routes::try_from(table).map(|routes| Directive::RoutingTable(Arc::new(routes)))
+            Routes::try_from(table).map(|table| Directive::RoutingTable(Arc::new(table)))
+        }
+        Some(Wire::RoutingUpdate(update)) => {
+            routes::read_update(update).map(|update| Directive::RoutingUpdate(Arc::new(update)))
         }
         Some(Wire::LeaseRefused(v1::LeaseRefused { reason })) => {
             Ok(Directive::LeaseRefused { reason: for_people(&reason) })
@@ -70,6 +76,7 @@ mod tests {
                 checkpoint_format,
                 ..Assignment::default()
             })),
+            Directive::RoutingUpdate(Arc::new(routes.whole())),
             Directive::RoutingTable(Arc::new(routes)),
             Directive::LeaseRefused { reason: text() },
             Directive::Drain { reason: text() },

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use fleet_model::{
-    Epoch, ProblemCode, RefusedDirective, SentReport, ShardReport, ShardSlot, ShardStatus, WorkerFigures,
-    WorkerReport,
+    Epoch, ProblemCode, RefusedDirective, RoutingUpdates, SentReport, ShardReport, ShardSlot, ShardStatus,
+    WorkerFigures, WorkerReport,
 };
 
 use super::{
@@ -125,6 +125,27 @@ impl From<SentReport> for v1::WorkerReport {
             arrived: shard_epochs(report.arrived),
             store_away: report.store_away,
             figures: report.figures.map(Into::into),
+            routing: v1::RoutingUpdates::from(report.routing).into(),
+        }
+    }
+}
+
+impl From<RoutingUpdates> for v1::RoutingUpdates {
+    fn from(routing: RoutingUpdates) -> Self {
+        match routing {
+            RoutingUpdates::Whole => Self::Unspecified,
+            RoutingUpdates::Changes => Self::Changes,
+            RoutingUpdates::Missed => Self::Missed,
+        }
+    }
+}
+
+impl From<v1::RoutingUpdates> for RoutingUpdates {
+    fn from(routing: v1::RoutingUpdates) -> Self {
+        match routing {
+            v1::RoutingUpdates::Unspecified => Self::Whole,
+            v1::RoutingUpdates::Changes => Self::Changes,
+            v1::RoutingUpdates::Missed => Self::Missed,
         }
     }
 }
@@ -172,6 +193,7 @@ impl From<v1::WorkerFigures> for WorkerFigures {
 /// A report beyond its bounds, or an unknown status.
 pub fn worker_report(message: v1::WorkerReport) -> Result<(WorkerReport, Vec<RefusedDirective>), Malformed> {
     message.check_bounds()?;
+    let routing = message.routing().into();
     let refused = message.refused.into_iter().map(|refused| RefusedDirective {
         kind: for_people(&refused.kind),
         reason: for_people(&refused.reason),
@@ -186,6 +208,7 @@ pub fn worker_report(message: v1::WorkerReport) -> Result<(WorkerReport, Vec<Ref
         leaving: message.leaving,
         store_away: message.store_away,
         figures: message.figures.map(Into::into),
+        routing,
     };
     Ok((report, refused.collect()))
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 const MAX_WAITS: usize = 1024;
 
 /// Acknowledgements of one message that wait for the reader; more are dropped.
-const MAX_WORKERS: usize = 1024;
+const MAX_WORKERS: usize = 4_096;
 
 /// The open waits of one process. Each has a number, which is given out before its message is published.
 #[derive(Debug, Default)]

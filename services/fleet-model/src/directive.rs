@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Assignment, Incarnation, Routes, Term, WorkerId, WorkerReport};
+use crate::{Assignment, Incarnation, Routes, RoutesUpdate, Term, WorkerId, WorkerReport};
 
 /// One directive of a coordinator to a worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +16,10 @@ pub enum Directive {
     },
     /// The whole set of shards to run.
     Assignment(Box<Assignment>),
-    /// The routing table.
+    /// The routing table, for workers that take no updates of it.
     RoutingTable(Arc<Routes>),
+    /// How the routing table has changed, or all of it.
+    RoutingUpdate(Arc<RoutesUpdate>),
     /// The lease is over: the worker closes everything and registers under a new incarnation.
     LeaseRefused {
         /// Why, for people.

@@ -150,6 +150,20 @@ pub struct WorkerReport {
     pub store_away: bool,
     /// The worker's figures that are not about one shard; `None` from older workers.
     pub figures: Option<WorkerFigures>,
+    /// How it takes the routing table.
+    pub routing: RoutingUpdates,
+}
+
+/// How a worker takes the routing table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RoutingUpdates {
+    /// Only whole: it is older.
+    #[default]
+    Whole,
+    /// What has changed.
+    Changes,
+    /// What has changed; but an update is missing, so it needs the whole table.
+    Missed,
 }
 
 /// A worker's figures that are not about one shard. Counters start at 0 with the process.

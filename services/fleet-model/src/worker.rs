@@ -1,32 +1,32 @@
 //! Workers and their incarnations.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 /// Longest name a worker may have, in characters.
 const MAX_NAME: usize = 64;
 
-/// A worker's name, unique in its fleet: 1 to 64 characters out of `a-z A-Z 0-9 . _ -`.
+/// A worker's name, unique in its fleet: 1 to 64 characters out of `a-z A-Z 0-9 . _ -`. Clones share it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct WorkerId(String);
+pub struct WorkerId(Arc<str>);
 
 /// One registration of a worker: a process that restarts, or that lost its lease, comes back under a new one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Incarnation(String);
+pub struct Incarnation(Arc<str>);
 
 /// A deployment of workers; shards are placed on the active one. 1 to 64 characters out of
 /// `a-z A-Z 0-9 . _ -`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Generation(String);
+pub struct Generation(Arc<str>);
 
 impl Default for Generation {
     /// The generation of workers that report none.
     fn default() -> Self {
-        Self("default".to_owned())
+        Self("default".into())
     }
 }
 
@@ -60,7 +60,7 @@ macro_rules! checked_name {
             type Error = InvalidName;
 
             fn try_from(name: String) -> Result<Self, InvalidName> {
-                checked(name).map(Self)
+                checked(name).map(|name| Self(name.into()))
             }
         }
 
@@ -68,13 +68,13 @@ macro_rules! checked_name {
             type Err = InvalidName;
 
             fn from_str(name: &str) -> Result<Self, InvalidName> {
-                checked(name.to_owned()).map(Self)
+                checked(name.to_owned()).map(|name| Self(name.into()))
             }
         }
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
 

@@ -16,7 +16,10 @@
 //! The state is split by subject: [`TermState`] (this coordinator's waits), [`TotalState`] (how many shards), slots and
 //! workers, [`HeadSigningState`] (how checkpoints are signed), [`Intent`] (what operators want), [`StoreState`] (how far the store can be believed) and [`DeathRecords`].
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use fleet_model::{Arriving, Assignment, Departing, Epoch, Incarnation, ShardKey, ShardSlot, WorkerId};
 
@@ -34,6 +37,7 @@ mod joining;
 mod kills;
 mod losing;
 mod moving;
+mod pace;
 mod plan;
 mod reporting;
 mod slot;
@@ -49,6 +53,7 @@ mod worker;
 
 use deaths::DeathRecords;
 use head_signing::HeadSigningState;
+use pace::Pace;
 use slot::{Phase, Slot};
 use store_state::StoreState;
 use term::TermState;
@@ -90,6 +95,8 @@ pub struct FleetRules {
     pub moves_at_once: usize,
     /// How many of them may need an IDENTIFY.
     pub identifies_at_once: usize,
+    /// How many shards one millisecond lets the fleet decide about: see [`pace`].
+    pub decided_per_ms: u32,
 }
 
 /// See the module's documentation.
@@ -104,6 +111,7 @@ pub struct Fleet {
     intent: Intent,
     store: StoreState,
     deaths: DeathRecords,
+    pace: Pace,
     effects: Vec<Effect>,
 }
 
@@ -141,6 +149,7 @@ impl Fleet {
 
     /// Applies the passage of time. To be called a few times a second.
     pub fn tick(&mut self, now: Now) {
+        self.pace.note_time(&self.rules, self.slots.len(), now.mono);
         self.term.note_tick(&self.rules, now);
         self.deaths.forget_old(now.mono);
         self.store.forget_revocations(term::grace(&self.rules), now);
@@ -151,26 +160,37 @@ impl Fleet {
         self.check_silent_workers(now);
         self.adopt_generation(now);
         self.rewrite_invalid(now);
-        self.advance(now);
+        self.decide(now);
     }
 
-    /// Applies what follows from the present state, and sends the assignments that it changes.
+    /// Applies what follows from a change: now, or a moment later in a large fleet that has just decided ([`pace`]).
     fn advance(&mut self, now: Now) {
+        self.pace.note_change();
+        self.decide(now);
+    }
+
+    /// Applies what follows from the present state, and sends the assignments that it changes, if that is due.
+    fn decide(&mut self, now: Now) {
+        if !self.pace.take_due(&self.rules, self.slots.len(), now.mono) {
+            return;
+        }
         self.reopen_total(now);
         self.assign_and_move(now, false);
         self.follow_plan(now);
         self.decide_head_signing(now);
-        self.refresh_assignments();
+        self.refresh_assignments(None);
     }
 
-    /// Sends a new assignment to each worker whose set has changed.
-    fn refresh_assignments(&mut self) {
+    /// Sends a new assignment to each worker, or to one, whose set has changed.
+    fn refresh_assignments(&mut self, only: Option<&WorkerId>) {
         let Some(total) = self.shard_total() else { return };
-        let mut wanted: BTreeMap<WorkerId, Assignment> = BTreeMap::new();
+        let is_asked = |worker: &WorkerId| only.is_none_or(|only| only == worker);
+        let mut wanted: HashMap<WorkerId, Assignment> = HashMap::new();
         for slot in &self.slots {
             if let Some(owner) = &slot.owner
                 && owner.phase == Phase::Running
                 && slot.confirmed
+                && is_asked(&owner.worker)
             {
                 let set = wanted.entry(owner.worker.clone()).or_default();
                 set.shards.insert(slot.key, owner.epoch);
@@ -180,6 +200,9 @@ impl Fleet {
                 set.suspected.extend(owner.start.suspected.then_some(slot.key));
                 set.killed.extend(owner.start.killed.iter().map(|epoch| (slot.key, *epoch)));
             }
+            if slot.handoff.is_none() {
+                continue;
+            }
             if let Some((from, departing)) = departing_shard(slot) {
                 wanted.entry(from.clone()).or_default().departing.insert(slot.key, departing);
             }
@@ -188,7 +211,7 @@ impl Fleet {
             }
         }
         let format = self.checkpoint_format();
-        for (name, worker) in &mut self.workers {
+        for (name, worker) in self.workers.iter_mut().filter(|(name, _)| is_asked(name)) {
             let mut set = wanted.remove(name).unwrap_or_default();
             (set.revision, set.shard_total) = (worker.assignment.revision, total);
             set.checkpoint_format = format;

@@ -47,6 +47,11 @@ pub struct TicketId {
     pub ticket: u64,
 }
 
+impl TicketId {
+    const FIRST: Self = Self { stream: 0, ticket: 0 };
+    const LAST: Self = Self { stream: u64::MAX, ticket: u64::MAX };
+}
+
 /// A request for a permit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PermitRequest {
@@ -75,6 +80,8 @@ pub struct IdentifyQueue {
     interval: Duration,
     buckets: Vec<Bucket>,
     requests: BTreeMap<TicketId, QueuedRequest>,
+    /// The same requests by shard.
+    by_shard: BTreeSet<(ShardKey, TicketId)>,
     budget: IdentifyBudget,
     /// Permits that Discord's pending answer may not have counted; `None` when no request is pending.
     uncounted: Option<u32>,
@@ -116,6 +123,7 @@ impl IdentifyQueue {
             interval: interval + SLACK,
             buckets: vec![bucket; max_concurrency.max(1) as usize],
             requests: BTreeMap::new(),
+            by_shard: BTreeSet::new(),
             budget,
             uncounted: None,
             halted: None,
@@ -203,15 +211,18 @@ impl IdentifyQueue {
     /// Queues a request. A second request with the same ticket, or for the same shard of the same worker, replaces the first.
     /// Returns the ticket of the replaced one.
     pub fn request(&mut self, id: TicketId, request: PermitRequest, now: Time) -> Option<TicketId> {
-        let twin = self.requests.iter().find(|(_, queued)| {
-            queued.request.worker == request.worker && queued.request.shard == request.shard
-        });
-        let twin = twin.map(|(&twin, _)| twin);
+        let is_same_worker = |id: &TicketId| {
+            self.requests.get(id).is_some_and(|queued| queued.request.worker == request.worker)
+        };
+        let of_shard =
+            self.by_shard.range((request.shard, TicketId::FIRST)..=(request.shard, TicketId::LAST));
+        let twin = of_shard.map(|(_, id)| *id).find(is_same_worker);
         if let Some(twin) = twin {
             self.end_request(twin, now);
         }
         self.end_request(id, now);
         self.bucket(request.shard).waiting.insert((request.shard, id));
+        self.by_shard.insert((request.shard, id));
         self.requests.insert(id, QueuedRequest { request, requested_at: now });
         twin.filter(|twin| *twin != id)
     }
@@ -280,6 +291,7 @@ impl IdentifyQueue {
     /// Ends a request. `last_use` returns the latest moment of a permit's use from the moment at which it was sent.
     fn end_request_at(&mut self, id: TicketId, now: Time, last_use: impl FnOnce(Time) -> Time) {
         let Some(QueuedRequest { request, .. }) = self.requests.remove(&id) else { return };
+        self.by_shard.remove(&(request.shard, id));
         let interval = self.interval;
         let bucket = self.bucket(request.shard);
         bucket.waiting.remove(&(request.shard, id));

@@ -8,7 +8,7 @@
 //! - **contiguous where free**: shards without a holder are assigned as ranges;
 //! - **idempotent**: solving the solution again changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fleet_model::{ShardKey, WorkerId};
 
@@ -60,10 +60,11 @@ pub fn solve(problem: &PlacementProblem) -> Placement {
             quota: 0,
         })
         .collect();
+    let places: HashMap<&WorkerId, usize> =
+        candidates.iter().enumerate().map(|(place, candidate)| (candidate.worker, place)).collect();
     let mut free: Vec<ShardKey> = Vec::new();
     for (&shard, holder) in &problem.shards {
-        let holder =
-            holder.as_ref().and_then(|name| candidates.iter_mut().find(|candidate| candidate.worker == name));
+        let holder = holder.as_ref().and_then(|name| candidates.get_mut(*places.get(name)?));
         match holder {
             Some(candidate) if problem.pinned.contains(&shard) => {
                 candidate.holds.insert(candidate.pinned, shard);

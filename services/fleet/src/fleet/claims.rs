@@ -15,7 +15,7 @@ use super::{
 };
 
 /// The most workers of a fleet.
-pub(super) const MAX_WORKERS: usize = 1_024;
+pub(super) const MAX_WORKERS: usize = 4_096;
 
 /// A running total may differ from a known one by this factor, either way: settings change while a fleet runs.
 const TIMES: u32 = 4;

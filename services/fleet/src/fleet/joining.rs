@@ -148,6 +148,7 @@ impl Fleet {
         let ClaimedShards { shards: running, total: running_total } = running;
 
         self.adopt_total(&running, running_total, now);
+        let owned = self.workers.get_mut(&name).map(|before| std::mem::take(&mut before.owned));
         let before = self.workers.get(&name);
         let calm_until = match before {
             Some(before) => before.calm_until,
@@ -171,6 +172,7 @@ impl Fleet {
             rss_bytes: before.map_or(0, |before| before.rss_bytes),
             figures: same.and_then(|before| before.figures),
             assignment: before.map(|before| before.assignment.clone()).unwrap_or_default(),
+            owned: owned.unwrap_or_default(),
             calm_until,
         };
         self.workers.insert(name.clone(), worker);
@@ -191,6 +193,8 @@ impl Fleet {
             }
         }
         self.advance(now);
+        // The answer must name every shard that the worker is to keep.
+        self.refresh_assignments(Some(&name));
         Ok(self.assignment(&name).cloned().unwrap_or_default())
     }
 
@@ -246,6 +250,9 @@ impl Fleet {
             unwritten.push(owner.ownership(slot.key));
             slot.owner = Some(owner);
             slot.previous_owner = None;
+            if let Some(known) = self.workers.get_mut(worker) {
+                known.owned.insert(shard.slot());
+            }
         }
         if !unwritten.is_empty() {
             self.effects.push(Effect::Write(unwritten));

@@ -164,8 +164,9 @@ impl Fleet {
                 continue;
             }
             let Some(worker) = target.get(&shard) else { continue };
-            let Some(known) = self.workers.get(worker) else { continue };
+            let Some(known) = self.workers.get_mut(worker) else { continue };
             let Some(epoch) = next_epoch(slot, now) else { continue };
+            known.owned.insert(shard.slot());
             slot.highest = epoch;
             slot.report = None;
             slot.handoff.take_if(|handoff| handoff.to != *worker);

@@ -65,13 +65,16 @@ impl Fleet {
         let running: BTreeMap<ShardSlot, Epoch> =
             report.shards.iter().map(|shard| (shard.shard, shard.epoch)).collect();
         let released: BTreeMap<ShardSlot, Epoch> = report.released.into_iter().collect();
-        for slot in &mut self.slots {
-            let shard = slot.key.slot();
-            let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *worker) else { continue };
-            let given_up = released.get(&shard) == Some(&owner.epoch);
+        let mut owned = std::mem::take(&mut known.owned);
+        owned.retain(|shard| {
+            let Some(slot) = self.slots.get_mut(shard.0 as usize) else { return false };
+            let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *worker) else {
+                return false;
+            };
+            let given_up = released.get(shard) == Some(&owner.epoch);
             let stopped = match owner.phase {
                 Phase::Releasing { revision } => {
-                    report.assignment_revision >= revision && !running.contains_key(&shard)
+                    report.assignment_revision >= revision && !running.contains_key(shard)
                 }
                 Phase::Writing | Phase::Running => false,
             };
@@ -81,6 +84,10 @@ impl Fleet {
             } else if given_up {
                 slot.lose_owner();
             }
+            !(stopped || given_up)
+        });
+        if let Some(known) = self.workers.get_mut(worker) {
+            known.owned = owned;
         }
         let mut got_ready = false;
         changed |= !report.arrived.is_empty();

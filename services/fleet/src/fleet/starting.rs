@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fleet_model::{Epoch, HeadSigning, Incarnation, ShardKey, Term, WorkerId};
 
 use super::{
-    DeathRecords, Fleet, FleetRules, HeadSigningState, Intent, KnownWorker, Now, ShardTotal, Slot,
+    DeathRecords, Fleet, FleetRules, HeadSigningState, Intent, KnownWorker, Now, Pace, ShardTotal, Slot,
     StoreState, TermState, TotalState, WantedTotal, slot::ShardOwner, total::LastRan,
 };
 
@@ -70,6 +70,7 @@ impl Fleet {
             intent: recovered.intent.clone(),
             store: StoreState::new(now),
             deaths: DeathRecords::default(),
+            pace: Pace::default(),
             effects: Vec::new(),
         };
         fleet.recover(recovered, now);
@@ -88,12 +89,13 @@ impl Fleet {
         let ran = self.total.ran;
         self.slots = Slot::all(total, ran);
         for RecoveredOwner { shard, worker, incarnation, epoch } in recovered.owners {
-            let known = self.workers.get(&worker).is_some_and(|w| w.incarnation == incarnation);
+            let known = self.workers.get_mut(&worker).filter(|known| known.incarnation == incarnation);
             let Some(slot) = self.slots.get_mut(shard.slot().0 as usize) else { continue };
             slot.highest = slot.highest.max(epoch);
             slot.ran = true;
             // An owner without a worker's record left, or was revoked: its shards have no owner.
-            if known {
+            if let Some(known) = known {
+                known.owned.insert(shard.slot());
                 slot.owner = Some(ShardOwner::found(worker, incarnation, epoch, now.mono));
             }
         }

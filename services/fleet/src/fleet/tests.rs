@@ -25,7 +25,13 @@ use super::{breaker::DeathBreaker, slot::ShardOwner, store_state::StoreTrust, to
 const TTL: Duration = Duration::from_secs(5);
 
 fn rules() -> FleetRules {
-    FleetRules { lease_ttl: TTL, settle: Duration::from_secs(1), moves_at_once: 2, identifies_at_once: 1 }
+    FleetRules {
+        lease_ttl: TTL,
+        settle: Duration::from_secs(1),
+        moves_at_once: 2,
+        identifies_at_once: 1,
+        decided_per_ms: 1_000,
+    }
 }
 
 fn at(ms: u64) -> Now {

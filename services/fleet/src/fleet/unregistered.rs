@@ -71,7 +71,7 @@ impl Fleet {
                 self.slots[shard].confirmed |= self.awaits_confirmation(&self.slots[shard]);
             }
             self.assign_and_move(now, true);
-            self.refresh_assignments();
+            self.refresh_assignments(None);
         } else {
             self.store.unregistered.ask_at = now.mono + ASK_AGAIN;
         }

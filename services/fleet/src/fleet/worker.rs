@@ -1,8 +1,8 @@
 //! What this coordinator knows of one worker.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use fleet_model::{Assignment, Incarnation, WorkerFigures, WorkerProfile};
+use fleet_model::{Assignment, Incarnation, ShardSlot, WorkerFigures, WorkerProfile};
 
 use super::{
     evidence::{BrokenStream, WorkerAddresses},
@@ -25,6 +25,8 @@ pub(super) struct KnownWorker {
     pub(super) figures: Option<WorkerFigures>,
     /// The last assignment that was sent.
     pub(super) assignment: Assignment,
+    /// The shards that it owns, and some that it has owned: its reports are about no others.
+    pub(super) owned: BTreeSet<ShardSlot>,
     /// No shard moves to it before this moment: it died recently and must stay alive for a while first.
     pub(super) calm_until: Duration,
 }
@@ -93,6 +95,7 @@ impl KnownWorker {
             rss_bytes: 0,
             figures: None,
             assignment: Assignment::default(),
+            owned: BTreeSet::new(),
             calm_until: Duration::ZERO,
         }
     }

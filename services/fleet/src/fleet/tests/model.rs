@@ -157,6 +157,8 @@ enum Fence {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Fences {
     out: &'static [Fence],
+    /// Coordinators decide about all shards once in a beat at most, as in a large fleet; what changes after that waits for the next tick.
+    decides_late: bool,
 }
 
 impl Fences {
@@ -359,6 +361,14 @@ fn a_promotion_and_one_fault_of_any_kind() {
 #[test]
 fn two_faults_of_any_kind() {
     check(model(2, 2, menu(2)));
+}
+
+/// Reports pile up and deaths wait together, as in a fleet of thousands of shards.
+#[test]
+fn faults_and_plans_of_any_kind_with_late_decisions() {
+    let late = |model| FleetModel { fences: Fences { decides_late: true, ..Fences::default() }, ..model };
+    check(late(model(3, 1, [menu(3), busy(3)].concat())));
+    check(late(model(2, 2, [planned(2), busy(2), vec![Fault::Crash(0, 1), Fault::CutOff(1, 8)]].concat())));
 }
 
 #[test]

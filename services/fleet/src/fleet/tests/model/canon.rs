@@ -39,6 +39,7 @@ fn age_fleet(fleet: &mut Fleet) {
     for (_, _, at) in &mut fleet.store.revoked_lately {
         age(at, NOW.saturating_sub(2 * TTL));
     }
+    age(&mut fleet.pace.decided_at, NOW.saturating_sub(BEAT));
     age(&mut fleet.term.last_tick, NOW.saturating_sub(TTL));
     if let StoreTrust::Since(since) = &mut fleet.store.trust {
         age(since, NOW.saturating_sub(TTL));
@@ -254,6 +255,7 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
         fleet.term.unregistered_until,
     )
         .hash(state);
+    fleet.pace.hash(state);
     (&fleet.store.revoked_lately, &fleet.intent, fleet.term.active_gone_since).hash(state);
     (
         fleet.term.last_tick,

@@ -81,6 +81,7 @@ impl Coordinator {
             settle: Duration::from_secs(2),
             moves_at_once: 1,
             identifies_at_once: 1,
+            decided_per_ms: if fences.decides_late { 1 } else { 1_000 },
         };
         let wanted = WantedTotal::explicit(SHARDS as u32);
         let had_predecessor = recovered.had_predecessor;

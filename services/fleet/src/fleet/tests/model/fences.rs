@@ -22,7 +22,7 @@ fn found_in(
 }
 
 fn without(out: &'static [Fence], faults: u8, menu: &[Fault]) -> FleetModel {
-    FleetModel { fences: Fences { out }, ..model(2, faults, menu.to_vec()) }
+    FleetModel { fences: Fences { out, ..Fences::default() }, ..model(2, faults, menu.to_vec()) }
 }
 
 /// That these faults do no harm with every rule is seen where they are all struck: see [`super`].

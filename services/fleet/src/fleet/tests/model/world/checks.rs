@@ -12,6 +12,13 @@ impl World {
             self.check_handlers(shard, at_the_end);
             self.check_epochs(shard);
         }
+        for one in &self.coordinators {
+            let is_listed = |slot: &Slot| {
+                let owner = slot.owner.as_ref().and_then(|owner| one.fleet.workers.get(&owner.worker));
+                owner.is_none_or(|owner| owner.owned.contains(&slot.key.slot()))
+            };
+            assert!(one.fleet.slots.iter().all(is_listed), "{:?}", one.fleet);
+        }
     }
 
     fn harmed(&mut self, harm: Harm) {
