@@ -194,6 +194,8 @@ struct KnownStore {
     invalid: InvalidRecords,
     /// The last check found invalid records, or no shard total.
     records_missing: bool,
+    /// It is written down that this store is trusted.
+    trust_saved: bool,
 }
 
 /// Calls that run beside the driver, and where their outcomes go.
@@ -232,6 +234,7 @@ impl<'a> Driver<'a> {
                 asked: false,
                 invalid: InvalidRecords::default(),
                 records_missing: false,
+                trust_saved: false,
             },
             intents: IntentWriting::default(),
             refusals: RefusalLog::default(),
@@ -267,6 +270,7 @@ impl<'a> Driver<'a> {
         let mut check = every(CHECK);
         let mut stops_by = None;
         let end = loop {
+            let permit_in = self.next_permit_in();
             // Timers go first: commands may never stop.
             tokio::select! {
                 biased;
@@ -281,7 +285,13 @@ impl<'a> Driver<'a> {
                     // After a tick, as much time as it took is left for commands.
                     tick.reset();
                 }
-                _ = probe.tick() => self.probe_store(),
+                () = tokio::time::sleep(permit_in.unwrap_or_default()), if permit_in.is_some() => {
+                    self.grant_permits(self.shell.now().mono);
+                }
+                _ = probe.tick() => {
+                    self.give_up_gone_workers();
+                    self.probe_store();
+                }
                 _ = check.tick() => self.check_store(),
                 Some(outcome) = outcomes.recv() => {
                     self.refresh_term_state();
@@ -311,6 +321,7 @@ impl<'a> Driver<'a> {
     fn tick(&mut self) {
         let now = self.shell.now();
         self.fleet.tick(now);
+        self.save_trust(now);
         self.traces.end_old(now.mono);
         self.grant_permits(now.mono);
         self.refresh_budget(now.mono);

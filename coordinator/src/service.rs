@@ -13,7 +13,6 @@ use futures_util::future::BoxFuture;
 use live_page::LivePage;
 use process::{
     server::{Limits, Listener, serve_grpc},
-    settings,
     supervised::is_replacement,
     telemetry::{
         health::{BindError, HealthServer},
@@ -135,7 +134,7 @@ impl Coordinator {
         let health_address = health.address();
         let tasks = TaskTracker::new();
         let streams = TaskTracker::new();
-        let holder = settings::random_incarnation();
+        let holder = process::life::new_incarnation();
         let clock = Clock::start();
         let history = History::new(parts.store.clone(), holder.clone(), clock.clone(), metrics.clone());
         if let Some(webhook) = config.webhook.clone() {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use fleet_model::{Problem, ProblemClock, Routes, ShardStatus, WorkerId};
+use fleet_model::{Problem, ProblemClock, Routes, ShardReport, ShardStatus, WorkerId};
 use shard_bridge::{RecentReports, TimedReport};
 use tokio::{sync::watch, time::Instant};
 
@@ -164,13 +164,9 @@ impl Publisher {
         drop(clock);
         self.states.lock().unwrap_or_else(PoisonError::into_inner).observe(&mut snapshot, unix_ms);
         let known = self.routes.borrow().clone();
-        let mut routes = snapshot.fleet.routes(known.revision);
+        let changed = (!snapshot.fleet.has_routes(&known)).then(|| snapshot.fleet.routes(known.revision + 1));
         self.snapshot.send_replace(Arc::new(snapshot));
-        if routes == *known {
-            return None;
-        }
-        routes.revision += 1;
-        let routes = Arc::new(routes);
+        let routes = Arc::new(changed?);
         self.routes.send_replace(routes.clone());
         Some(routes)
     }
@@ -210,7 +206,7 @@ impl RecentReports for PublishedSnapshot {
         let timed = snapshot.fleet.shards.iter().filter_map(|shard| {
             let (worker, _) = shard.owner.as_ref()?;
             let age = snapshot.age(shard.reported_at?);
-            Some(TimedReport { worker: worker.clone(), report: shard.report.clone(), age })
+            Some(TimedReport { worker: worker.clone(), report: ShardReport::clone(&shard.report), age })
         });
         timed.collect()
     }
@@ -218,7 +214,7 @@ impl RecentReports for PublishedSnapshot {
 
 #[cfg(test)]
 mod tests {
-    use fleet_model::{Epoch, ShardKey, ShardReport, StartKind, StartOutcome};
+    use fleet_model::{Epoch, ShardKey, StartKind, StartOutcome};
 
     use super::*;
     use fleet::ShardView;
@@ -230,7 +226,7 @@ mod tests {
         let outcome = StartOutcome { kind, took, replayed: 0, at_unix_ms: 5, gap: None };
         let key = ShardKey::new(0, 1);
         let report = ShardReport { outcome: Some(outcome), ..ShardReport::bare(key, Epoch(1), status) };
-        let owner = Some((owner.parse().unwrap(), Epoch(1)));
+        let (owner, report) = (Some((owner.parse().unwrap(), Epoch(1))), Arc::new(report));
         snapshot.fleet.shards.push(ShardView { key, owner, report, reported_at: None, since_unix_ms: None });
         clock.observe(&mut snapshot, now);
         snapshot.fleet.shards[0].since_unix_ms

@@ -1,11 +1,12 @@
 //! Waits for the term, acts while it holds it, and answers queries from the store's records meanwhile.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fleet_model::{
     HistoryEntry, HistoryKind, Problem, ProblemCode, ShardKey, ShardReport, ShardStatus, Term,
 };
 use fleet_store::{FleetRecord, FleetStoreError, FleetStoreIdentity, TermClaim, TermWrite};
+use process::life;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -222,6 +223,8 @@ struct Acting {
     record: Box<FleetRecord>,
     /// The store that the record was read from.
     store: FleetStoreIdentity,
+    /// The coordinator before has provably ended.
+    predecessor_gone: bool,
 }
 
 enum ClaimResult {
@@ -261,7 +264,18 @@ async fn claim(shell: &Shell, records: &mut StandbyRecords) -> Result<ClaimResul
     let record = &records.record;
     let now = shell.now();
     let at_least = Term(now.unix_ms.max(record.term.0.saturating_add(1)));
-    match shell.store.claim_term(&shell.holder, at_least, shell.lease_ttl).await? {
+    let claim = || shell.store.claim_term(&shell.holder, at_least, shell.lease_ttl);
+    let mut claimed = claim().await?;
+    let mut predecessor_gone = false;
+    if let TermClaim::HeldBy { term, holder, .. } = &claimed
+        && life::is_gone(holder)
+    {
+        tracing::warn!(%term, %holder, "the acting coordinator's process on this host has ended; taking its term");
+        shell.store.release_term(*term, holder).await?;
+        predecessor_gone = true;
+        claimed = claim().await?;
+    }
+    match claimed {
         TermClaim::Acting(term) => {
             fail::fail_point!("coordinator_term_claimed");
             // Renewed from here on: in a big fleet, fencing and reading take longer than a term lasts.
@@ -277,7 +291,12 @@ async fn claim(shell: &Shell, records: &mut StandbyRecords) -> Result<ClaimResul
             }
             fail::fail_point!("coordinator_term_fenced");
             let record = FleetRecord { term: before, ..shell.store.load().await? };
-            Ok(ClaimResult::Acting(Acting { held_term, record: Box::new(record), store: identity }))
+            Ok(ClaimResult::Acting(Acting {
+                held_term,
+                record: Box::new(record),
+                store: identity,
+                predecessor_gone,
+            }))
         }
         TermClaim::HeldBy { term, holder, .. } => {
             records.record.term = records.record.term.max(term);
@@ -291,7 +310,7 @@ fn begin<'a>(
     shell: &'a Shell,
     config: &CoordinatorConfig,
     info: &GatewayInfo,
-    Acting { held_term, record, store }: Acting,
+    Acting { held_term, record, store, predecessor_gone }: Acting,
 ) -> (Driver<'a>, mpsc::Receiver<DriverOutcome>) {
     let (now, term) = (shell.now(), held_term.term());
     let invalid = record.invalid;
@@ -340,6 +359,7 @@ fn begin<'a>(
         head_signing: record.head_signing,
         intent: record.intent.as_deref().map(read_intent).unwrap_or_default(),
         had_predecessor,
+        is_whole: predecessor_gone && record.trusted.as_ref() == Some(&store),
     };
     shell.metrics.set_acting(Some(term));
     let fleet = Fleet::new(rules, term, wanted, recovered, now);
@@ -403,7 +423,7 @@ fn standby_snapshot(shell: &Shell, record: FleetRecord) -> Snapshot {
             worker.shards.insert(shard, *epoch);
         }
         let epoch = owner.as_ref().map(|(_, epoch)| *epoch).unwrap_or_default();
-        let report = ShardReport::bare(shard, epoch, ShardStatus::Unassigned);
+        let report = Arc::new(ShardReport::bare(shard, epoch, ShardStatus::Unassigned));
         fleet.shards.push(ShardView { key: shard, owner, report, reported_at: None, since_unix_ms: None });
     }
     fleet.problems.extend(record.invalid.iter().map(|key| invalid::problem(key)));

@@ -162,7 +162,7 @@ impl Link {
                     self.parts.metrics.count_refused();
                     tracing::warn!("lease refused; all shards closed, registering as a new incarnation");
                     self.assignment = Assignment::default();
-                    incarnation = process::settings::random_incarnation();
+                    incarnation = process::life::new_incarnation();
                     self.parts.incarnation.store(Arc::new(incarnation.clone()));
                     // A lease that is refused at once, time after time, is no reason to hurry.
                     if BootTime::now().since(began) > LONGEST_WAIT {

@@ -19,7 +19,6 @@ use fleet_store::FleetStore;
 use futures_util::future::BoxFuture;
 use process::{
     server::{Limits, Listener, serve_grpc},
-    settings,
     telemetry::health::{BindError, HealthServer},
 };
 use shard_bridge::{Bridge, BridgeParts, Hub};
@@ -232,7 +231,7 @@ impl Worker {
             return Err(refused.into());
         }
 
-        let incarnation = Arc::new(ArcSwap::from_pointee(settings::random_incarnation()));
+        let incarnation = Arc::new(ArcSwap::from_pointee(process::life::new_incarnation()));
         let shards = RunningShards::new(worker.clone());
         let threads = Threads::start().map_err(WorkerError::Threads)?;
         let relaying = parts.relay.map(|relay| build_relaying(relay, &config, &threads));

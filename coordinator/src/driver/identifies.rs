@@ -185,6 +185,12 @@ impl Driver<'_> {
         self.publishing.dirty = true;
     }
 
+    /// Returns how long until the next permit is due, if that follows from time alone.
+    pub(super) fn next_permit_in(&self) -> Option<Duration> {
+        let due = self.permits.queue.next_due().filter(|_| self.term.may_act)?;
+        Some(due.saturating_sub(self.shell.now().mono))
+    }
+
     /// Writes the grants that are due to the store; they are sent when that is done.
     pub(super) fn grant_permits(&mut self, now: Duration) {
         if !self.term.may_act {

@@ -8,12 +8,14 @@ use fleet_store::{
     TermWrite,
 };
 
+use process::life;
+
 use super::Driver;
 use crate::{
     dial_back,
     discord::{DiscordError, GatewayInfo},
 };
-use fleet::{Finding, LeaseVerdict, Note, Ownership, RevocationCause, identify::Grant};
+use fleet::{Finding, LeaseVerdict, Note, Now, Ownership, RevocationCause, identify::Grant};
 
 /// The outcome of a call that the driver started.
 pub(crate) enum DriverOutcome {
@@ -77,6 +79,32 @@ impl Driver<'_> {
     pub(super) fn write_total(&self, total: u32) {
         let (store, term) = (self.shell.store.clone(), self.term.number);
         self.start(async move { DriverOutcome::Done(store.set_shard_total(term, total).await) });
+    }
+
+    /// Writes down that the store is trusted: see [`fleet::Recovered::is_whole`].
+    pub(super) fn save_trust(&mut self, now: Now) {
+        let is_trusted = self.term.may_act && self.fleet.store_is_trusted(now);
+        if is_trusted && !self.store.trust_saved {
+            let (store, term, identity) =
+                (self.shell.store.clone(), self.term.number, self.store.identity.clone());
+            self.start(async move { DriverOutcome::Done(store.save_trusted(term, &identity).await) });
+        }
+        self.store.trust_saved = is_trusted;
+    }
+
+    /// Gives up recovered workers whose processes ran on this host and have ended.
+    pub(super) fn give_up_gone_workers(&mut self) {
+        let now = self.shell.now();
+        let gone = self.fleet.unheard_workers().filter(|(_, incarnation)| life::is_gone(incarnation));
+        let gone: Vec<_> = gone.map(|(worker, incarnation)| (worker.clone(), incarnation.clone())).collect();
+        for (worker, incarnation) in gone {
+            match self.fleet.accept_exit(&worker, Some(&incarnation), now) {
+                Ok(_) => tracing::warn!(worker.id = %worker, "the worker's process on this host has ended"),
+                Err(why) => {
+                    tracing::debug!(worker.id = %worker, %why, "the worker's process has ended; its lease decides")
+                }
+            }
+        }
     }
 
     pub(super) fn write_last_ran(&self, at_unix_ms: u64) {

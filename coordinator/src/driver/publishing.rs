@@ -17,6 +17,9 @@ impl Driver<'_> {
         self.publishing.dirty = false;
         let now = self.shell.now();
         let mut fleet = self.fleet.view(now);
+        let latencies = fleet.shards.iter().filter_map(|shard| shard.report.latency_ms);
+        let longest = Duration::try_from_secs_f64(latencies.fold(0.0, f64::max) / 1000.0);
+        self.permits.queue.note_latency(longest.unwrap_or_default());
         let budget = *self.permits.queue.budget();
         let mut identify = IdentifyView {
             total: budget.total,

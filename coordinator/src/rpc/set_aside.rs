@@ -175,7 +175,7 @@ mod tests {
         let unowned = |shard| ShardView {
             key: shard,
             owner: None,
-            report: ShardReport::bare(shard, Epoch(0), ShardStatus::Stopped),
+            report: Arc::new(ShardReport::bare(shard, Epoch(0), ShardStatus::Stopped)),
             reported_at: None,
             since_unix_ms: None,
         };

@@ -26,7 +26,9 @@ use std::{
 use clap::Parser;
 use discord_sim::SimConfig;
 use fleet_fixture::{Coordinator, CredentialsFolder, Deployment, humantime};
+use fleet_store::FleetRedisStore;
 use process::credentials::{Credentials, Role};
+use redis_link::{LinkOptions, RedisLink};
 use serde::Serialize;
 use tokio::time::sleep;
 
@@ -180,7 +182,9 @@ async fn measure(args: &Args, workers: u32) -> Measured {
     }
     let coordinator = Coordinator::start(&mut command).await;
     let credentials = folder.as_ref().map_or_else(Credentials::none, |folder| folder.of(Role::Worker));
-    let fleet = Fleet { coordinator: coordinator.address.clone(), credentials, lease_ttl: LEASE_TTL };
+    let link = RedisLink::new(deployment.redis.url().parse().expect("it is a URL"), LinkOptions::default());
+    let store = FleetRedisStore::new(link, "altergolden".parse().expect("it is a prefix"));
+    let fleet = Fleet { coordinator: coordinator.address.clone(), credentials, lease_ttl: LEASE_TTL, store };
 
     let begun = Instant::now();
     let mut scene = Scene { coordinator, workers: Vec::new(), shards };
@@ -203,7 +207,15 @@ async fn measure(args: &Args, workers: u32) -> Measured {
     renewals.sort_unstable();
     let renewal = |percent: usize| renewals.get(renewals.len() * percent / 100).copied().unwrap_or_default();
 
+    println!("{workers} workers: {:.1} % of a core, {idle_mib:.0} MiB while nothing changes", idle * 100.0);
+
     let mut client = scene.coordinator.client().await;
+    // The first questions make the connections.
+    let connecting = Instant::now();
+    while !client.aggregate_stats(Duration::ZERO).await.is_ok_and(|stats| stats.complete) {
+        assert!(connecting.elapsed() < PATIENCE, "not all workers answer");
+    }
+    println!("all workers connected to for questions after {:.0} ms", ms(connecting.elapsed()));
     let (before, since) = (process.cpu_time(), Instant::now());
     for _ in 0..QUESTIONS {
         let stats = client.aggregate_stats(Duration::ZERO).await.expect("the coordinator answers");
@@ -226,16 +238,17 @@ async fn measure(args: &Args, workers: u32) -> Measured {
     }
     let mut longest = Duration::ZERO;
     let reconnected = loop {
-        let ages: Vec<Option<Instant>> = scene.seen().map(|seen| seen.renewed).collect();
-        longest = longest.max(ages.iter().flatten().map(Instant::elapsed).max().unwrap_or_default());
+        let ages = scene.seen().filter_map(|seen| Some(seen.renewed?.elapsed()));
+        longest = longest.max(ages.max().unwrap_or_default());
         // The report that was answered was sent after the break.
-        if ages.iter().all(|renewed| renewed.is_some_and(|renewed| renewed > since)) {
+        if scene.seen().all(|seen| seen.answered.is_some_and(|answered| answered > since)) {
             break since.elapsed();
         }
         assert!(since.elapsed() < PATIENCE, "not all leases are renewed");
         sleep(Duration::from_millis(20)).await;
     };
     let lost_leases = scene.seen().map(|seen| seen.lost_leases).sum();
+    println!("all connected again after {:.0} ms", ms(reconnected));
     scene.until_placed(since).await;
     sleep(Duration::from_secs(5)).await;
 
@@ -243,7 +256,7 @@ async fn measure(args: &Args, workers: u32) -> Measured {
     let half = scene.workers.len() / 2;
     scene.workers.drain(..half).for_each(SimulatedWorker::kill);
     let half_died = scene.until_placed(since).await;
-    let peak_mib = scene.coordinator.process.peak_memory() as f64 / 1024.0;
+    let peak_mib = mib(scene.coordinator.process.peak_memory());
     Measured {
         workers,
         shards,
@@ -268,6 +281,6 @@ fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
+fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
 }

@@ -70,7 +70,7 @@ pub fn sim_config(guilds: u32) -> SimConfig {
 }
 
 /// Discord's 5 s, shortened: what coordinators wait for, beside their slack.
-pub const IDENTIFY_INTERVAL: Duration = Duration::from_millis(500);
+pub const IDENTIFY_INTERVAL: Duration = Duration::from_millis(900);
 
 /// What the simulator demands between two IDENTIFYs of a bucket. It is less than coordinators wait for, as the time from a worker to
 /// the simulator varies by more than the slack on a busy machine.

@@ -119,6 +119,13 @@ pub trait FleetStore: HistoryStore {
     /// Writes down when shards last ran, in milliseconds since the Unix epoch.
     async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<TermWrite, FleetStoreError>;
 
+    /// Writes down that the acting coordinator has trusted the store with this identity: it has lost no write since a lease's time to live.
+    async fn save_trusted(
+        &self,
+        term: Term,
+        identity: &FleetStoreIdentity,
+    ) -> Result<TermWrite, FleetStoreError>;
+
     /// Writes down how the heads of checkpoints are signed.
     async fn save_head_signing(&self, term: Term, signing: HeadSigning)
     -> Result<TermWrite, FleetStoreError>;
@@ -214,6 +221,8 @@ pub struct FleetRecord {
     pub budget: Option<BudgetRecord>,
     /// When shards last ran, as far as that was written down, in milliseconds since the Unix epoch.
     pub last_ran_unix_ms: Option<u64>,
+    /// The identity of the store that the last coordinator trusted.
+    pub trusted: Option<FleetStoreIdentity>,
     /// How the heads of checkpoints are signed.
     pub head_signing: HeadSigning,
     /// What operators want, as it was given.

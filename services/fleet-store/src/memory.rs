@@ -149,6 +149,14 @@ impl FleetStore for FleetMemoryStore {
         Ok(owners.iter().map(|owner| records.assign(term, owner)).collect())
     }
 
+    async fn save_trusted(
+        &self,
+        term: Term,
+        identity: &FleetStoreIdentity,
+    ) -> Result<TermWrite, FleetStoreError> {
+        Ok(self.records().save_trusted(term, identity))
+    }
+
     async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<TermWrite, FleetStoreError> {
         Ok(self.records().save_last_ran(term, at_unix_ms))
     }

@@ -337,6 +337,14 @@ impl FleetStore for FleetRedisStore {
         stream::iter(writes).buffered(ASSIGNMENTS_AT_ONCE).try_collect().await
     }
 
+    async fn save_trusted(
+        &self,
+        term: Term,
+        identity: &FleetStoreIdentity,
+    ) -> Result<TermWrite, FleetStoreError> {
+        self.write_fleet(term, &[("trusted", identity.0.clone())]).await
+    }
+
     async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<TermWrite, FleetStoreError> {
         self.write_fleet(term, &[("last_ran_unix_ms", at_unix_ms.to_string())]).await
     }

@@ -7,7 +7,7 @@
 //!
 //! The way of a permit: a worker requests it ([`IdentifyQueue::request`]), [`IdentifyQueue::take_due`] returns a [`Grant`], the
 //! owner of the queue writes the grant to the store as spent and only then sends it ([`IdentifyQueue::mark_sent`]), and the
-//! worker reports `used` when its connection has sent IDENTIFY. The bucket opens again 5 s after that report. Without a
+//! worker reports `used` when its connection has sent IDENTIFY. The bucket opens again 5 s and the [`slack`] after that report. Without a
 //! report the permit counts as used at the last possible moment: when it expired, or when its holder's stream ended.
 
 use std::{
@@ -18,10 +18,12 @@ use std::{
 use fleet_model::{Epoch, ShardKey, WorkerId};
 
 mod budget;
+mod slack;
 #[cfg(test)]
 mod tests;
 
 pub use budget::IdentifyBudget;
+use slack::Slack;
 
 /// Time on the coordinator's monotonic clock.
 pub type Time = Duration;
@@ -30,12 +32,15 @@ pub type Time = Duration;
 /// the request waited here, so it recognizes a permit that arrived after its end.
 pub const PERMIT_VALID: Duration = Duration::from_secs(2);
 
-/// Added to Discord's interval: the time from a used permit to Discord varies, by as much as a busy machine delays a task.
-pub const SLACK: Duration = Duration::from_millis(500);
+/// What a new coordinator adds to Discord's interval for permits of which it knows nothing. For its own see [`slack`].
+const UNKNOWN_SLACK: Duration = Duration::from_millis(500);
+
+/// A shard that asks again so soon after it used a permit may have been refused by Discord.
+const ASKS_AGAIN: Duration = Duration::from_secs(10);
 
 /// Returns how long a new coordinator waits for unknown permits of an earlier one: the last may be used just before it expires.
 pub fn unknown_permits_end(interval: Duration) -> Duration {
-    PERMIT_VALID + interval + SLACK
+    PERMIT_VALID + interval + UNKNOWN_SLACK
 }
 
 /// The number of a request, unique over all streams.
@@ -78,7 +83,10 @@ pub struct Grant {
 #[derive(Clone, Debug)]
 pub struct IdentifyQueue {
     interval: Duration,
+    slack: Slack,
     buckets: Vec<Bucket>,
+    /// The last IDENTIFY of each shard, with its epoch, for [`ASKS_AGAIN`].
+    used: BTreeMap<ShardKey, (Epoch, Time)>,
     requests: BTreeMap<TicketId, QueuedRequest>,
     /// The same requests by shard.
     by_shard: BTreeSet<(ShardKey, TicketId)>,
@@ -120,7 +128,9 @@ impl IdentifyQueue {
     pub fn new(max_concurrency: u32, interval: Duration, budget: IdentifyBudget, open_at: Time) -> Self {
         let bucket = Bucket { free_at: open_at, ..Bucket::default() };
         Self {
-            interval: interval + SLACK,
+            interval,
+            slack: Slack::default(),
+            used: BTreeMap::new(),
             buckets: vec![bucket; max_concurrency.max(1) as usize],
             requests: BTreeMap::new(),
             by_shard: BTreeSet::new(),
@@ -135,6 +145,11 @@ impl IdentifyQueue {
         for bucket in &mut self.buckets {
             bucket.free_at = bucket.free_at.max(moment);
         }
+    }
+
+    /// Notes the longest round trip of a worker to Discord.
+    pub fn note_latency(&mut self, latency: Duration) {
+        self.slack.note_latency(latency);
     }
 
     /// Returns how many shards may IDENTIFY at once.
@@ -220,11 +235,23 @@ impl IdentifyQueue {
         if let Some(twin) = twin {
             self.end_request(twin, now);
         }
+        let used = self.used.remove(&request.shard);
+        if used.is_some_and(|(epoch, at)| epoch == request.epoch && now.saturating_sub(at) < ASKS_AGAIN) {
+            self.slack.note_refused();
+        }
         self.end_request(id, now);
         self.bucket(request.shard).waiting.insert((request.shard, id));
         self.by_shard.insert((request.shard, id));
         self.requests.insert(id, QueuedRequest { request, requested_at: now });
         twin.filter(|twin| *twin != id)
+    }
+
+    /// Returns when the next grant is due; `None` while nothing waits for time alone.
+    pub fn next_due(&self) -> Option<Time> {
+        let is_open = self.halted.is_none() && !self.budget.is_short();
+        let waiting =
+            self.buckets.iter().filter(|bucket| bucket.held.is_empty() && !bucket.waiting.is_empty());
+        waiting.map(|bucket| bucket.free_at).min().filter(|_| is_open)
     }
 
     /// Returns the grants that are due. Each is held until it is [sent](Self::mark_sent) or [withdrawn](Self::withdraw); the budget
@@ -279,6 +306,12 @@ impl IdentifyQueue {
         if self.held_permit(id).is_none_or(|held| held.sent_at.is_none()) {
             return false;
         }
+        if let Some(queued) = self.requests.get(&id) {
+            let (shard, epoch) = (queued.request.shard, queued.request.epoch);
+            self.used.retain(|_, (_, at)| now.saturating_sub(*at) < ASKS_AGAIN);
+            self.used.insert(shard, (epoch, now));
+            self.slack.note_used();
+        }
         self.end_request(id, now);
         true
     }
@@ -292,7 +325,7 @@ impl IdentifyQueue {
     fn end_request_at(&mut self, id: TicketId, now: Time, last_use: impl FnOnce(Time) -> Time) {
         let Some(QueuedRequest { request, .. }) = self.requests.remove(&id) else { return };
         self.by_shard.remove(&(request.shard, id));
-        let interval = self.interval;
+        let interval = self.interval + self.slack.now();
         let bucket = self.bucket(request.shard);
         bucket.waiting.remove(&(request.shard, id));
         let Some(held) = bucket.held.extract_if(.., |held| held.id == id).next() else { return };

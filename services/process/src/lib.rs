@@ -5,6 +5,7 @@
 //! - [`server`]: listening ports with bounds and deadlines, and the gRPC server;
 //! - [`credentials`]: certificates, tokens, and which roles may make which call;
 //! - [`client`]: outgoing gRPC connections;
+//! - [`life`]: incarnations, and the proof that the process of one has ended;
 //! - [`supervised`]: the connection to a supervisor, if one has started the program;
 //! - [`OwnThreads`]: threads for work that must not delay the rest;
 //! - [`block_on`], [`run_service`] and [`run_main`]: the frame of a `main` function.
@@ -15,6 +16,7 @@
 pub mod client;
 mod coalesced;
 pub mod credentials;
+pub mod life;
 mod run_main;
 pub mod server;
 pub mod settings;

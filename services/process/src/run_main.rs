@@ -88,7 +88,7 @@ async fn run_named<A: clap::Parser>(
     };
     // Fails if the program has installed one already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let instance = instance(&mut args).unwrap_or_else(|| settings::random_incarnation().to_string());
+    let instance = instance(&mut args).unwrap_or_else(|| format!("{:016x}", rand::random::<u64>()));
     let telemetry = match telemetry::init(&telemetry::Service { name, instance }, filter(&args)) {
         Ok(telemetry) => telemetry,
         Err(error) => return ExitError::from(error).report(name),

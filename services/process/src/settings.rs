@@ -17,5 +17,5 @@ pub use discord::{ApiOrigin, DiscordArgs, GatewayUrl};
 pub use exit::{Exit, SettingsError};
 pub use secret::{Secret, discord_token, discord_token_source, read_secret, required_token};
 pub use store::StoreArgs;
-pub use value::{default_worker_name, duration, metrics_prefix, random_incarnation};
+pub use value::{default_worker_name, duration, metrics_prefix};
 pub use version::long_version;

@@ -150,7 +150,9 @@ pub(super) fn line(entry: &v1::HistoryEntry, style: TimeStyle) -> String {
 fn ids(entry: &v1::HistoryEntry) -> String {
     let mut ids = vec![entry.kind.clone()];
     if !entry.incarnation.is_empty() {
-        ids.push(format!("incarnation {}", entry.incarnation));
+        // What follows says which process it was, for other programs.
+        let (id, _) = entry.incarnation.split_once('.').unwrap_or((&entry.incarnation, ""));
+        ids.push(format!("incarnation {id}"));
     }
     match (entry.lowest_epoch, entry.highest_epoch) {
         (_, 0) => {}

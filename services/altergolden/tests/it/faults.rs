@@ -69,6 +69,43 @@ async fn a_coordinator_that_restarts_moves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn processes_of_one_host_that_end_at_once_are_back_without_waiting_for_leases() {
+    let deployment = Deployment::start(sim_config(40)).await;
+    let (mut coordinator, mut a, mut b) = pair(&deployment).await;
+    until("the store to be trusted", async || {
+        let trusted = deployment.redis.command::<bool>(&["HEXISTS", "{altergolden}:fleet", "trusted"]).await;
+        trusted.then_some(())
+    })
+    .await;
+    let spent = identifies(&deployment);
+
+    for process in [&mut coordinator.process, &mut a.process, &mut b.process] {
+        process.kill().await;
+    }
+    let mut command = deployment.coordinator_command(SHARDS);
+    let mut next =
+        Coordinator::start(command.env("COORDINATOR_LISTEN", coordinator.socket().to_string())).await;
+    let (a, b) = tokio::join!(deployment.worker("a", &next), deployment.worker("b", &next));
+    let has_ended =
+        |line: &str| line.contains("process on this host has ended; taking its term").then_some(());
+    next.process.line("that the first coordinator has ended", has_ended).await;
+    for name in ["a", "b"] {
+        let name = format!("\"{name}\"");
+        let has_ended = |line: &str| {
+            (line.contains("the worker's process on this host has ended") && line.contains(&name))
+                .then_some(())
+        };
+        next.process.line("that a worker has ended", has_ended).await;
+    }
+    next.until_balanced(&[&a, &b]).await;
+    for worker in [&a, &b] {
+        events_flow(worker).await;
+    }
+    assert_eq!(identifies(&deployment), spent, "sessions are resumed");
+    deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_coordinator_answers_and_moves_nothing_until_the_first_is_gone() {
     let deployment = Deployment::start(sim_config(40)).await;
     let (mut first, a, b) = pair(&deployment).await;

@@ -1,4 +1,5 @@
-//! A worker without shards' connections: it registers, reports each second that all its shards are ready, and obeys its assignments.
+//! A worker without shards' connections: it registers, reports each second that all its shards are ready, obeys its assignments, and renews
+//! its lease through the store as well, as workers do.
 
 use std::{
     collections::BTreeMap,
@@ -13,6 +14,7 @@ use altergolden_proto::{
         gateway_worker_server::GatewayWorkerServer,
     },
 };
+use fleet_store::{FleetRedisStore, FleetStore as _, LeaseRenewal, WorkerRecord};
 use process::{
     credentials::{Credentials, Role},
     server::{Limits, Listener, serve_grpc},
@@ -51,6 +53,8 @@ pub(crate) struct Seen {
     /// How long answers took.
     pub(crate) renewals: Vec<Duration>,
     /// When the report that was answered last had been sent.
+    pub(crate) answered: Option<Instant>,
+    /// Since when the lease counts.
     pub(crate) renewed: Option<Instant>,
     /// Times that a lease ended: it was refused, or not renewed in time.
     pub(crate) lost_leases: u32,
@@ -72,6 +76,20 @@ pub(crate) struct Fleet {
     pub(crate) coordinator: String,
     pub(crate) credentials: Credentials,
     pub(crate) lease_ttl: Duration,
+    pub(crate) store: FleetRedisStore,
+}
+
+impl Seen {
+    /// Notes that a lease was renewed, from this moment on.
+    fn renew(&mut self, sent: Instant, ttl: Duration) {
+        let Some(before) = self.renewed else {
+            self.renewed = Some(sent);
+            return;
+        };
+        // A worker uses its lease less 20 %.
+        self.lost_leases += u32::from(before.elapsed() > ttl * 4 / 5);
+        self.renewed = Some(before.max(sent));
+    }
 }
 
 /// How a connection to the coordinator ended.
@@ -105,6 +123,7 @@ impl SimulatedWorker {
         let link = Link { fleet, name, incarnation, url, seen: seen.clone(), stop: stop.clone() };
         let tasks = vec![
             tokio::spawn(async move { server.await.expect("the server runs") }),
+            tokio::spawn(renew(link.fleet.clone(), link.record(), seen.clone())),
             tokio::spawn(link.run(breaks)),
         ];
         Self { seen, reports, stop, tasks }
@@ -137,6 +156,23 @@ impl Drop for SimulatedWorker {
     }
 }
 
+/// Renews a lease through the store, each second from its first renewal on.
+async fn renew(fleet: Fleet, record: WorkerRecord, seen: Arc<Mutex<Seen>>) {
+    let mut due = interval(Duration::from_secs(1));
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    due.reset_after(Duration::from_secs(1).mul_f64(rand::random()));
+    loop {
+        due.tick().await;
+        if seen.lock().unwrap_or_else(PoisonError::into_inner).renewed.is_none() {
+            continue;
+        }
+        let sent = Instant::now();
+        if let Ok(LeaseRenewal::Held(_)) = fleet.store.renew_lease(&record, fleet.lease_ttl, true).await {
+            seen.lock().unwrap_or_else(PoisonError::into_inner).renew(sent, fleet.lease_ttl);
+        }
+    }
+}
+
 struct Link {
     fleet: Fleet,
     name: String,
@@ -164,6 +200,14 @@ impl Link {
                 }
                 Ok(Err(_)) | Err(_) => tokio::time::sleep(AGAIN).await,
             }
+        }
+    }
+
+    fn record(&self) -> WorkerRecord {
+        WorkerRecord {
+            worker: self.name.parse().expect("it is a name"),
+            incarnation: self.incarnation.parse().expect("it is a name"),
+            url: self.url.clone(),
         }
     }
 
@@ -261,9 +305,8 @@ impl Link {
                 let mut seen = self.seen();
                 if let Some(sent) = seen.sent.remove(&renewed.report_sequence) {
                     seen.renewals.push(sent.elapsed());
-                    let before = seen.renewed.replace(sent);
-                    let lasted = before.is_none_or(|before| before.elapsed() < self.fleet.lease_ttl * 4 / 5);
-                    seen.lost_leases += u32::from(!lasted);
+                    seen.answered = Some(sent);
+                    seen.renew(sent, self.fleet.lease_ttl);
                 }
                 seen.sent = seen.sent.split_off(&renewed.report_sequence);
                 false

@@ -11,8 +11,8 @@ use fleet_model::{Epoch, HeadSigning, Incarnation, ShardKey, Term, WorkerId};
 use tokio::time::Instant;
 
 use crate::{
-    BudgetRecord, FleetRecord, LeaseGrant, LeaseRecord, LeaseRenewal, OwnerRecord, OwnerWrite, RECORD_KEPT,
-    Revocation, STANDBY_REMEMBERED, TermClaim, TermRenewal, TermWrite, WorkerRecord,
+    BudgetRecord, FleetRecord, FleetStoreIdentity, LeaseGrant, LeaseRecord, LeaseRenewal, OwnerRecord,
+    OwnerWrite, RECORD_KEPT, Revocation, STANDBY_REMEMBERED, TermClaim, TermRenewal, TermWrite, WorkerRecord,
 };
 
 /// Everything that is written down.
@@ -27,6 +27,7 @@ pub(super) struct Records {
     shard_total: Option<u32>,
     budget: Option<BudgetRecord>,
     last_ran_unix_ms: Option<u64>,
+    trusted: Option<FleetStoreIdentity>,
     head_signing: HeadSigning,
     intent: Option<String>,
     notices: Option<String>,
@@ -143,6 +144,7 @@ impl Records {
             owners: owners.map(|(shard, owner)| (*shard, owner.clone())).collect::<BTreeMap<_, _>>(),
             budget: self.budget,
             last_ran_unix_ms: self.last_ran_unix_ms,
+            trusted: self.trusted.clone(),
             head_signing: self.head_signing,
             intent: self.intent.clone(),
             invalid: Vec::new(),
@@ -151,6 +153,10 @@ impl Records {
 
     pub(super) fn set_shard_total(&mut self, term: Term, total: u32) -> TermWrite {
         self.fenced(term, |records| records.shard_total = Some(total))
+    }
+
+    pub(super) fn save_trusted(&mut self, term: Term, identity: &FleetStoreIdentity) -> TermWrite {
+        self.fenced(term, |records| records.trusted = Some(identity.clone()))
     }
 
     pub(super) fn save_last_ran(&mut self, term: Term, at_unix_ms: u64) -> TermWrite {

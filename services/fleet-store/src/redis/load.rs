@@ -8,7 +8,9 @@ use redis::{FromRedisValue, cmd};
 use redis_link::RecordError;
 
 use super::{FleetRedisStore, scripts, unix_ms};
-use crate::{BudgetRecord, FleetRecord, FleetStoreError, LeaseRecord, OwnerRecord, WorkerRecord};
+use crate::{
+    BudgetRecord, FleetRecord, FleetStoreError, FleetStoreIdentity, LeaseRecord, OwnerRecord, WorkerRecord,
+};
 
 /// Commands on their way at once.
 const AT_ONCE: usize = 64;
@@ -48,6 +50,7 @@ pub(super) struct FleetFields {
     pub(super) shard_total: Option<u32>,
     budget: Option<BudgetRecord>,
     last_ran_unix_ms: Option<u64>,
+    trusted: Option<FleetStoreIdentity>,
     head_signing: HeadSigning,
     intent: Option<String>,
 }
@@ -57,8 +60,15 @@ impl FleetRedisStore {
         let mut invalid = Vec::new();
         let (term, fleet, workers) =
             tokio::try_join!(self.load_term(), self.load_fleet(), self.load_workers(&mut invalid))?;
-        let FleetFields { term: fleet_term, shard_total, budget, last_ran_unix_ms, head_signing, intent } =
-            fleet;
+        let FleetFields {
+            term: fleet_term,
+            shard_total,
+            budget,
+            last_ran_unix_ms,
+            trusted,
+            head_signing,
+            intent,
+        } = fleet;
         let mut term = workers.values().map(|lease| lease.term).fold(term.max(fleet_term), Term::max);
         let shards = ShardKey::all(shard_total.unwrap_or(0)).map(|shard| self.load_owner(shard));
         let mut loading = stream::iter(shards).buffer_unordered(AT_ONCE);
@@ -75,6 +85,7 @@ impl FleetRedisStore {
             owners,
             budget,
             last_ran_unix_ms,
+            trusted,
             head_signing,
             intent,
             invalid,
@@ -110,9 +121,12 @@ impl FleetRedisStore {
             "head_key_required",
             "intent",
             "term",
+            "trusted",
         ];
-        let [total, day, remaining, resets_at, last_ran, head_key, required, intent, term]: [Option<String>;
-            9] = self.fields(&key, &names).await?;
+        let [total, day, remaining, resets_at, last_ran, head_key, required, intent, term, trusted]: [Option<
+            String,
+        >;
+            10] = self.fields(&key, &names).await?;
         let term = term.map_or(Ok(Term(0)), |term| field(&key, &term).map(Term))?;
         let total = total.map(|total| field(&key, &total)).transpose()?;
         if total.is_some_and(|total| !(1..=MAX_SHARDS).contains(&total)) {
@@ -133,7 +147,8 @@ impl FleetRedisStore {
             by: head_key.map(|id| field(&key, &id)).transpose()?,
             required: required.is_some_and(|required| required != "0"),
         };
-        Ok(FleetFields { term, shard_total: total, budget, last_ran_unix_ms, head_signing, intent })
+        let trusted = trusted.map(FleetStoreIdentity);
+        Ok(FleetFields { term, shard_total: total, budget, last_ran_unix_ms, trusted, head_signing, intent })
     }
 
     /// The workers whose records can be read; `invalid` gets the keys of the others.

@@ -6,7 +6,7 @@
 //!
 //! A probe counts only if the worker's stream came from the probed address ([`WorkerAddresses`]): through a NAT or a proxy, a
 //! refusal says nothing about the worker. A supervisor's report that the process ended ([`Fleet::accept_exit`]) needs neither a
-//! broken stream nor a probe. Any evidence needs a store that can be trusted, as the revocation must last. It needs no grace
+//! broken stream nor a probe; neither does the end of a process of the coordinator's own host, which the driver sees by itself. Any evidence needs a store that can be trusted, as the revocation must last. It needs no grace
 //! after a start or a stall: the grace covers silence that may have been the coordinator's own, and evidence is observed. A
 //! coordinator that has just started finds no evidence itself before a worker has registered with it and lost its stream.
 
@@ -126,6 +126,12 @@ pub enum ExitRefused {
 }
 
 impl Fleet {
+    /// Returns the workers of the store's records that have not registered here.
+    pub fn unheard_workers(&self) -> impl Iterator<Item = (&WorkerId, &Incarnation)> {
+        let unheard = self.workers.iter().filter(|(_, known)| !known.liveness.heard);
+        unheard.map(|(worker, known)| (worker, &known.incarnation))
+    }
+
     /// Returns where to probe a worker: the address that answered when it registered here, if any, and the advertised URL.
     pub fn probe_target(&self, worker: &WorkerId) -> Option<(Option<SocketAddr>, &str)> {
         self.workers.get(worker).map(|known| (known.liveness.addresses.found_at, known.profile.url.as_str()))

@@ -148,6 +148,7 @@ impl Fleet {
         let ClaimedShards { shards: running, total: running_total } = running;
 
         self.adopt_total(&running, running_total, now);
+        self.term.note_joined(&name, now);
         let owned = self.workers.get_mut(&name).map(|before| std::mem::take(&mut before.owned));
         let before = self.workers.get(&name);
         let calm_until = match before {

@@ -51,7 +51,7 @@ impl Fleet {
     }
 
     /// Returns whether the store can be believed when it says that a lease has lapsed.
-    pub(super) fn store_is_trusted(&self, now: Now) -> bool {
+    pub fn store_is_trusted(&self, now: Now) -> bool {
         self.store.is_trusted(self.rules.lease_ttl, now)
     }
 
@@ -127,6 +127,7 @@ impl Fleet {
         }
         if cause == RevocationCause::Evidence {
             self.store.note_revocation(name, lost.incarnation.clone(), now);
+            self.term.note_ended(name, now);
         }
         self.cancel_handoffs_to(name);
         self.lost_in_plan(name, lost.profile.generation.as_ref(), now);

@@ -1,6 +1,6 @@
 //! Reports of workers.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fleet_model::{
     Epoch, Incarnation, ShardReport, ShardSlot, ShardStatus, StartOutcome, WorkerId, WorkerReport,
@@ -106,7 +106,7 @@ impl Fleet {
                 changed |= !slot.confirmed || status != Some(shard_report.status);
                 got_ready |= shard_report.status == ShardStatus::Ready && status != Some(ShardStatus::Ready);
                 slot.confirmed = true;
-                slot.report = Some(Observed { report: shard_report, at: now.mono });
+                slot.report = Some(Observed { report: Arc::new(shard_report), at: now.mono });
                 slot.note_start_end();
             }
         }

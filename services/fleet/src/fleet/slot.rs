@@ -1,6 +1,6 @@
 //! One shard: its owner, and what the owner last reported.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use fleet_model::{Epoch, Incarnation, ShardKey, ShardReport, WorkerId};
 
@@ -121,7 +121,7 @@ pub(super) enum Phase {
 /// An owner's last report of a shard.
 #[derive(Clone, Debug)]
 pub(super) struct Observed {
-    pub(super) report: ShardReport,
+    pub(super) report: Arc<ShardReport>,
     pub(super) at: Duration,
 }
 

@@ -26,6 +26,8 @@ pub struct Recovered {
     pub intent: Intent,
     /// Another coordinator has used this store before.
     pub had_predecessor: bool,
+    /// The coordinator before has provably ended, and had trusted this very store: these are all records that it wrote, and none is lost.
+    pub is_whole: bool,
 }
 
 /// A worker of the store's records.
@@ -56,7 +58,7 @@ impl Fleet {
     /// The fleet at the beginning of a term. `wanted` is the shard total that the settings or Discord ask for.
     pub fn new(rules: FleetRules, term: Term, wanted: WantedTotal, recovered: Recovered, now: Now) -> Self {
         let mut fleet = Self {
-            term: TermState::new(term, recovered.had_predecessor, &rules, now),
+            term: TermState::new(term, &recovered, &rules, now),
             rules,
             total: TotalState {
                 current: ShardTotal::Open { wanted },
@@ -68,7 +70,7 @@ impl Fleet {
             workers: BTreeMap::new(),
             heads: HeadSigningState::new(recovered.head_signing),
             intent: recovered.intent.clone(),
-            store: StoreState::new(now),
+            store: StoreState::new(recovered.is_whole, now),
             deaths: DeathRecords::default(),
             pace: Pace::default(),
             effects: Vec::new(),

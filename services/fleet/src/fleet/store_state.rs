@@ -12,6 +12,8 @@ use super::{Effect, Now, RevocationCause, unregistered::UnregisteredWorkers};
 pub(super) enum StoreTrust {
     Away,
     Since(Duration),
+    /// The coordinator before trusted it to its end.
+    Whole,
 }
 
 /// The state of the fleet store as this coordinator sees it.
@@ -24,9 +26,9 @@ pub(super) struct StoreState {
 }
 
 impl StoreState {
-    pub(super) fn new(now: Now) -> Self {
+    pub(super) fn new(is_whole: bool, now: Now) -> Self {
         Self {
-            trust: StoreTrust::Since(now.mono),
+            trust: if is_whole { StoreTrust::Whole } else { StoreTrust::Since(now.mono) },
             revoked_lately: Vec::new(),
             unregistered: UnregisteredWorkers::default(),
         }
@@ -34,13 +36,14 @@ impl StoreState {
 
     /// Returns whether the store answers. Without it no epoch can be written: shards keep running, none can move.
     pub(super) fn is_up(&self) -> bool {
-        matches!(self.trust, StoreTrust::Since(_))
+        !matches!(self.trust, StoreTrust::Away)
     }
 
     /// Returns whether the store can be believed when it says that a lease has lapsed.
     pub(super) fn is_trusted(&self, lease_ttl: Duration, now: Now) -> bool {
         match self.trust {
             StoreTrust::Away => false,
+            StoreTrust::Whole => true,
             StoreTrust::Since(since) => now.mono.saturating_sub(since) >= lease_ttl,
         }
     }

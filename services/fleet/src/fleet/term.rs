@@ -1,16 +1,16 @@
 //! What this coordinator knows of its own term: when it began, and what it still waits for.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use fleet_model::Term;
+use fleet_model::{Term, WorkerId};
 
-use super::{FleetRules, Now};
+use super::{FleetRules, Now, Recovered};
 
 /// Added to the lease's time to live wherever a coordinator that was away waits for its workers.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The term of this coordinator and its waits. All moments are on the monotonic clock.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TermState {
     pub(super) number: Term,
     /// A coordinator acted before this one, or a fleet without records was found running.
@@ -26,20 +26,40 @@ pub(super) struct TermState {
     pub(super) active_gone_since: Option<Duration>,
     /// This coordinator stops: no more shards start to move.
     pub(super) stopping: bool,
+    /// Recovered workers that have provably ended and are to come back under their names. When all are back, the fleet does not wait for
+    /// more.
+    pub(super) awaited: BTreeSet<WorkerId>,
 }
 
 impl TermState {
-    pub(super) fn new(number: Term, had_predecessor: bool, rules: &FleetRules, now: Now) -> Self {
+    pub(super) fn new(number: Term, recovered: &Recovered, rules: &FleetRules, now: Now) -> Self {
+        let Recovered { had_predecessor, is_whole, .. } = *recovered;
         let grace_until = if had_predecessor { now.mono + grace(rules) } else { now.mono };
         Self {
             number,
             had_predecessor,
             settle_until: now.mono + rules.settle,
             grace_until,
-            unregistered_until: grace_until,
+            // Whole records name every worker that may run a shard.
+            unregistered_until: if is_whole { now.mono } else { grace_until },
             last_tick: now.mono,
             active_gone_since: None,
             stopping: false,
+            awaited: BTreeSet::new(),
+        }
+    }
+
+    /// Notes that a worker has ended. A fleet that begins waits for it to come back.
+    pub(super) fn note_ended(&mut self, worker: &WorkerId, now: Now) {
+        if now.mono < self.grace_until {
+            self.awaited.insert(worker.clone());
+        }
+    }
+
+    /// Notes that a worker has registered, and stops waiting if it was the last that was to come back.
+    pub(super) fn note_joined(&mut self, worker: &WorkerId, now: Now) {
+        if self.awaited.remove(worker) && self.awaited.is_empty() {
+            self.settle_until = now.mono;
         }
     }
 

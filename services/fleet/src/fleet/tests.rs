@@ -176,6 +176,7 @@ fn recovered() -> Recovered {
         head_signing: HeadSigning::default(),
         intent: Intent::default(),
         had_predecessor: true,
+        is_whole: false,
     }
 }
 

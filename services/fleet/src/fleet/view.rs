@@ -1,6 +1,6 @@
 //! A snapshot of the fleet for readers, without references into it.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use fleet_model::{
     Epoch, Generation, Incarnation, Problem, ProblemCode, Route, Routes, ShardKey, ShardReport, ShardStatus,
@@ -46,8 +46,8 @@ pub struct ShardView {
     pub key: ShardKey,
     /// Its owner and epoch.
     pub owner: Option<(WorkerId, Epoch)>,
-    /// The owner's last report of it; a bare report before the first.
-    pub report: ShardReport,
+    /// The owner's last report of it; a bare report before the first. Shared with the fleet and with other snapshots.
+    pub report: Arc<ShardReport>,
     /// When it was reported, on the coordinator's clock; `None` before the first report.
     pub reported_at: Option<Duration>,
     /// Since when it is in this state on this owner, in milliseconds since the Unix epoch; `None` when unknown, and before the
@@ -86,6 +86,20 @@ pub struct WorkerView {
 }
 
 impl FleetView {
+    /// Returns whether a routing table is the one of this snapshot.
+    pub fn has_routes(&self, routes: &Routes) -> bool {
+        let is_same =
+            |((name, route), (known_name, known)): (&(WorkerId, Route), (&WorkerId, &WorkerView))| {
+                name == known_name
+                    && route.url == known.url
+                    && route.draining == known.draining
+                    && route.shards == known.shards
+            };
+        (routes.term, routes.shard_total) == (self.term, self.shard_total)
+            && routes.workers().len() == self.workers.len()
+            && routes.workers().iter().zip(&self.workers).all(is_same)
+    }
+
     /// Returns the routing table of this snapshot.
     pub fn routes(&self, revision: u64) -> Routes {
         let workers = self.workers.iter().map(|(name, worker)| {
@@ -136,19 +150,21 @@ impl Fleet {
                 if let Some(held) = self.deaths.breaker.shard(shard, now.mono) {
                     report.detail = format!("{held}: {} of its owners died", held.deaths);
                 }
+                let report = Arc::new(report);
                 return ShardView { key: shard, owner: None, report, reported_at: None, since_unix_ms: None };
             };
             let answers = owner.phase != Phase::Writing && self.answering_previous_owner(slot, now).is_none();
             if answers && let Some(worker) = workers.get_mut(&owner.worker) {
                 worker.shards.insert(shard, owner.epoch);
             }
-            let bare = || ShardReport::bare(shard, owner.epoch, ShardStatus::Queued);
+            let bare = || Arc::new(ShardReport::bare(shard, owner.epoch, ShardStatus::Queued));
             let mut report = slot.report.as_ref().map_or_else(bare, |observed| observed.report.clone());
             let unheard =
                 slot.report.as_ref().map_or(Duration::ZERO, |observed| now.mono.saturating_sub(observed.at));
             if matches!(owner.phase, Phase::Releasing { .. }) {
-                report.status = ShardStatus::Moving;
+                Arc::make_mut(&mut report).status = ShardStatus::Moving;
             } else if unheard >= self.rules.lease_ttl {
+                let report = Arc::make_mut(&mut report);
                 report.status = ShardStatus::Silent;
                 report.detail = format!("no report for {} s", unheard.as_secs());
             }

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{slack::LEAST, *};
 
 const INTERVAL: Duration = Duration::from_secs(5);
 
@@ -41,8 +41,8 @@ fn one_permit_per_bucket_in_the_order_of_shards() {
     assert_eq!(granted(&mut queue, ms(0)), [0, 1]);
     assert_eq!(granted(&mut queue, ms(10)), [] as [u32; 0]);
     assert!(queue.mark_used(id(0), ms(100)) && queue.mark_used(id(1), ms(700)));
-    assert_eq!(granted(&mut queue, ms(100) + INTERVAL + SLACK), [2]);
-    assert_eq!(granted(&mut queue, ms(700) + INTERVAL + SLACK), [3]);
+    assert_eq!(granted(&mut queue, ms(100) + INTERVAL + LEAST), [2]);
+    assert_eq!(granted(&mut queue, ms(700) + INTERVAL + LEAST), [3]);
 }
 
 #[test]
@@ -54,8 +54,8 @@ fn dead_holder_does_not_block_the_bucket() {
     assert_eq!(granted(&mut queue, ms(0)), [0]);
     queue.stream_ended(1, ms(1000));
     // The stream is gone, the worker may not be: it can use the permit until it dies.
-    assert_eq!(granted(&mut queue, (PERMIT_VALID + INTERVAL + SLACK).saturating_sub(ms(1))), [] as [u32; 0]);
-    assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + SLACK), [1]);
+    assert_eq!(granted(&mut queue, (PERMIT_VALID + INTERVAL + LEAST).saturating_sub(ms(1))), [] as [u32; 0]);
+    assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + LEAST), [1]);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn unused_permit_expires_and_counts_as_used_at_its_end() {
     assert_eq!(granted(&mut queue, ms(0)), [0]);
     assert_eq!(granted(&mut queue, PERMIT_VALID), [] as [u32; 0]);
     assert!(!queue.mark_used(id(1), PERMIT_VALID + ms(1)), "the permit is dead");
-    assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + SLACK), [1]);
+    assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + LEAST), [1]);
 }
 
 /// Rows: permits that are out when Discord is asked, granted before it answers, and given back.
@@ -158,12 +158,12 @@ fn fewer_buckets_apply_to_waiting_requests_and_open_permits() {
     assert!((0..3).all(|ticket| queue.mark_used(id(ticket), ms(100))));
     assert_eq!(granted(&mut queue, PERMIT_VALID), [] as [u32; 0], "the permit of shard 3 has expired");
     assert_eq!(
-        granted(&mut queue, ms(100) + INTERVAL + SLACK),
+        granted(&mut queue, ms(100) + INTERVAL + LEAST),
         [] as [u32; 0],
         "the permit may have been used until then"
     );
-    assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + SLACK), [4]);
-    assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + SLACK), [] as [u32; 0], "one at a time now");
+    assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + LEAST), [4]);
+    assert_eq!(granted(&mut queue, PERMIT_VALID + INTERVAL + LEAST), [] as [u32; 0], "one at a time now");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn more_buckets_apply_to_waiting_requests() {
     assert!(queue.mark_used(id(0), ms(100)));
     queue.set_max_concurrency(16);
     assert_eq!(granted(&mut queue, ms(200)), [] as [u32; 0], "shard 16 was in the bucket of shard 0");
-    assert_eq!(granted(&mut queue, ms(100) + INTERVAL + SLACK), [1, 2, 3, 4]);
+    assert_eq!(granted(&mut queue, ms(100) + INTERVAL + LEAST), [1, 2, 3, 4]);
 }
 
 #[test]
@@ -196,8 +196,8 @@ fn hold_until_closes_every_bucket_and_opens_none_earlier() {
     assert_eq!(granted(&mut queue, ms(1_000)), [0, 1]);
     assert!(queue.mark_used(id(0), ms(1_000)) && queue.mark_used(id(1), ms(1_000)));
     queue.hold_until(ms(2_000));
-    assert_eq!(granted(&mut queue, ms(999) + INTERVAL + SLACK), [] as [u32; 0]);
-    assert_eq!(granted(&mut queue, ms(1_000) + INTERVAL + SLACK), [2, 3]);
+    assert_eq!(granted(&mut queue, ms(999) + INTERVAL + LEAST), [] as [u32; 0]);
+    assert_eq!(granted(&mut queue, ms(1_000) + INTERVAL + LEAST), [2, 3]);
 }
 
 #[test]
@@ -237,8 +237,8 @@ fn withdraw_opens_no_bucket_earlier() {
     assert!(queue.mark_sent(id(0), ms(0)) && queue.mark_used(id(0), ms(100)));
     queue.set_max_concurrency(1);
     queue.withdraw(id(1), ms(200));
-    assert_eq!(granted(&mut queue, ms(99) + INTERVAL + SLACK), [] as [u32; 0]);
-    assert_eq!(granted(&mut queue, ms(100) + INTERVAL + SLACK), [1]);
+    assert_eq!(granted(&mut queue, ms(99) + INTERVAL + LEAST), [] as [u32; 0]);
+    assert_eq!(granted(&mut queue, ms(100) + INTERVAL + LEAST), [1]);
 }
 
 #[test]
@@ -285,6 +285,41 @@ fn waiting_requests_are_those_without_a_permit() {
     assert_eq!(granted(&mut queue, ms(0)), [0]);
     let waiting: Vec<_> = queue.waiting_requests().map(|(id, request)| (id, request.clone())).collect();
     assert_eq!(waiting, [(id(1), request(1)), (id(2), request(2))]);
+}
+
+/// Uses the permit of a shard, and returns when the next one of its bucket is granted.
+fn used_at(queue: &mut IdentifyQueue, ticket: u64, now: Time) -> Time {
+    queue.request(id(ticket + 1_000), request(999), now);
+    assert!(queue.mark_used(id(ticket), now));
+    let due = queue.next_due().unwrap();
+    assert_eq!(granted(queue, due.saturating_sub(ms(1))), [] as [u32; 0]);
+    queue.end_request(id(ticket + 1_000), now);
+    due
+}
+
+#[test]
+fn slack_follows_latency_and_grows_when_an_identify_is_refused() {
+    let mut queue = queue(1);
+    let mut now = ms(1_000);
+    let mut spacing = |queue: &mut IdentifyQueue, shard: u32, ticket: u64| {
+        queue.request(id(ticket), request(shard), now);
+        assert_eq!(granted(queue, now), [shard]);
+        let due = used_at(queue, ticket, now);
+        std::mem::replace(&mut now, due).abs_diff(due).saturating_sub(INTERVAL)
+    };
+    assert_eq!(spacing(&mut queue, 1, 1), LEAST);
+    queue.note_latency(ms(80));
+    assert_eq!(spacing(&mut queue, 2, 2), LEAST + ms(80));
+    queue.note_latency(Duration::from_mins(5));
+    assert_eq!(spacing(&mut queue, 3, 3), LEAST + ms(400), "bounded");
+    queue.note_latency(ms(0));
+    // It asks again although it has just used its permit.
+    assert_eq!(spacing(&mut queue, 3, 4), LEAST + ms(200));
+    assert_eq!(spacing(&mut queue, 3, 5), LEAST + ms(400));
+    for ticket in 10..90 {
+        spacing(&mut queue, ticket as u32, ticket);
+    }
+    assert!(spacing(&mut queue, 99, 99) < LEAST + ms(100), "it shrinks again");
 }
 
 #[derive(Clone, Debug)]

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use fleet_model::Incarnation;
-
 /// The longest duration of a setting. Sums of such durations and the present time are always valid.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 
@@ -33,11 +31,6 @@ pub fn metrics_prefix(text: &str) -> Result<String, String> {
     } else {
         Err("it takes letters, digits and _, and no digit first".to_owned())
     }
-}
-
-/// Returns a new incarnation of a worker or a coordinator: 16 random hex digits.
-pub fn random_incarnation() -> Incarnation {
-    format!("{:016x}", rand::random::<u64>()).parse().expect("hex digits are a name")
 }
 
 /// The default name of a worker: host name and a nonce, so that two workers on a host differ.

@@ -73,6 +73,10 @@ enum Fault {
     CoordinatorRestarts,
     /// The next begins when the term has lapsed.
     CoordinatorCrashes,
+    /// The next is on the same host: it sees that the process has ended and begins at once.
+    CoordinatorEndsProvably,
+    /// The coordinator and all workers end at once, and all start again on the same host.
+    AllEndProvably,
     /// The oldest; when its term has lapsed there is a second one, and it does not know.
     CoordinatorCutFromStore(u8),
     /// As above; and it wakes up and goes on where it was.
@@ -151,6 +155,7 @@ enum Fence {
     EvidenceRevokes,
     WrittenBeforeTold,
     PermitsOnlyForOwners,
+    OnlyTrustedStoresAreWhole,
 }
 
 /// All rules but some.
@@ -159,6 +164,8 @@ struct Fences {
     out: &'static [Fence],
     /// Coordinators decide about all shards once in a beat at most, as in a large fleet; what changes after that waits for the next tick.
     decides_late: bool,
+    /// Coordinators see that a worker's process has ended: all are on one host.
+    one_host: bool,
 }
 
 impl Fences {
@@ -361,6 +368,15 @@ fn a_promotion_and_one_fault_of_any_kind() {
 #[test]
 fn two_faults_of_any_kind() {
     check(model(2, 2, menu(2)));
+}
+
+/// Coordinators that see that processes have ended do not wait for leases and for unknown workers.
+#[test]
+fn faults_of_any_kind_with_provable_ends() {
+    let here = |model| FleetModel { fences: Fences { one_host: true, ..Fences::default() }, ..model };
+    let ends = vec![Fault::CoordinatorEndsProvably, Fault::AllEndProvably];
+    check(here(model(3, 1, [menu(3), ends.clone()].concat())));
+    check(here(model(2, 2, [menu(2), ends].concat())));
 }
 
 /// Reports pile up and deaths wait together, as in a fleet of thousands of shards.

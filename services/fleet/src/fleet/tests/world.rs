@@ -180,6 +180,7 @@ impl World {
             last_ran_unix_ms: None,
             intent: self.store.intent.clone(),
             had_predecessor: true,
+            is_whole: false,
         };
         // What the coordinator before had sent may arrive yet, or not; here it does not.
         self.writes.clear();

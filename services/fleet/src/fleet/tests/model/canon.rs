@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash, Hasher},
+    sync::Arc,
 };
 
 use super::{
@@ -100,7 +101,7 @@ fn each_epoch(world: &mut World, shard: usize, mut visit: impl FnMut(&mut u64)) 
                 owner.start.handed_over.iter_mut().for_each(|epoch| visit(&mut epoch.0));
             }
             slot.previous_owner.iter_mut().for_each(|previous_owner| visit(&mut previous_owner.epoch.0));
-            slot.report.iter_mut().for_each(|report| visit(&mut report.report.epoch.0));
+            slot.report.iter_mut().for_each(|report| visit(&mut Arc::make_mut(&mut report.report).epoch.0));
         }
         for worker in one.fleet.workers.values_mut() {
             let set = &mut worker.assignment;
@@ -215,7 +216,7 @@ impl PartialEq for World {
 impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.coordinators.iter().for_each(|one| hash_coordinator(one, state));
-        (self.next_term, &self.store, &self.workers, self.faults_left).hash(state);
+        (self.next_term, &self.store, &self.workers, self.faults_left, self.ended_provably).hash(state);
         (&self.wrongly_lost, self.overlaps, self.handled, self.let_go, self.harm).hash(state);
         (self.disturbed, self.calmed).hash(state);
     }
@@ -256,6 +257,7 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
     )
         .hash(state);
     fleet.pace.hash(state);
+    fleet.term.awaited.hash(state);
     (&fleet.store.revoked_lately, &fleet.intent, fleet.term.active_gone_since).hash(state);
     (
         fleet.term.last_tick,
@@ -268,6 +270,7 @@ fn hash_coordinator(one: &Coordinator, state: &mut impl Hasher) {
     match fleet.store.trust {
         StoreTrust::Away => 0.hash(state),
         StoreTrust::Since(since) => since.hash(state),
+        StoreTrust::Whole => 1.hash(state),
     }
     for slot in &fleet.slots {
         (&slot.handoff, &slot.previous_owner, slot.assign_at).hash(state);

@@ -68,6 +68,8 @@ needed! {
     strangers_are_waited_for: UnregisteredAreWaitedFor, 2, [ALL, Fault::CutFromCoordinators(1, 8)];
     an_unconfirmed_term_acknowledges_nothing: UnconfirmedTermsAcknowledgeNothing, 3,
         [Fault::CoordinatorCutFromStore(18), Fault::CutFromStore(1, 18), Fault::Crash(0, 8)];
+    ends_are_proof_only_with_a_trusted_store: OnlyTrustedStoresAreWhole, 3,
+        [ALL, Fault::CutOff(1, 8), Fault::CoordinatorEndsProvably];
     a_new_term_fences_the_store: NewTermsFenceTheStore, 2, [Fault::Crash(0, 1), Fault::CoordinatorStops(8)];
 }
 

@@ -38,6 +38,8 @@ pub(super) struct Records {
     pub(super) owner_terms: [u8; SHARDS],
     /// The highest epoch that wrote a checkpoint.
     pub(super) checkpoints: [u64; SHARDS],
+    /// The identity of the store that a coordinator has trusted.
+    pub(super) trusted: Option<u8>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

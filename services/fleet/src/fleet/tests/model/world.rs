@@ -45,6 +45,8 @@ pub(super) struct World {
     pub(super) faults_left: u8,
     /// Incarnations that were wrongly reported as dead, and the term that believed it.
     pub(super) wrongly_lost: BTreeMap<SimIncarnation, u8>,
+    /// The last coordinator's end is proven to the next one.
+    pub(super) ended_provably: bool,
     pub(super) overlaps: [Overlap; SHARDS],
     /// The highest epoch under which each shard was handled.
     pub(super) handled: [u64; SHARDS],
@@ -69,6 +71,7 @@ impl World {
             workers: vec![worker; workers],
             faults_left: faults,
             wrongly_lost: BTreeMap::new(),
+            ended_provably: false,
             overlaps: Default::default(),
             handled: [0; SHARDS],
             let_go: [0; SHARDS],
@@ -163,6 +166,11 @@ impl World {
                 self.coordinators_end();
             }
             Fault::CoordinatorCrashes => self.coordinators_end(),
+            Fault::CoordinatorEndsProvably => self.coordinator_ends_provably(),
+            Fault::AllEndProvably => {
+                self.coordinator_ends_provably();
+                self.workers.iter_mut().for_each(|worker| worker.crash(1));
+            }
             Fault::CoordinatorCutFromStore(beats) => {
                 self.coordinators.iter_mut().take(1).for_each(|one| one.cut_from_store = beats);
             }
@@ -196,6 +204,19 @@ impl World {
     pub(super) fn needs_of(&self, n: usize) -> SessionNeeds {
         let intents = if self.generations { n as u64 } else { 0 };
         SessionNeeds { intents, ..SessionNeeds::default() }
+    }
+
+    /// Only the end of the term's holder is proof: an older one may still act.
+    fn coordinator_ends_provably(&mut self) {
+        let Some(ended) = self.coordinators.pop() else { return };
+        self.ended_provably = ended.term == self.store.now.term;
+        if self.ended_provably {
+            self.store.now.hold = 0;
+        }
+        for worker in self.workers.iter_mut().filter(|worker| worker.stream == Some(ended.term)) {
+            worker.stream = None;
+            worker.inbox = None;
+        }
     }
 
     fn coordinators_end(&mut self) {
@@ -263,7 +284,27 @@ impl World {
                 one.fleet.mark_store_away();
             }
             one.fleet.tick(now(fences));
+            if reaches && !one.lost && one.fleet.store_is_trusted(now(fences)) {
+                store.now.trusted = Some(store.identity);
+            }
+            if fences.one_host {
+                self.give_up_ended_workers(i);
+            }
             self.carry_out(i);
+        }
+    }
+
+    fn give_up_ended_workers(&mut self, i: usize) {
+        let fleet = &mut self.coordinators[i].fleet;
+        let workers = &self.workers;
+        let is_over = |(worker, incarnation): &(&WorkerId, &Incarnation)| {
+            let (n, life) = life(worker, incarnation);
+            !workers[n].alive || workers[n].life != life
+        };
+        let over = fleet.unheard_workers().filter(is_over);
+        let over: Vec<_> = over.map(|(worker, incarnation)| (worker.clone(), incarnation.clone())).collect();
+        for (worker, incarnation) in over {
+            drop(fleet.accept_exit(&worker, Some(&incarnation), now(self.fences)));
         }
     }
 
@@ -304,6 +345,9 @@ impl World {
             head_signing: HeadSigning::default(),
             intent: records.intent.clone(),
             had_predecessor: records.term > 0 || leases().any(|(_, lease)| lease.listed),
+            is_whole: std::mem::take(&mut self.ended_provably)
+                && (records.trusted == Some(self.store.identity)
+                    || !self.fences.has(Fence::OnlyTrustedStoresAreWhole)),
         };
         (records.term, records.hold) = (self.next_term, TTL_BEATS);
         self.coordinators.push(Coordinator::new(self.fences, self.next_term, self.store.identity, recovered));
