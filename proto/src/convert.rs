@@ -46,7 +46,7 @@ pub enum Malformed {
         /// The range's last shard.
         last: u32,
     },
-    /// A message inside another one that is none.
+    /// Bytes that are no update of the routing table.
     #[error("the update of the routing table cannot be read: {0}")]
     Encoded(String),
     /// A sample below 0 or above 1.

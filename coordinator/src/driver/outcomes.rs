@@ -101,7 +101,7 @@ impl Driver<'_> {
             match self.fleet.accept_exit(&worker, Some(&incarnation), now) {
                 Ok(_) => tracing::warn!(worker.id = %worker, "the worker's process on this host has ended"),
                 Err(why) => {
-                    tracing::debug!(worker.id = %worker, %why, "the worker's process has ended; its lease decides")
+                    tracing::debug!(worker.id = %worker, %why, "the worker's process has ended; its lease decides");
                 }
             }
         }

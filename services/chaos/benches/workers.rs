@@ -201,7 +201,7 @@ async fn measure(args: &Args, workers: u32) -> Measured {
     let process = &scene.coordinator.process;
     let (before, since) = (process.cpu_time(), Instant::now());
     sleep(Duration::from_secs(args.idle)).await;
-    let idle = (process.cpu_time() - before).as_secs_f64() / since.elapsed().as_secs_f64();
+    let idle = process.cpu_time().saturating_sub(before).as_secs_f64() / since.elapsed().as_secs_f64();
     let idle_mib = mib(process.memory().resident);
     let mut renewals: Vec<Duration> = scene.seen().flat_map(|seen| seen.renewals.clone()).collect();
     renewals.sort_unstable();
@@ -223,13 +223,13 @@ async fn measure(args: &Args, workers: u32) -> Measured {
     }
     let took = since.elapsed();
     let in_between = idle * took.as_secs_f64();
-    let stats_cpu = (process.cpu_time() - before).as_secs_f64() - in_between;
+    let stats_cpu = process.cpu_time().saturating_sub(before).as_secs_f64() - in_between;
 
     scene.seen().for_each(|mut seen| seen.directive_bytes = 0);
     scene.workers[0].release_one();
     sleep(Duration::from_secs(4)).await;
     let bytes: u64 = scene.seen().skip(2).map(|seen| seen.directive_bytes).sum();
-    let change_bytes = bytes as f64 / (workers.saturating_sub(2).max(1)) as f64;
+    let change_bytes = bytes as f64 / f64::from(workers.saturating_sub(2).max(1));
 
     scene.seen().for_each(|mut seen| (seen.lost_leases, seen.renewals) = (0, Vec::new()));
     let since = Instant::now();

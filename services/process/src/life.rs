@@ -5,7 +5,7 @@
 //! be identified it is `RANDOM` alone, and nothing can be proven.
 //!
 //! Two hosts have the same hash only if machine id, boot id, pid namespace and network namespace are the same. Names and addresses, such as
-//! `localhost` or those of Compose, play no part: they mean other processes elsewhere.
+//! `localhost` or the service names of Compose, play no part: they mean other processes elsewhere.
 
 use std::{fs, io, sync::LazyLock};
 
@@ -39,8 +39,9 @@ pub fn is_gone(incarnation: &Incarnation) -> bool {
     else {
         return false;
     };
-    let (Ok(pid), Ok(then)) = (pid.parse(), then.parse::<u64>()) else { return false };
-    let Some(pid) = Pid::from_raw(pid) else { return false };
+    let (Ok(pid), Ok(then)) = (pid.parse::<i32>(), then.parse::<u64>()) else { return false };
+    // A negative number means a process group.
+    let Some(pid) = Pid::from_raw(pid.max(0)) else { return false };
     HOST.as_deref() == Some(host) && has_ended(pid, then)
 }
 
@@ -87,7 +88,8 @@ fn host() -> io::Result<String> {
         identity.push_str(&link.to_string_lossy());
     }
     let hash = digest(&SHA256, identity.as_bytes());
-    Ok(hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect())
+    let (first, _) = hash.as_ref().split_first_chunk().ok_or(io::ErrorKind::InvalidData)?;
+    Ok(format!("{:016x}", u64::from_be_bytes(*first)))
 }
 
 #[cfg(test)]

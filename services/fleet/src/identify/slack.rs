@@ -13,7 +13,7 @@ const MOST_LATENCY: Duration = Duration::from_millis(400);
 /// What the first refused IDENTIFY adds; it doubles with each further one.
 const FIRST_EXTRA: Duration = Duration::from_millis(200);
 const MOST_EXTRA: Duration = Duration::from_secs(2);
-/// After so many IDENTIFYs without a refused one, the addition is halved.
+/// The addition is halved after this many IDENTIFYs without a refused one.
 const GOOD: u32 = 20;
 
 /// The slack.
