@@ -12,7 +12,10 @@ use fleet_model::{
     WorkerId, WorkerReport,
 };
 use process::credentials::Caller;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use fleet::{ExitRefused, PlanKind, PlanRefused, PlanView, Registration, RegistrationRefused};
 
@@ -75,6 +78,7 @@ pub(crate) enum DriverCommand {
     Report(WaitingReport),
     HeartbeatEnded {
         stream: u64,
+        at: Instant,
     },
     Exited {
         worker: WorkerId,
@@ -234,7 +238,7 @@ impl FleetHandle {
     }
 
     pub(crate) async fn heartbeat_ended(&self, stream: u64) {
-        self.tell(DriverCommand::HeartbeatEnded { stream }).await;
+        self.tell(DriverCommand::HeartbeatEnded { stream, at: Instant::now() }).await;
     }
 
     /// Reports that a worker's process ended. Returns the incarnation that was given up.

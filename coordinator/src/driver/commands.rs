@@ -1,6 +1,6 @@
 //! Commands of the RPCs.
 
-use fleet::{PlanBudget, PlanRefused, PlanView, RegistrationRefused, identify::unknown_permits_end};
+use fleet::{Now, PlanBudget, PlanRefused, PlanView, RegistrationRefused, identify::unknown_permits_end};
 use fleet_model::{HistoryEntry, HistoryKind, IdentifyMessage};
 
 use process::credentials::Caller;
@@ -56,7 +56,11 @@ impl Driver<'_> {
                     self.take_report(stream, sequence, *report, now);
                 }
             }
-            DriverCommand::HeartbeatEnded { stream } => self.heartbeat_ended(stream, now),
+            DriverCommand::HeartbeatEnded { stream, at } => {
+                // A busy driver hears of it later.
+                let ended = Now { mono: now.mono.saturating_sub(at.elapsed()), ..now };
+                self.heartbeat_ended(stream, ended);
+            }
             DriverCommand::Exited { worker, incarnation, reason, reply } => {
                 self.exit_reported(worker, incarnation.as_ref(), &reason, reply, now);
             }

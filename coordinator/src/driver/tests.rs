@@ -188,7 +188,7 @@ async fn only_the_newest_waiting_report_is_kept() {
     let Some(DriverCommand::Report(waiting)) = commands.recv().await else { panic!("no report") };
     let (sequence, report) = waiting.take().unwrap();
     assert_eq!((sequence, report.rss_bytes), (10_000, 10_000));
-    assert!(matches!(commands.recv().await, Some(DriverCommand::HeartbeatEnded { stream: 7 })));
+    assert!(matches!(commands.recv().await, Some(DriverCommand::HeartbeatEnded { stream: 7, .. })));
     assert!(fleet.report(7, 1, WorkerReport::default()).await);
     assert!(matches!(commands.recv().await, Some(DriverCommand::Report(_))), "the next one waits again");
 }

@@ -43,6 +43,36 @@ fn back_after(deaths: u64, ms: u64) -> Fleet {
     fleet
 }
 
+/// Many die at once, and one gets the shard of another after its own end.
+#[test]
+fn death_of_a_worker_that_never_heard_of_a_shard_is_not_held_against_the_shard() {
+    for (ended, held_back) in [(2_990, 0), (3_010, 1)] {
+        let mut fleet = fleet(1);
+        fleet.rules.settle = Duration::ZERO;
+        for name in ["a", "b", "c"] {
+            join(&mut fleet, name, "1", 2_000);
+        }
+        fleet.tick(at(2_000));
+        settle_writes(&mut fleet, at(2_000));
+        report_as(&mut fleet, "a", "1", 2_100);
+        assert_eq!(fleet.owner(ShardSlot(0)).unwrap().0, &id("a"));
+        fleet.on_lease_verdict(
+            &id("a"),
+            &life("1"),
+            RevocationCause::Evidence,
+            LeaseVerdict::Revoked,
+            at(2_980),
+        );
+        let owners = first_write(&mut fleet, at(2_980));
+        assert_eq!(owners[0].worker, id("b"));
+        fleet.on_written(owners.iter().map(|owner| (owner, Ok(()))), at(3_000));
+        fleet.stream_ended(&id("b"), &life("1"), at(ended));
+        die(&mut fleet, "b", "1", 3_020);
+        assert_eq!(fleet.owner(ShardSlot(0)).is_some(), held_back == 0, "{ended}");
+        assert_eq!(fleet.view(at(3_020)).held_back.shards, held_back, "{ended}");
+    }
+}
+
 #[test]
 fn worker_that_died_once_gets_free_shards_at_once() {
     let fleet = back_after(1, 2_000);

@@ -217,7 +217,7 @@ impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.coordinators.iter().for_each(|one| hash_coordinator(one, state));
         (self.next_term, &self.store, &self.workers, self.faults_left, self.ended_provably).hash(state);
-        (&self.wrongly_lost, self.overlaps, self.handled, self.let_go, self.harm).hash(state);
+        (&self.wrongly_lost, &self.overlaps, self.handled, self.let_go, self.harm).hash(state);
         (self.disturbed, self.calmed).hash(state);
     }
 }

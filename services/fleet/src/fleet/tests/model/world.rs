@@ -25,7 +25,7 @@ pub(super) fn now(fences: Fences) -> Now {
     Now { mono: NOW, unix_ms: if fences.has(Fence::EpochsFromTheClock) { NOW_UNIX_MS } else { 0 } }
 }
 
-/// How long two workers have handled one shard, after false evidence.
+/// How long a worker has handled a shard beside its next owner, after false evidence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Overlap {
     pub(super) beats: u8,
@@ -47,7 +47,7 @@ pub(super) struct World {
     pub(super) wrongly_lost: BTreeMap<SimIncarnation, u8>,
     /// The last coordinator's end is proven to the next one.
     pub(super) ended_provably: bool,
-    pub(super) overlaps: [Overlap; SHARDS],
+    pub(super) overlaps: [BTreeMap<SimIncarnation, Overlap>; SHARDS],
     /// The highest epoch under which each shard was handled.
     pub(super) handled: [u64; SHARDS],
     /// The highest epoch whose owner released the shard in order: the last part of a copy comes with that.

@@ -34,8 +34,9 @@ impl World {
         self.handled[shard] = self.handled[shard].max(highest.unwrap_or_default());
         handlers.sort_by_key(|&n| self.workers[n].running[shard]);
         handlers.pop();
-        if handlers.is_empty() && at_the_end {
-            self.overlaps[shard] = Overlap::default();
+        if at_the_end {
+            let losers = handlers.iter().map(|&n| (n, self.workers[n].life)).collect::<BTreeSet<_>>();
+            self.overlaps[shard].retain(|loser, _| losers.contains(loser));
         }
         for loser in handlers {
             let worker = &self.workers[loser];
@@ -44,7 +45,7 @@ impl World {
                     continue;
                 }
                 let could_hear = worker.cut_from_store == 0 && self.store.away == 0;
-                let overlap = &mut self.overlaps[shard];
+                let overlap = self.overlaps[shard].entry((loser, worker.life)).or_default();
                 overlap.beats += 1;
                 overlap.could_hear += u8::from(could_hear);
                 // A store that forgot the verdict is told again as soon as that is noticed.
