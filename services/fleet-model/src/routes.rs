@@ -114,9 +114,10 @@ impl Routes {
         Some(Owner { worker, url: &route.url, epoch })
     }
 
-    /// Returns the update from an earlier table to this one: the whole table if that one is of another term.
+    /// Returns the update from an earlier table to this one: the whole table if that one is of another term or shard total. Shards of
+    /// different totals compare as equal.
     pub fn update_since(&self, before: &Self) -> RoutesUpdate {
-        if self.term != before.term {
+        if (self.term, self.shard_total) != (before.term, before.shard_total) {
             return self.whole();
         }
         let known: BTreeMap<&WorkerId, &Route> =
@@ -215,14 +216,24 @@ mod tests {
                 prop::collection::btree_map(0_u8..6, prop::collection::btree_map(0_u32..12, 0_u64..4, 0..8), 0..6), 2..6),
             lost in prop::option::of(1_usize..5),
             next_term in 1_usize..8,
+            next_total in 1_usize..8,
+            repeated in prop::collection::vec(any::<bool>(), 6),
         ) {
+            // Some tables have the claims of the one before.
+            let mut tables = tables;
+            for number in 1..tables.len() {
+                if repeated[number] {
+                    tables[number] = tables[number - 1].clone();
+                }
+            }
             let table = |(number, claims): (usize, &BTreeMap<u8, BTreeMap<u32, u64>>)| {
+                let total = if number < next_total { 12 } else { 24 };
                 let route = |(number, epochs): (&u8, &BTreeMap<u32, u64>)| {
-                    let shards = epochs.iter().map(|(shard, epoch)| (ShardKey::new(*shard, 12), Epoch(*epoch)));
+                    let shards = epochs.iter().map(|(shard, epoch)| (ShardKey::new(*shard, total), Epoch(*epoch)));
                     let route = Route { url: format!("http://w{number}"), shards: shards.collect(), draining: false };
                     (format!("w{number}").parse().unwrap(), route)
                 };
-                let mut table = Routes::new(12, claims.iter().map(route).collect());
+                let mut table = Routes::new(total, claims.iter().map(route).collect());
                 table.term = Term(if number < next_term { 1 } else { 2 });
                 table.revision = 7 + number as u64;
                 table
@@ -243,6 +254,8 @@ mod tests {
                     known = known.updated(pair[1].whole()).unwrap().unwrap();
                 }
                 prop_assert_eq!(&known, &pair[1]);
+                let keys = known.workers().iter().flat_map(|(_, route)| route.shards.keys());
+                prop_assert!(keys.into_iter().all(|shard| shard.total() == known.shard_total));
                 // The same once more, or late.
                 prop_assert_eq!(known.updated(pair[1].update_since(&pair[0])), Ok(None));
             }
