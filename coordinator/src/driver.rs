@@ -194,8 +194,8 @@ struct KnownStore {
     invalid: InvalidRecords,
     /// The last check found invalid records, or no shard total.
     records_missing: bool,
-    /// It is written down that this store is trusted.
-    trust_saved: bool,
+    /// Whether it was written down last that this store is trusted.
+    saved_trust: Option<bool>,
 }
 
 /// Calls that run beside the driver, and where their outcomes go.
@@ -234,7 +234,7 @@ impl<'a> Driver<'a> {
                 asked: false,
                 invalid: InvalidRecords::default(),
                 records_missing: false,
-                trust_saved: false,
+                saved_trust: None,
             },
             intents: IntentWriting::default(),
             refusals: RefusalLog::default(),

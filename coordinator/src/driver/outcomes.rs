@@ -81,21 +81,25 @@ impl Driver<'_> {
         self.start(async move { DriverOutcome::Done(store.set_shard_total(term, total).await) });
     }
 
-    /// Writes down that the store is trusted: see [`fleet::Recovered::is_whole`].
+    /// Writes down whether the store is trusted, when that has changed or a write may have failed: see [`fleet::Recovered::is_whole`].
     pub(super) fn save_trust(&mut self, now: Now) {
-        let is_trusted = self.term.may_act && self.fleet.store_is_trusted(now);
-        if is_trusted && !self.store.trust_saved {
-            let (store, term, identity) =
-                (self.shell.store.clone(), self.term.number, self.store.identity.clone());
-            self.start(async move { DriverOutcome::Done(store.save_trusted(term, &identity).await) });
+        if !self.term.may_act || !self.fleet.store_is_up() {
+            self.store.saved_trust = None;
+            return;
         }
-        self.store.trust_saved = is_trusted;
+        let is_trusted = self.fleet.store_is_trusted(now);
+        if self.store.saved_trust.replace(is_trusted) == Some(is_trusted) {
+            return;
+        }
+        let identity = is_trusted.then(|| self.store.identity.clone());
+        let (store, term) = (self.shell.store.clone(), self.term.number);
+        self.start(async move { DriverOutcome::Done(store.save_trusted(term, identity.as_ref()).await) });
     }
 
     /// Gives up recovered workers whose processes ran on this host and have ended.
     pub(super) fn give_up_gone_workers(&mut self) {
         let now = self.shell.now();
-        let gone = self.fleet.unheard_workers().filter(|(_, incarnation)| life::is_gone(incarnation));
+        let gone = self.fleet.unheard_workers(now).filter(|(_, incarnation)| life::is_gone(incarnation));
         let gone: Vec<_> = gone.map(|(worker, incarnation)| (worker.clone(), incarnation.clone())).collect();
         for (worker, incarnation) in gone {
             match self.fleet.accept_exit(&worker, Some(&incarnation), now) {

@@ -119,11 +119,11 @@ pub trait FleetStore: HistoryStore {
     /// Writes down when shards last ran, in milliseconds since the Unix epoch.
     async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<TermWrite, FleetStoreError>;
 
-    /// Writes down that the acting coordinator has trusted the store with this identity: it has lost no write since a lease's time to live.
+    /// Writes down which store the acting coordinator trusts: it has lost no write since a lease's time to live. `None`: it trusts none.
     async fn save_trusted(
         &self,
         term: Term,
-        identity: &FleetStoreIdentity,
+        identity: Option<&FleetStoreIdentity>,
     ) -> Result<TermWrite, FleetStoreError>;
 
     /// Writes down how the heads of checkpoints are signed.

@@ -152,7 +152,7 @@ impl FleetStore for FleetMemoryStore {
     async fn save_trusted(
         &self,
         term: Term,
-        identity: &FleetStoreIdentity,
+        identity: Option<&FleetStoreIdentity>,
     ) -> Result<TermWrite, FleetStoreError> {
         Ok(self.records().save_trusted(term, identity))
     }

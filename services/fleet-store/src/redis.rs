@@ -340,9 +340,10 @@ impl FleetStore for FleetRedisStore {
     async fn save_trusted(
         &self,
         term: Term,
-        identity: &FleetStoreIdentity,
+        identity: Option<&FleetStoreIdentity>,
     ) -> Result<TermWrite, FleetStoreError> {
-        self.write_fleet(term, &[("trusted", identity.0.clone())]).await
+        let identity = identity.map(|identity| identity.0.clone()).unwrap_or_default();
+        self.write_fleet(term, &[("trusted", identity)]).await
     }
 
     async fn save_last_ran(&self, term: Term, at_unix_ms: u64) -> Result<TermWrite, FleetStoreError> {

@@ -4,8 +4,9 @@
 //! when the process started, in clock ticks since the host did ([proc(5)](https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html)). Where the host cannot
 //! be identified it is `RANDOM` alone, and nothing can be proven.
 //!
-//! Two hosts have the same hash only if machine id, boot id, pid namespace and network namespace are the same. Names and addresses, such as
-//! `localhost` or the service names of Compose, play no part: they mean other processes elsewhere.
+//! Two processes have the same hash only if machine id, host name, boot id, pid namespace and network namespace are the same. Addresses, such as
+//! `localhost` or the service names of Compose, play no part: elsewhere they lead to other processes. Clones of a running virtual machine need another
+//! machine id or host name each.
 
 use std::{fs, io, sync::LazyLock};
 
@@ -16,7 +17,7 @@ use rustix::{
     process::{Pid, getpid, test_kill_process},
 };
 
-/// The processes that have ended must be of this host.
+/// Identifies this host and the namespaces of this process; `None` if that is not possible.
 static HOST: LazyLock<Option<String>> = LazyLock::new(|| host().ok());
 
 /// Returns a new incarnation of a worker or a coordinator in this process.
@@ -27,7 +28,7 @@ pub fn new_incarnation() -> Incarnation {
         (Some(host), Some(started)) => format!("{random}.{host}.{}.{started}", own.as_raw_nonzero()),
         _ => random.clone(),
     };
-    // A longer one than a name can be would take a pid or a time beyond all that Linux has.
+    // It fits into the 64 characters of a name for any pid and time of Linux.
     named.parse().or_else(|_| random.parse()).expect("hex digits are a name")
 }
 
@@ -81,7 +82,8 @@ fn host() -> io::Result<String> {
     // Not every system has one; the others tell hosts apart then.
     let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    let mut identity = format!("{}\n{}", machine.trim(), boot.trim());
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let mut identity = format!("{}\n{name}\n{}", machine.trim(), boot.trim());
     for namespace in ["pid", "net"] {
         let link = fs::read_link(format!("/proc/self/ns/{namespace}"))?;
         identity.push('\n');

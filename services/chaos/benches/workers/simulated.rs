@@ -65,7 +65,7 @@ pub(crate) struct Seen {
 /// A worker, until it is dropped.
 pub(crate) struct SimulatedWorker {
     pub(crate) seen: Arc<Mutex<Seen>>,
-    reports: mpsc::Sender<Duration>,
+    breaks: mpsc::Sender<Duration>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -119,19 +119,19 @@ impl SimulatedWorker {
             DESCRIPTORS,
             stop.clone(),
         );
-        let (reports, breaks) = mpsc::channel(1);
+        let (breaks, asked_to_break) = mpsc::channel(1);
         let link = Link { fleet, name, incarnation, url, seen: seen.clone(), stop: stop.clone() };
         let tasks = vec![
             tokio::spawn(async move { server.await.expect("the server runs") }),
             tokio::spawn(renew(link.fleet.clone(), link.record(), seen.clone())),
-            tokio::spawn(link.run(breaks)),
+            tokio::spawn(link.run(asked_to_break)),
         ];
-        Self { seen, reports, stop, tasks }
+        Self { seen, breaks, stop, tasks }
     }
 
     /// Breaks the connection to the coordinator; it is made again after `wait`.
     pub(crate) async fn reconnect(&self, wait: Duration) {
-        let _ = self.reports.send(wait).await;
+        let _ = self.breaks.send(wait).await;
     }
 
     /// Gives up one shard.

@@ -155,8 +155,8 @@ impl Records {
         self.fenced(term, |records| records.shard_total = Some(total))
     }
 
-    pub(super) fn save_trusted(&mut self, term: Term, identity: &FleetStoreIdentity) -> TermWrite {
-        self.fenced(term, |records| records.trusted = Some(identity.clone()))
+    pub(super) fn save_trusted(&mut self, term: Term, identity: Option<&FleetStoreIdentity>) -> TermWrite {
+        self.fenced(term, |records| records.trusted = identity.cloned())
     }
 
     pub(super) fn save_last_ran(&mut self, term: Term, at_unix_ms: u64) -> TermWrite {

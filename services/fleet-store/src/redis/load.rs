@@ -147,7 +147,7 @@ impl FleetRedisStore {
             by: head_key.map(|id| field(&key, &id)).transpose()?,
             required: required.is_some_and(|required| required != "0"),
         };
-        let trusted = trusted.map(FleetStoreIdentity);
+        let trusted = trusted.filter(|identity| !identity.is_empty()).map(FleetStoreIdentity);
         Ok(FleetFields { term, shard_total: total, budget, last_ran_unix_ms, trusted, head_signing, intent })
     }
 

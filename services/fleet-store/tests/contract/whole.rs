@@ -18,7 +18,7 @@ pub(crate) async fn written_state_is_loaded(store: Store) {
     assert_eq!(store.save_budget(Term(1), BUDGET).await.unwrap(), TermWrite::Written);
     assert_eq!(store.save_last_ran(Term(1), 1_790_000_000_456).await.unwrap(), TermWrite::Written);
     let identity = store.identity().await.unwrap();
-    assert_eq!(store.save_trusted(Term(1), &identity).await.unwrap(), TermWrite::Written);
+    assert_eq!(store.save_trusted(Term(1), Some(&identity)).await.unwrap(), TermWrite::Written);
     assert_eq!(store.save_intent(Term(1), r#"{"pins":{}}"#).await.unwrap(), TermWrite::Written);
     assert_eq!(store.load_notices().await.unwrap(), None);
     assert_eq!(store.save_notices(Term(1), r#"{"told":[]}"#).await.unwrap(), TermWrite::Written);
@@ -29,6 +29,8 @@ pub(crate) async fn written_state_is_loaded(store: Store) {
     assert_eq!((record.term, record.shard_total, record.budget), (Term(1), Some(2), Some(BUDGET)));
     assert_eq!(record.last_ran_unix_ms, Some(1_790_000_000_456));
     assert_eq!(record.trusted, Some(identity));
+    assert_eq!(store.save_trusted(Term(1), None).await.unwrap(), TermWrite::Written);
+    assert_eq!(store.load().await.unwrap().trusted, None);
     assert_eq!(record.intent.as_deref(), Some(r#"{"pins":{}}"#));
     assert_eq!(store.load_notices().await.unwrap().as_deref(), Some(r#"{"told":[]}"#));
     assert_eq!(store.leases().await.unwrap().len(), 2);
@@ -43,7 +45,7 @@ pub(crate) async fn an_old_term_writes_nothing_of_the_fleet(store: Store) {
     assert_eq!(store.save_notices(Term(1), "{}").await.unwrap(), TermWrite::StaleTerm);
     assert_eq!(store.save_last_ran(Term(1), 5).await.unwrap(), TermWrite::StaleTerm);
     let identity = store.identity().await.unwrap();
-    assert_eq!(store.save_trusted(Term(1), &identity).await.unwrap(), TermWrite::StaleTerm);
+    assert_eq!(store.save_trusted(Term(1), Some(&identity)).await.unwrap(), TermWrite::StaleTerm);
     assert_eq!(store.set_shard_total(Term(1), 8).await.unwrap(), TermWrite::StaleTerm);
     assert_eq!(store.save_budget(Term(3), BUDGET).await.unwrap(), TermWrite::Written);
     assert_eq!(store.set_shard_total(Term(2), 8).await.unwrap(), TermWrite::StaleTerm);

@@ -17,7 +17,7 @@ use std::{
 
 use fleet_model::{Incarnation, WorkerId};
 
-use super::{Effect, Fleet, Now, RevocationCause, losing::VERDICT_DUE};
+use super::{Effect, Fleet, KnownWorker, Now, RevocationCause, losing::VERDICT_DUE};
 
 /// The most probes for one broken stream.
 const PROBES: u32 = 5;
@@ -126,9 +126,10 @@ pub enum ExitRefused {
 }
 
 impl Fleet {
-    /// Returns the workers of the store's records that have not registered here.
-    pub fn unheard_workers(&self) -> impl Iterator<Item = (&WorkerId, &Incarnation)> {
-        let unheard = self.workers.iter().filter(|(_, known)| !known.liveness.heard);
+    /// Returns the workers of the store's records that have not registered here and whose leases the store is not being asked about.
+    pub fn unheard_workers(&self, now: Now) -> impl Iterator<Item = (&WorkerId, &Incarnation)> {
+        let is_asked = move |known: &KnownWorker| known.liveness.lease_check.is_some_and(|at| now.mono < at);
+        let unheard = self.workers.iter().filter(move |(_, known)| !known.liveness.heard && !is_asked(known));
         unheard.map(|(worker, known)| (worker, &known.incarnation))
     }
 

@@ -50,6 +50,11 @@ impl Fleet {
         self.store.trust = StoreTrust::Away;
     }
 
+    /// Returns whether the store answers.
+    pub fn store_is_up(&self) -> bool {
+        self.store.is_up()
+    }
+
     /// Returns whether the store can be believed when it says that a lease has lapsed.
     pub fn store_is_trusted(&self, now: Now) -> bool {
         self.store.is_trusted(self.rules.lease_ttl, now)

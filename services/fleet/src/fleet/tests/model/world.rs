@@ -284,8 +284,8 @@ impl World {
                 one.fleet.mark_store_away();
             }
             one.fleet.tick(now(fences));
-            if reaches && !one.lost && one.fleet.store_is_trusted(now(fences)) {
-                store.now.trusted = Some(store.identity);
+            if reaches && !one.lost {
+                store.now.trusted = one.fleet.store_is_trusted(now(fences)).then_some(store.identity);
             }
             if fences.one_host {
                 self.give_up_ended_workers(i);
@@ -301,7 +301,7 @@ impl World {
             let (n, life) = life(worker, incarnation);
             !workers[n].alive || workers[n].life != life
         };
-        let over = fleet.unheard_workers().filter(is_over);
+        let over = fleet.unheard_workers(now(self.fences)).filter(is_over);
         let over: Vec<_> = over.map(|(worker, incarnation)| (worker.clone(), incarnation.clone())).collect();
         for (worker, incarnation) in over {
             drop(fleet.accept_exit(&worker, Some(&incarnation), now(self.fences)));
