@@ -1,8 +1,8 @@
 //! The real driver over an in-memory store on a paused clock, or over a real Redis.
 
 use fleet_model::{
-    ClaimedShards, Epoch, Generation, IdentifyAnswer, IdentifyMessage, Problem, ProblemCode, SessionNeeds,
-    ShardKey, ShardSlot, WorkerProfile, WorkerReport,
+    ClaimedShards, Epoch, Generation, IdentifyAnswer, IdentifyMessage, Problem, ProblemCode, RoutingUpdates,
+    SessionNeeds, ShardKey, ShardSlot, WorkerProfile, WorkerReport,
 };
 use fleet_store::{FleetMemoryStore, FleetRedisStore, OwnerRecord, TermClaim};
 use redis_fixture::RedisServer;
@@ -404,6 +404,39 @@ async fn exit_report_of_an_unreachable_worker_counts_only_when_it_is_cut_off_or_
         assert!(matches!(refused, Err(HandleError::Exit(ExitRefused::StillHeard { .. }))), "{refused:?}");
         fleet.heartbeat_ended(stream.stream).await;
         assert_eq!(exit().await.unwrap(), incarnation);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn worker_gets_the_routing_table_in_the_form_that_it_takes() {
+    /// Sends a report and returns the directives about routes that have come then.
+    async fn routes(worker: &mut Worker, routing: RoutingUpdates) -> Vec<Directive> {
+        let report = WorkerReport { routing, ..WorkerReport::default() };
+        worker.sequence += 1;
+        assert!(worker.fleet.report(worker.stream.stream, worker.sequence, report).await);
+        // Commands are handled in order: after this answer the report was read.
+        let stranger = ("unregistered".parse().unwrap(), "1".parse().unwrap());
+        assert!(worker.fleet.open_identify(stranger.0, stranger.1).await.is_err());
+        let came = std::iter::from_fn(|| worker.stream.messages.try_recv().ok());
+        came.filter(|message| matches!(message, Directive::RoutingTable(_) | Directive::RoutingUpdate(_)))
+            .collect()
+    }
+    let is_whole = |directive: &Directive| matches!(directive, Directive::RoutingUpdate(update) if update.continues.is_none());
+    let shell = shell(Arc::new(FleetMemoryStore::new()), Duration::from_secs(5));
+    let held_term = hold(&shell).await;
+    while_acting(driver(&shell, held_term).await, async |fleet| {
+        let mut worker = Worker::join(fleet.clone()).await;
+        let first = routes(&mut worker, RoutingUpdates::Changes).await;
+        assert!(first.first().is_some_and(is_whole), "a new stream gets all of it: {first:?}");
+        let missed = routes(&mut worker, RoutingUpdates::Missed).await;
+        assert!(missed.iter().any(is_whole), "{missed:?}");
+        let again = routes(&mut worker, RoutingUpdates::Changes).await;
+        assert!(!again.iter().any(is_whole), "{again:?}");
+        let Registration { worker: name, incarnation, .. } = registration();
+        worker.stream = fleet.open_heartbeat(name, incarnation, None).await.unwrap();
+        let older = routes(&mut worker, RoutingUpdates::Whole).await;
+        assert!(matches!(older.first(), Some(Directive::RoutingTable(_))), "{older:?}");
     })
     .await;
 }
