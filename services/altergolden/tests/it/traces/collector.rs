@@ -191,9 +191,14 @@ impl Collector {
     }
 }
 
+/// The spans of a trace with this name.
+pub(super) fn each<'a>(spans: &'a [Span], name: &str) -> impl Iterator<Item = &'a Span> {
+    spans.iter().filter(move |span| span.name == name)
+}
+
 /// The only span of a trace with this name.
 pub(super) fn only<'a>(spans: &'a [Span], name: &str) -> &'a Span {
-    let mut named = spans.iter().filter(|span| span.name == name);
+    let mut named = each(spans, name);
     let first = named.next().unwrap_or_else(|| panic!("no {name} in {spans:#?}"));
     assert!(named.next().is_none(), "two of {name} in {spans:#?}");
     first
