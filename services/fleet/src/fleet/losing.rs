@@ -140,10 +140,10 @@ impl Fleet {
         for slot in &mut self.slots {
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *name) else { continue };
             had.push((slot.key, owner.epoch));
-            // A worker that was never told of a shard did not die of it. When many die, some get shards of others after their own end.
-            let broke = lost.liveness.broken.as_ref().map(|broken| broken.at);
-            let was_told = owner.phase != Phase::Writing && broke.is_none_or(|broke| broke > owner.since);
-            if died && was_told {
+            // A worker that did not live to hear of a shard did not die of it: it reports at once what it is told. When many die, some get
+            // shards of others after their own end.
+            let has_heard = owner.phase != Phase::Writing && lost.liveness.last_heard > owner.since;
+            if died && has_heard {
                 self.deaths.breaker.owner_died(slot.key, now.mono.saturating_sub(owner.since), now.mono);
             }
             slot.lose_owner();
