@@ -11,6 +11,7 @@ mod history;
 mod json;
 mod lookup;
 mod outcome;
+mod page;
 mod permit;
 mod problem;
 mod report;
@@ -23,6 +24,7 @@ pub use bounds::{Bounded, for_people};
 pub use cached::CachedObject;
 pub use directive::{directive_from_wire, directive_to_wire};
 pub use json::{encoded_len, from_json, is_exact, to_json};
+pub use page::page;
 pub use permit::{permit_answer, permit_message};
 pub use report::{status_from_wire, worker_report};
 pub use status::{class_of, refusal, status};
@@ -83,6 +85,9 @@ pub enum Malformed {
     /// A shard number above the limit.
     #[error("shard {0} is above the highest possible shard number")]
     Shard(fleet_model::ShardSlot),
+    /// A page token that no answer had.
+    #[error("page_token is not next_page_token of an answer")]
+    PageToken,
     /// A number that stands for no status.
     #[error("{0} is no shard status")]
     Status(i32),

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use altergolden_proto::{
-    convert::{Bounded, Malformed, refusal},
+    convert::{Bounded, Malformed, page, refusal},
     v1::{self, fleet_server::Fleet},
 };
 use checkpoint::SetAsideStore;
@@ -54,7 +54,7 @@ impl Fleet for FleetService {
         request: Request<v1::ListShardsRequest>,
     ) -> Result<Response<v1::ListShardsResponse>, Status> {
         request.get_ref().check_bounds()?;
-        let worker = request.into_inner().worker_id;
+        let v1::ListShardsRequest { worker_id: worker, page_size, page_token } = request.into_inner();
         let worker: Option<WorkerId> =
             (!worker.is_empty()).then(|| worker.parse()).transpose().map_err(Malformed::from)?;
         let snapshot = self.published.snapshot.borrow().clone();
@@ -63,15 +63,20 @@ impl Fleet for FleetService {
         }
         let mut shards = shards(&snapshot);
         shards.retain(|shard| worker.as_ref().is_none_or(|worker| shard.worker_id == worker.as_str()));
-        Ok(Response::new(v1::ListShardsResponse { shards }))
+        let (shards, next_page_token) = page(shards, page_size, &page_token, |shard| shard.shard_id)?;
+        Ok(Response::new(v1::ListShardsResponse { shards, next_page_token }))
     }
 
     async fn list_workers(
         &self,
-        _: Request<v1::ListWorkersRequest>,
+        request: Request<v1::ListWorkersRequest>,
     ) -> Result<Response<v1::ListWorkersResponse>, Status> {
+        request.get_ref().check_bounds()?;
+        let v1::ListWorkersRequest { page_size, page_token } = request.into_inner();
         let snapshot = self.published.snapshot.borrow().clone();
-        Ok(Response::new(v1::ListWorkersResponse { workers: workers(&snapshot) }))
+        let (workers, next_page_token) =
+            page(workers(&snapshot), page_size, &page_token, |worker| worker.worker_id.clone())?;
+        Ok(Response::new(v1::ListWorkersResponse { workers, next_page_token }))
     }
 
     async fn start_plan(&self, request: Request<v1::StartPlanRequest>) -> Result<Response<v1::Plan>, Status> {

@@ -272,9 +272,12 @@ async fn impossible_registrations_are_refused() {
     {
         assert!(metrics.contains(line), "no {line} in\n{metrics}");
     }
-    let list = |worker_id: String| v1::ListShardsRequest { worker_id };
+    let list = |worker_id: String| v1::ListShardsRequest { worker_id, ..Default::default() };
     let refused = rig.operators.list_shards(list("x".repeat(1_000_000))).await.unwrap_err();
     assert!(refused.code() == Code::InvalidArgument && refused.message().len() < 200, "{refused}");
+    let paged = v1::ListShardsRequest { page_token: "x".to_owned(), ..Default::default() };
+    let refused = rig.operators.list_shards(paged).await.unwrap_err();
+    assert!(refused.code() == Code::InvalidArgument && refused.message().contains("page_token"), "{refused}");
     let refused = rig.operators.list_shards(list("absent".to_owned())).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
     // Refused registrations leave nothing behind.
@@ -296,7 +299,8 @@ async fn exit_report_about_a_live_worker_is_ignored() {
         assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
         assert!(refused.message().contains("still answers"), "{refused}");
     }
-    let workers = rig.operators.list_workers(v1::ListWorkersRequest {}).await.unwrap().into_inner().workers;
+    let workers =
+        rig.operators.list_workers(v1::ListWorkersRequest::default()).await.unwrap().into_inner().workers;
     assert_eq!((workers.len(), workers[0].incarnation.as_str()), (1, "1"));
     let status = rig.until("any status", |_| true).await;
     assert!(status.problem_details.iter().all(|problem| !problem.code.contains("held_back")), "{status:?}");

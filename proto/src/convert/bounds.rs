@@ -155,7 +155,20 @@ impl Bounded for v1::IdentifyAsk {
 
 impl Bounded for v1::ListShardsRequest {
     fn check_bounds(&self) -> Result<(), Malformed> {
-        text("worker_id", &self.worker_id, NAME)
+        text("worker_id", &self.worker_id, NAME)?;
+        text("page_token", &self.page_token, NAME)
+    }
+}
+
+impl Bounded for v1::ListWorkersRequest {
+    fn check_bounds(&self) -> Result<(), Malformed> {
+        text("page_token", &self.page_token, NAME)
+    }
+}
+
+impl Bounded for v1::GetAggregateStatsRequest {
+    fn check_bounds(&self) -> Result<(), Malformed> {
+        text("page_token", &self.page_token, NAME)
     }
 }
 
@@ -287,7 +300,10 @@ mod tests {
     fn every_other_request_has_bounds() {
         use v1::start_plan_request::Plan;
         let long = || "x".repeat(1_000_000);
-        refused(&v1::ListShardsRequest { worker_id: long() });
+        refused(&v1::ListShardsRequest { worker_id: long(), ..Default::default() });
+        refused(&v1::ListShardsRequest { page_token: long(), ..Default::default() });
+        refused(&v1::ListWorkersRequest { page_token: long(), ..Default::default() });
+        refused(&v1::GetAggregateStatsRequest { page_token: long(), ..Default::default() });
         refused(&v1::IdentifyHello { worker_id: long(), ..Default::default() });
         refused(&v1::IdentifyAsk { traceparent: long(), ..Default::default() });
         refused(&v1::IdentifyAsk { shard_id: u32::MAX, ..Default::default() });

@@ -9,7 +9,7 @@ use altergolden_proto::{
         shard_bridge_client::ShardBridgeClient,
     },
 };
-use fleet_model::ErrorClass;
+use fleet_model::{ErrorClass, MAX_SHARDS};
 use process::{
     client::GrpcServer,
     credentials::{Credentials, Role},
@@ -143,6 +143,8 @@ impl BridgeClient {
         let request = self.request(v1::GetAggregateStatsRequest {
             deadline_ms: self.deadline_ms(),
             max_staleness_ms: u32::try_from(max_staleness.as_millis()).ok(),
+            page_size: MAX_SHARDS,
+            page_token: String::new(),
         });
         Ok(self.bridge.get_aggregate_stats(request).await?.into_inner())
     }
@@ -356,7 +358,11 @@ impl BridgeClient {
     /// # Errors
     /// The call failed; only a coordinator serves it.
     pub async fn shards(&mut self, worker: &str) -> Result<Vec<v1::Shard>, ClientError> {
-        let request = self.request(v1::ListShardsRequest { worker_id: worker.to_owned() });
+        let request = self.request(v1::ListShardsRequest {
+            worker_id: worker.to_owned(),
+            page_size: MAX_SHARDS,
+            ..v1::ListShardsRequest::default()
+        });
         Ok(self.fleet.list_shards(request).await?.into_inner().shards)
     }
 
@@ -365,7 +371,7 @@ impl BridgeClient {
     /// # Errors
     /// The call failed; only a coordinator serves it.
     pub async fn workers(&mut self) -> Result<Vec<v1::Worker>, ClientError> {
-        let request = self.request(v1::ListWorkersRequest {});
+        let request = self.request(v1::ListWorkersRequest::default());
         Ok(self.fleet.list_workers(request).await?.into_inner().workers)
     }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 pub const LARGEST: usize = event_bus::MAX_BODY;
 
 /// The most shards that one question may go to.
-pub const MOST_SHARDS: usize = 10_000;
+pub const MOST_SHARDS: usize = fleet_model::MAX_SHARDS as usize;
 
 /// The longest type, in characters.
 const LONGEST_TYPE: usize = 100;

@@ -4,7 +4,7 @@ use altergolden_proto::convert;
 use fleet_model::{ShardSlot, WorkerId};
 
 use crate::{
-    answer::{ReplyFailure, ReplyFailureKind as Kind, ReplyValue, ShardReplies, ShardReply},
+    answer::{BridgeError, ReplyFailure, ReplyFailureKind as Kind, ReplyValue, ShardReplies, ShardReply},
     content::{InvalidContent, LARGEST, exact_value, nests_too_deep},
     wire,
 };
@@ -15,6 +15,9 @@ pub const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
 /// Maximum size of an answer when the caller names none: what a gRPC client takes by default.
 const USUAL_ANSWER: usize = 4 * 1024 * 1024;
 
+/// The most that a shard takes in an answer if it does not reply.
+const FAILED_REPLY: usize = 419;
+
 /// What is kept for each reply with a value, in case it does not fit and is told so instead.
 const KEPT: usize = 384;
 
@@ -24,6 +27,19 @@ const AROUND: usize = 6;
 /// How large an answer may be, of what was asked for.
 pub(crate) fn max_bytes(asked: Option<u32>) -> usize {
     asked.map_or(USUAL_ANSWER, |asked| (asked as usize).clamp(USUAL_ANSWER, LARGEST_ANSWER))
+}
+
+/// Checks that an answer has room to say of each shard at least why its reply is missing.
+pub(crate) fn check_room(shards: usize, max_bytes: usize) -> Result<(), BridgeError> {
+    let needed = shards * FAILED_REPLY;
+    if needed > max_bytes {
+        let most = max_bytes / FAILED_REPLY;
+        let why = format!(
+            "the answer of {shards} shards may need {needed} bytes and max_bytes is {max_bytes}: ask at most {most} shards at a time, or raise max_bytes"
+        );
+        return Err(BridgeError::invalid(why));
+    }
+    Ok(())
 }
 
 /// What became of the question to one shard.

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use altergolden_proto::{v1, v1::shard_bridge_server::ShardBridge};
+use altergolden_proto::{
+    convert::{Bounded as _, page},
+    v1::{self, shard_bridge_server::ShardBridge},
+};
 use tokio::{sync::Semaphore, time::Instant};
 use tonic::{Request, Response, Status, service::Routes};
 
@@ -56,11 +59,16 @@ impl ShardBridge for BridgeService {
         request: Request<v1::GetAggregateStatsRequest>,
     ) -> Result<Response<v1::GetAggregateStatsResponse>, Status> {
         let since = Instant::now();
+        request.get_ref().check_bounds()?;
         let until = self.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
         let staleness = Duration::from_millis(request.get_ref().max_staleness_ms.unwrap_or(0).into());
-        let answer = self.bridge.stats(until, staleness).await;
+        let mut stats = self.bridge.stats(until, staleness).await;
+        let v1::GetAggregateStatsRequest { page_size, page_token, .. } = request.into_inner();
+        let shards = std::mem::take(&mut stats.shards);
+        let (shards, next_page_token) = page(shards, page_size, &page_token, |shard| shard.report.shard.0)?;
+        stats.shards = shards;
         self.bridge.metrics().observe("GetAggregateStats", since);
-        Ok(Response::new(answer.into()))
+        Ok(Response::new(v1::GetAggregateStatsResponse { next_page_token, ..stats.into() }))
     }
 
     async fn find_guild(

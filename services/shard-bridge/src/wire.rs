@@ -69,6 +69,7 @@ impl From<FleetStats> for v1::GetAggregateStatsResponse {
             complete: stats.complete,
             missing_shards: slots(stats.missing_shards),
             shards: stats.shards.into_iter().map(Into::into).collect(),
+            next_page_token: String::new(),
         }
     }
 }

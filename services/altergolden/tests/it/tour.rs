@@ -2,14 +2,19 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use altergolden_proto::{convert, v1};
+use altergolden_proto::{
+    convert,
+    v1::{self, fleet_client::FleetClient, shard_bridge_client::ShardBridgeClient},
+};
 use discord_sim::{GuildReport, IdentifyRecord, Listed, SessionsReport, StatsReport, UserReport, Violation};
 use fleet_fixture::{
     Coordinator, DEADLINE, DEMANDED_INTERVAL, IDENTIFY_INTERVAL, LEASE_TTL, Process, Worker, command, http,
     humantime, shares, until,
 };
+use process::credentials::Role;
 use redis_fixture::RedisServer;
 use serde_json::json;
+use tonic::Code;
 
 const SHARDS: u32 = 12;
 const GUILDS: u32 = 1_200;
@@ -108,6 +113,7 @@ async fn counts_and_lookups_hold_while_workers_join_stop_and_die() {
     assert_eq!(shares(&status.shards).values().copied().collect::<Vec<_>>(), [4, 4, 4]);
 
     assert_counts_match_discord(&tour, &coordinator, &[&a, &b, &c]).await;
+    lists_come_in_pages(&coordinator, &status.shards).await;
     every_process_finds_every_guild(&tour, &coordinator, &[&a, &b, &c], &status.shards).await;
     users_are_found(&tour, &coordinator).await;
     a_broadcast_reaches_all(&coordinator, &[&a, &b, &c]).await;
@@ -162,6 +168,48 @@ async fn assert_counts_match_discord(tour: &Tour, coordinator: &Coordinator, wor
     // From heartbeats alone: the same guilds, with an age.
     let stale = clients[0].aggregate_stats(Duration::from_secs(30)).await.unwrap();
     assert_eq!(stale.total_guilds, GUILDS);
+}
+
+/// Pages of any size are the same list, and the totals of each page are of the whole bot.
+async fn lists_come_in_pages(coordinator: &Coordinator, shards: &[v1::Shard]) {
+    let mut bridge = ShardBridgeClient::new(coordinator.channel(Role::Bot).await);
+    let mut fleet = FleetClient::new(coordinator.channel(Role::Operator).await);
+    let all: Vec<u32> = shards.iter().map(|shard| shard.shard_id).collect();
+    for page_size in [0, 1, 5, SHARDS, SHARDS + 1] {
+        let (mut listed, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = v1::ListShardsRequest { page_size, page_token, ..Default::default() };
+            let page = fleet.list_shards(request).await.unwrap().into_inner();
+            assert!(page_size == 0 || page.shards.len() <= page_size as usize);
+            listed.extend(page.shards.iter().map(|shard| shard.shard_id));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(listed, all, "pages of {page_size}");
+
+        let (mut listed, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = v1::GetAggregateStatsRequest { page_size, page_token, ..Default::default() };
+            let page = bridge.get_aggregate_stats(request).await.unwrap().into_inner();
+            assert!(page.complete && page.total_guilds == GUILDS, "{page:?}");
+            listed.extend(page.shards.iter().map(|shard| shard.shard_id));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(listed, all, "pages of {page_size}");
+    }
+    let request = v1::ListWorkersRequest { page_size: 2, ..Default::default() };
+    let page = fleet.list_workers(request).await.unwrap().into_inner();
+    assert_eq!((page.workers.len(), &*page.next_page_token), (2, "b"));
+    let request = v1::ListWorkersRequest { page_size: 2, page_token: page.next_page_token };
+    let page = fleet.list_workers(request).await.unwrap().into_inner();
+    assert_eq!((page.workers.len(), &*page.next_page_token), (1, ""));
+    let request = v1::GetAggregateStatsRequest { page_token: "b".to_owned(), ..Default::default() };
+    assert_eq!(bridge.get_aggregate_stats(request).await.unwrap_err().code(), Code::InvalidArgument);
 }
 
 /// Asks every process for guilds of every shard, so each worker for its own guilds and for guilds of other workers.

@@ -19,7 +19,7 @@ use crate::{
     content, fan_out,
     local::{Delivered, ShardAnswer, ShardMessage, ShardRequest},
     metrics::AskOutcome,
-    replies::{LARGEST_ANSWER, Merge, Replied},
+    replies::{LARGEST_ANSWER, Merge, Replied, check_room},
 };
 
 mod shares;
@@ -161,6 +161,7 @@ impl Bridge {
         let mut routes = self.routes.clone();
         let now = self.newest(&mut routes);
         let wanted = wanted(shard_ids, now.shard_total)?;
+        check_room(wanted.len(), max_bytes)?;
         let (kind, sender) = (kind.to_owned(), self.sender.to_string());
         let request = Arc::new(ShardRequest { kind, data, json, sender, deadline: until });
         let outgoing = Outgoing { request, max_bytes };

@@ -81,20 +81,28 @@ fn reply_that_does_not_fit_is_reported_and_a_smaller_later_one_is_sent() {
 
 #[test]
 fn the_answer_never_has_more_bytes_than_it_may() {
+    for (asked, max_bytes) in [(10_000, USUAL_ANSWER), (MOST_SHARDS, LARGEST_ANSWER)] {
+        check_room(asked, max_bytes).unwrap();
+        assert!(check_room(max_bytes / FAILED_REPLY + 1, max_bytes).is_err());
+        keeps_within(asked, max_bytes);
+    }
+}
+
+fn keeps_within(asked: usize, max_bytes: usize) {
     let name = "w".repeat(64);
     let of = |shard, outcome| Replied { shard: ShardSlot(shard), worker: Some(worker(&name)), outcome };
     let long = "ü".repeat(2_000);
-    let failures = (0..MOST_SHARDS as u32)
-        .map(|shard| of(u32::MAX - shard, Err(ReplyFailure::new(Kind::Failed, &long))));
-    let response = merged(failures.collect(), USUAL_ANSWER);
-    assert!(encoded_len(response) <= USUAL_ANSWER);
+    let failures =
+        (0..asked as u32).map(|shard| of(u32::MAX - shard, Err(ReplyFailure::new(Kind::Failed, &long))));
+    let response = merged(failures.collect(), max_bytes);
+    assert!(encoded_len(response) <= max_bytes);
 
     // Numbers take the most when they become protobuf's.
     let digits = format!("[{}1]", "1,".repeat(1_000));
-    let values = (0..MOST_SHARDS as u32).map(|shard| of(u32::MAX - shard, Ok(digits.clone())));
-    let response = merged(values.collect(), USUAL_ANSWER);
+    let values = (0..asked as u32).map(|shard| of(u32::MAX - shard, Ok(digits.clone())));
+    let response = merged(values.collect(), max_bytes);
     let kinds = kinds(&response);
-    assert!(encoded_len(response) <= USUAL_ANSWER);
+    assert!(encoded_len(response) <= max_bytes);
     assert!(kinds[0].is_none() && kinds.last() == Some(&Some(Kind::TooLarge)));
 }
 

@@ -1,7 +1,7 @@
 use fleet_model::{Epoch, Route, ShardKey};
 
 use super::*;
-use crate::local::AnswerOutcome;
+use crate::{content::MOST_SHARDS, local::AnswerOutcome};
 
 fn routes(total: u32, workers: &[(&str, &[(u32, u64)])]) -> Routes {
     let route = |&(name, shards): &(&str, &[(u32, u64)])| {
@@ -41,8 +41,8 @@ fn which_shards_are_wanted() {
     assert_eq!(refused(&[0, 3], 3), ErrorClass::NotFound);
     assert_eq!(refused(&[0], 0), ErrorClass::Unavailable);
     assert_eq!(refused(&[], 0), ErrorClass::Unavailable);
-    assert_eq!(refused(&vec![0; 10_001], 3), ErrorClass::InvalidInput);
-    assert_eq!(refused(&[], 10_001), ErrorClass::InvalidInput);
+    assert_eq!(refused(&vec![0; MOST_SHARDS + 1], 3), ErrorClass::InvalidInput);
+    assert_eq!(wanted(&[], MOST_SHARDS as u32).unwrap().len(), MOST_SHARDS);
 }
 
 #[test]
