@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::LazyLock, time::Duration};
 
-use fleet_model::{Percent, ShardCount};
+use fleet_model::{Generation, Percent, ShardCount};
 use process::{
     credentials::{Credentials, CredentialsArgs, Listening, Protection, Role},
     settings::{self, ApiOrigin, DiscordArgs, GatewayUrl, Secret, SettingsError, StoreArgs},
@@ -64,6 +64,11 @@ pub struct CoordinatorArgs {
     #[arg(long, env = "SETTLE", hide_short_help = true, value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
     pub settle: Duration,
 
+    /// Generation of workers that gets the shards while the store names no active one. Without it, generations that begin together wait for
+    /// `altergolden deploy promote`
+    #[arg(long, env = "ACTIVE_GENERATION", hide_short_help = true, value_name = "NAME")]
+    pub active_generation: Option<Generation>,
+
     /// Maximum number of shards that move between workers at the same time
     #[arg(long, env = "MOVES_AT_ONCE", value_name = "NUMBER", default_value = "8")]
     pub moves_at_once: std::num::NonZeroUsize,
@@ -124,6 +129,8 @@ pub struct CoordinatorConfig {
     pub lease_ttl: Duration,
     /// How long to wait for workers before the first shards are handed out.
     pub settle: Duration,
+    /// The active generation of a fleet whose store names none.
+    pub active_generation: Option<Generation>,
     /// How many shards may move at once.
     pub moves_at_once: usize,
     /// By when bridge calls answer.
@@ -198,6 +205,7 @@ impl CoordinatorArgs {
             shard_buffer: self.shard_buffer,
             lease_ttl: self.lease_ttl,
             settle: self.settle,
+            active_generation: self.active_generation,
             moves_at_once: self.moves_at_once.get(),
             deadlines,
             identify_reserve: self.identify_reserve,

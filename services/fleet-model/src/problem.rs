@@ -89,6 +89,8 @@ codes! {
     NoWorker "no_worker" Problem,
     /// No worker has room for some shards.
     NoRoom "no_room" Problem,
+    /// Several deployments began together and none is active: no shard is placed.
+    GenerationUnchosen "generation_unchosen" Problem,
     /// Workers of an inactive deployment get no shards.
     GenerationIdle "generation_idle" Advice,
     /// Every worker that could take some shards is held back.

@@ -175,6 +175,7 @@ impl Fleet {
             return;
         }
         self.reopen_total(now);
+        self.choose_generation(now);
         self.assign_and_move(now, false);
         self.follow_plan(now);
         self.decide_head_signing(now);

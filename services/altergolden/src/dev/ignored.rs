@@ -82,7 +82,8 @@ mod tests {
     }
 
     /// Settings of coordinator and workers that dev mode uses, besides the variables of its own flags.
-    const USED: [&str; 34] = [
+    const USED: [&str; 35] = [
+        "ACTIVE_GENERATION",
         "BRIDGE_DEADLINE",
         "CACHE",
         "CACHE_MESSAGES",

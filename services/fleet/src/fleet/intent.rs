@@ -11,11 +11,19 @@ use super::{Effect, Fleet, KnownWorker, Note, Now, plan::Plan};
 /// How many idle workers of a generation are named.
 const NAMED: usize = 3;
 
+/// What is there of a generation.
+#[derive(Clone, Copy, Default)]
+struct PresentGeneration {
+    workers: usize,
+    shards: usize,
+}
+
 /// See the module's documentation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Intent {
-    /// The active generation: the first worker's, until another one is promoted.
+    /// The active generation: the one that the operator names or promotes, or the only one with which a fleet begins. Without one, no shard
+    /// is placed.
     pub(super) generation: Option<Generation>,
     /// Shards that were moved by hand, each with the worker where it stays.
     pub(super) pins: BTreeMap<ShardSlot, WorkerId>,
@@ -24,12 +32,20 @@ pub struct Intent {
 }
 
 impl Intent {
+    /// This intent with an active generation, if it has none.
+    #[must_use]
+    pub fn or_active(mut self, generation: Option<Generation>) -> Self {
+        self.generation = self.generation.or(generation);
+        self
+    }
+
     /// Returns whether a worker's generation is the active one, or unknown.
     pub(super) fn is_active(&self, worker: &KnownWorker) -> bool {
-        match (&self.generation, &worker.profile.generation) {
-            (Some(active), Some(generation)) => active == generation,
-            _ => true,
-        }
+        worker
+            .profile
+            .generation
+            .as_ref()
+            .is_none_or(|generation| self.generation.as_ref() == Some(generation))
     }
 
     /// Returns why an incarnation must drain, if the last plan says so.
@@ -74,12 +90,48 @@ impl Fleet {
         self.effects.push(Effect::WriteIntent(self.intent.clone()));
     }
 
-    /// Makes the generation of the first worker the active one.
-    pub(super) fn set_first_generation(&mut self, generation: &Generation) {
-        if self.intent.generation.is_none() {
-            self.intent.generation = Some(generation.clone());
+    /// Chooses the active generation of a fleet that has none, once its workers have had time to register: the one that runs the most
+    /// shards, or the only one that is there. If several begin together, the operator promotes one.
+    pub(super) fn choose_generation(&mut self, now: Now) {
+        if self.intent.generation.is_some() || self.is_settling(now) {
+            return;
+        }
+        let present = self.present_generations();
+        let is_clear = present.len() == 1 || present.values().any(|present| present.shards > 0);
+        let most = present.into_iter().filter(|_| is_clear).max_by_key(|(_, present)| present.shards);
+        if let Some((generation, _)) = most {
+            self.intent.generation = Some(generation);
             self.write_intent();
         }
+    }
+
+    /// Returns the generations of the workers that are connected and stay.
+    fn present_generations(&self) -> BTreeMap<Generation, PresentGeneration> {
+        let mut present: BTreeMap<Generation, PresentGeneration> = BTreeMap::new();
+        for worker in self.workers.values().filter(|worker| worker.liveness.connected && !worker.draining) {
+            let generation = worker.profile.generation.clone().unwrap_or_default();
+            let present = present.entry(generation).or_default();
+            present.workers += 1;
+            present.shards += worker.owned.len();
+        }
+        present
+    }
+
+    /// Returns the problem that several generations began together and none is active.
+    pub(super) fn unchosen_generation(&self, now: Now) -> Option<Problem> {
+        if self.intent.generation.is_some() || self.is_settling(now) {
+            return None;
+        }
+        let present = self.present_generations();
+        let named = present.keys().take(NAMED).map(Generation::as_str).collect::<Vec<_>>();
+        let first = named.first()?;
+        let more = if present.len() > NAMED { " and others" } else { "" };
+        let why = format!(
+            "no generation is active, as several began together ({}{more}): no shard is placed until you promote one, for example by: \
+             altergolden deploy promote {first}",
+            named.join(", ")
+        );
+        Some(Problem::new(ProblemCode::GenerationUnchosen, why))
     }
 
     /// Returns the problems with inactive generations whose workers own no shards.
@@ -107,24 +159,22 @@ impl Fleet {
         idle.into_iter().map(advice).collect()
     }
 
-    /// Makes another generation active when the active one has no workers left. If workers died recently, they may be back
-    /// soon, so this waits for them.
+    /// Makes another generation active when the active one has no workers left. If workers died recently, or the fleet has never run, those of
+    /// the active one may come soon, so this waits for them.
     pub(super) fn adopt_generation(&mut self, now: Now) {
-        let present = |worker: &&KnownWorker| worker.liveness.connected && !worker.draining;
-        let active_is_gone =
-            !self.workers.values().any(|worker| self.intent.is_active(worker) && !worker.draining);
-        let others =
-            self.workers.values().filter(present).filter_map(|worker| worker.profile.generation.as_ref());
-        let mut counts: BTreeMap<&Generation, usize> = BTreeMap::new();
-        others.for_each(|generation| *counts.entry(generation).or_default() += 1);
-        let next =
-            counts.into_iter().max_by_key(|(_, workers)| *workers).map(|(generation, _)| generation.clone());
+        let active_is_gone = self.intent.generation.is_some()
+            && !self.workers.values().any(|worker| self.intent.is_active(worker) && !worker.draining);
+        let present = self.present_generations();
+        let next = present.into_iter().max_by_key(|(_, present)| present.workers);
+        let next = next.map(|(generation, _)| generation);
         let Some(next) = next.filter(|_| active_is_gone) else {
             self.term.active_gone_since = None;
             return;
         };
         let since = *self.term.active_gone_since.get_or_insert(now.mono);
-        let patience = if self.deaths.breaker.is_calm() { Duration::ZERO } else { self.rules.lease_ttl * 2 };
+        let has_run = self.total.ran || !self.runs_nothing();
+        let comes_soon = !has_run || !self.deaths.breaker.is_calm();
+        let patience = if comes_soon { self.rules.lease_ttl * 2 } else { Duration::ZERO };
         if !self.term.is_starting(now) && now.mono.saturating_sub(since) >= patience {
             self.term.active_gone_since = None;
             self.note(Note::Adopted(next.clone()));

@@ -160,7 +160,7 @@ impl Fleet {
         let drain_reason = same
             .and_then(|before| before.drain_reason.clone())
             .or_else(|| self.intent.drain_reason(&name, &incarnation));
-        let (released_at, generation) = (profile.url.clone(), profile.generation.clone());
+        let released_at = profile.url.clone();
         let peer = before.and_then(|before| before.liveness.addresses.peer);
         let worker = KnownWorker {
             incarnation: incarnation.clone(),
@@ -177,7 +177,6 @@ impl Fleet {
             calm_until,
         };
         self.workers.insert(name.clone(), worker);
-        self.set_first_generation(&generation.unwrap_or_default());
         let (worker, incarnation_of) = (name.clone(), incarnation.clone());
         self.note(Note::Joined { worker, incarnation: incarnation_of, running: running.len() });
         if self.total.settled() == Some(running_total) {

@@ -231,6 +231,8 @@ impl Fleet {
             }
             let (code, why) = if takers.clone().next().is_none() {
                 (ProblemCode::NoWorker, "no worker is available")
+            } else if self.intent.active().is_none() {
+                (ProblemCode::NoWorker, "no generation of workers is active")
             } else if takers.all(|(name, _)| self.deaths.breaker.worker(name, now.mono).is_some()) {
                 (ProblemCode::WorkersHeldBack, "every worker is held back")
             } else {
@@ -238,6 +240,7 @@ impl Fleet {
             };
             problems.push(Problem::new(code, format!("{why} for shards {}", unplaced.join(", "))));
         }
+        problems.extend(self.unchosen_generation(now));
         problems.extend(self.idle_generations());
         problems.extend(self.held_shards(now).map(|(shard, held)| {
             let why = format!("{held}: {} owners died", held.deaths);

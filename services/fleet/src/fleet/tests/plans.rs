@@ -1,6 +1,6 @@
 //! What operators ask for.
 
-use fleet_model::ProblemCode;
+use fleet_model::{Generation, ProblemCode};
 
 use super::*;
 
@@ -76,25 +76,97 @@ fn standby_generation_gets_no_shards() {
     assert!(idle.message.contains("(g)"), "{idle}");
 }
 
-/// Rows: the generations of workers that register together on an empty store, in order, and which of them stay idle.
-#[test]
-fn generations_that_lost_the_race_are_named() {
-    for (registered, idle) in [
-        (&["blue", "blue"][..], &[][..]),
-        (&["blue", "green"], &["green"]),
-        (&["green", "blue", "red", "blue"], &["blue", "red"]),
-    ] {
-        let mut fleet = fleet(4);
-        for (n, generation) in registered.iter().enumerate() {
-            fleet.join(of_generation(&format!("w{n}"), generation), at(n as u64)).unwrap();
-        }
-        fleet.tick(at(1100));
-        settle_writes(&mut fleet, at(1100));
-        let problems = fleet.view(at(1200)).problems;
-        let advised = problems.iter().filter(|problem| problem.code == ProblemCode::GenerationIdle);
-        let advised: Vec<&str> = advised.filter_map(|problem| problem.message.rsplit(' ').next()).collect();
-        assert_eq!(advised, idle, "{registered:?}");
+/// A fleet of four shards on an empty store, for which workers of these generations register one after the other.
+fn begun_with(generations: &[&str], named: Option<&str>) -> Fleet {
+    let intent = Intent::default().or_active(named.map(|name| name.parse().unwrap()));
+    let mut fleet = Fleet::new(
+        rules(),
+        Term(1),
+        WantedTotal::explicit(4),
+        Recovered { intent, ..Recovered::default() },
+        at(0),
+    );
+    for (n, generation) in generations.iter().enumerate() {
+        fleet.join(of_generation(&format!("w{n}"), generation), at(n as u64)).unwrap();
     }
+    fleet.tick(at(1100));
+    settle_writes(&mut fleet, at(1100));
+    fleet
+}
+
+fn codes(fleet: &Fleet, now: u64) -> Vec<ProblemCode> {
+    fleet.view(at(now)).problems.iter().map(|problem| problem.code).collect()
+}
+
+/// Rows: the generations of workers that register together on an empty store, in order; the one that the operator names; the one that gets
+/// the shards.
+#[test]
+fn generations_that_begin_together_wait_for_the_operator() {
+    for (registered, named, active) in [
+        (&["blue", "blue"][..], None, Some("blue")),
+        (&["blue", "green"], None, None),
+        (&["green", "blue", "red", "blue"], None, None),
+        (&["blue", "green"], Some("green"), Some("green")),
+        (&["green", "blue", "red", "blue"], Some("red"), Some("red")),
+    ] {
+        let fleet = begun_with(registered, named);
+        let view = fleet.view(at(1200));
+        assert_eq!(view.active_generation.as_ref().map(Generation::as_str), active, "{registered:?}");
+        let owned = |generation: &str| -> usize {
+            let of = registered.iter().enumerate().filter(|(_, other)| **other == generation);
+            of.map(|(n, _)| shards(&fleet, &format!("w{n}")).len()).sum()
+        };
+        let placed: usize = ["blue", "green", "red"].into_iter().map(owned).sum();
+        assert_eq!(placed, if active.is_some() { 4 } else { 0 }, "{registered:?}");
+        assert_eq!(active.map_or(4, owned), 4, "{registered:?}");
+        let is_unchosen = codes(&fleet, 1200).contains(&ProblemCode::GenerationUnchosen);
+        assert_eq!(is_unchosen, active.is_none(), "{registered:?}");
+    }
+}
+
+#[test]
+fn promotion_chooses_among_generations_that_began_together() {
+    let mut fleet = begun_with(&["blue", "green"], None);
+    let problems = fleet.view(at(1200)).problems;
+    let unchosen = problems.iter().find(|problem| problem.code == ProblemCode::GenerationUnchosen).unwrap();
+    let message = unchosen.to_string();
+    assert!(message.contains("(blue, green)") && message.contains("deploy promote blue"), "{message}");
+    // It waits for as long as it takes.
+    for round in 0..5 {
+        go_on(&mut fleet, 1_200 + round * 3_000, &["w0", "w1"]);
+    }
+    assert!(shards(&fleet, "w0").is_empty() && shards(&fleet, "w1").is_empty());
+    fleet.start_plan(promote("green"), MEANS, at(16_200)).unwrap();
+    go_on(&mut fleet, 16_200, &["w0", "w1"]);
+    assert_eq!(shards(&fleet, "w1").len(), 4);
+    let problems = codes(&fleet, 19_200);
+    assert!(!problems.contains(&ProblemCode::GenerationUnchosen), "{problems:?}");
+}
+
+#[test]
+fn generation_that_is_left_alone_becomes_active() {
+    let mut fleet = begun_with(&["blue", "green"], None);
+    let leaving = WorkerReport { leaving: true, draining: true, ..WorkerReport::default() };
+    fleet.report(&id("w0"), &life("1"), leaving, at(1300)).unwrap();
+    go_on(&mut fleet, 1400, &["w1"]);
+    assert_eq!(shards(&fleet, "w1").len(), 4);
+}
+
+/// The workers that the operator names may come later than others, but the fleet does not wait for them for ever.
+#[test]
+fn named_generation_without_workers_is_waited_for() {
+    let mut fleet = begun_with(&["blue"], Some("green"));
+    go_on(&mut fleet, 1200, &["w0"]);
+    assert!(shards(&fleet, "w0").is_empty());
+    fleet.join(of_generation("g", "green"), at(4_300)).unwrap();
+    go_on(&mut fleet, 6_000, &["w0", "g"]);
+    assert_eq!(shards(&fleet, "g").len(), 4);
+
+    let mut fleet = begun_with(&["blue"], Some("green"));
+    for second in 1..=20 {
+        go_on(&mut fleet, 1_200 + second * 1_000, &["w0"]);
+    }
+    assert_eq!(shards(&fleet, "w0").len(), 4);
 }
 
 #[test]

@@ -316,6 +316,7 @@ impl World {
         if self.fences.has(Fence::NewTermsFenceTheStore) {
             self.store.fence(self.next_term);
         }
+        let first = self.generation_of(0);
         let records = &mut self.store.now;
         let listed = |lease: &super::store::Lease| lease.listed && !lease.revoked;
         let leases = || records.leases.iter().enumerate().filter_map(|(n, lease)| Some((n, (*lease)?)));
@@ -343,7 +344,7 @@ impl World {
                 .collect(),
             last_ran_unix_ms: None,
             head_signing: HeadSigning::default(),
-            intent: records.intent.clone(),
+            intent: records.intent.clone().or_active(Some(first)),
             had_predecessor: records.term > 0 || leases().any(|(_, lease)| lease.listed),
             is_whole: std::mem::take(&mut self.ended_provably)
                 && (records.trusted == Some(self.store.identity)
