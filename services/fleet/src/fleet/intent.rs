@@ -159,7 +159,7 @@ impl Fleet {
         idle.into_iter().map(advice).collect()
     }
 
-    /// Makes another generation active when the active one has no workers left. If workers died recently, or the fleet has never run, those of
+    /// Makes another generation active when the active one has no workers left. If workers died recently, or the fleet has never run, workers of
     /// the active one may come soon, so this waits for them.
     pub(super) fn adopt_generation(&mut self, now: Now) {
         let active_is_gone = self.intent.generation.is_some()
