@@ -131,8 +131,9 @@ impl Event {
     ///
     /// # Errors
     /// The payload does not match twilight's types. The error contains nothing of the payload, so it can be logged.
+    #[cfg(feature = "typed-events")]
     pub fn parse(&self) -> Result<Option<twilight_model::gateway::event::Event>, EventError> {
-        reading::whole(self.name(), self.raw()).map_err(|error| EventError((&error).into()))
+        reading::typed::whole(self.name(), self.raw()).map_err(|error| EventError((&error).into()))
     }
 
     /// The payload's data (`d`) as a type of the bot's own, which may borrow from the event. Reading a few fields this way takes a fraction of

@@ -48,7 +48,8 @@ fn gateway_messages() {
         let Some(read) = read else { return };
         let name = read.name.clone().unwrap_or_else(|| "MESSAGE_CREATE".into());
         let _ = (read.guild(), payload::age_of_creation(&name, text, 1_790_000_000_000));
-        let _ = reading::whole(&name, text);
+        #[cfg(feature = "typed-events")]
+        let _ = reading::typed::whole(&name, text);
         let arrived = Arrived::new(name, read.sequence.unwrap_or_default(), read, text.to_owned());
         if let Ok(start) = reading::session_start(arrived.data()) {
             assert!(start.unreadable().count() <= 3);

@@ -1,33 +1,17 @@
-//! Reads READY part by part, and other events as twilight's types for bot code. The cache reads its events itself.
+//! Reads READY part by part. The cache reads its events itself, and [`typed`] reads events for bot code.
 //!
 //! No error contains a part of the payload.
 
 use guild_cache::{SessionGuilds, read_elements, read_fields, read_string};
-use serde::de::DeserializeSeed as _;
-use twilight_model::{
-    gateway::{
-        event::{DispatchEventWithTypeDeserializer, Event, EventType},
-        payload::incoming::GuildCreate,
-    },
-    guild::{Guild, UnavailableGuild},
-};
 
 use crate::payload::Payload;
+
+#[cfg(feature = "typed-events")]
+pub(crate) mod typed;
 
 /// READY has no usable session id, or is not JSON.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable;
-
-/// Reads a payload; `None` for an event that twilight does not know.
-///
-/// # Errors
-/// The payload does not match twilight's types.
-pub(crate) fn whole(name: &str, text: &str) -> Result<Option<Event>, serde_json::Error> {
-    if EventType::try_from(name).is_err() {
-        return Ok(None);
-    }
-    with_data(name, text, |data| parse(name, data)).map(Some)
-}
 
 /// Reads the data of a payload. `read` must accept only a text that is exactly one JSON value.
 ///
@@ -108,23 +92,4 @@ pub(crate) fn session_start(data: &str) -> Result<SessionStart, Unreadable> {
 /// The text of an event's data; `None` when the text is not a JSON object.
 fn data_of(text: &str) -> Option<&str> {
     text.get(Payload::read(text)?.data)
-}
-
-/// twilight's own parser, which takes all or nothing. It reads only text: twilight's types are compiled again for each other source.
-fn parse(name: &str, data: &str) -> Result<Event, serde_json::Error> {
-    if name == "GUILD_CREATE" {
-        // twilight's enum is untagged: it buffers the whole guild, and takes an odd one for an outage.
-        let guild = serde_json::from_str::<Guild>(data)?;
-        return Ok(match guild.unavailable {
-            Some(true) => {
-                let guild = UnavailableGuild { id: guild.id, unavailable: true };
-                Event::GuildCreate(Box::new(GuildCreate::Unavailable(guild)))
-            }
-            _ => Event::GuildCreate(Box::new(GuildCreate::Available(guild))),
-        });
-    }
-    let mut data = serde_json::Deserializer::from_str(data);
-    let event = DispatchEventWithTypeDeserializer::new(name).deserialize(&mut data).map(Event::from)?;
-    data.end()?;
-    Ok(event)
 }

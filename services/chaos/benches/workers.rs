@@ -13,6 +13,8 @@
 mod answers;
 #[path = "workers/chart.rs"]
 mod chart;
+#[path = "workers/placement.rs"]
+mod placement;
 #[path = "workers/simulated.rs"]
 mod simulated;
 
@@ -90,6 +92,8 @@ struct Measured {
     half_died_ms: f64,
     /// From the break of all connections until every lease is renewed.
     reconnected_ms: f64,
+    /// A decision on all shards: from nothing, after the death of half of the workers, and without a change.
+    placement_ms: [f64; 3],
     /// The longest time between two renewals of one lease then, and leases that were lost.
     longest_renewal_ms: f64,
     lost_leases: u32,
@@ -106,6 +110,13 @@ async fn main() {
         all.push(measured);
     }
     print_table(&all);
+    for one in &all {
+        let [from_nothing, half_died, unchanged] = one.placement_ms;
+        println!(
+            "placement of {} shards on {} workers: {from_nothing:.1} ms from nothing, {half_died:.1} ms after half died, {unchanged:.1} ms unchanged",
+            one.shards, one.workers
+        );
+    }
     if let Some(file) = &args.json {
         let json = serde_json::to_string_pretty(&all).expect("it is a plain structure");
         std::fs::write(file, json).expect("the file can be written");
@@ -271,6 +282,7 @@ async fn measure(args: &Args, workers: u32) -> Measured {
         change_bytes,
         half_died_ms: ms(half_died),
         reconnected_ms: ms(reconnected),
+        placement_ms: placement::times(workers, workers * args.shards).map(ms),
         longest_renewal_ms: ms(longest),
         lost_leases,
         peak_mib,

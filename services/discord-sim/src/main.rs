@@ -8,7 +8,12 @@ use std::{
     process::ExitCode,
 };
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    Layer as _,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// Exit code of an invalid setting.
 const BAD_SETTING: u8 = 2;
@@ -19,14 +24,13 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     // Below INFO the WebSocket library writes whole messages, and IDENTIFY has the bot's token, which may be a real one.
-    let quiet = "tungstenite=info".parse().expect("it is a directive");
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")).add_directive(quiet);
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let asked = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    let quiet = filter.with_target("tungstenite", LevelFilter::INFO);
+    tracing_subscriber::registry().with(lines.with_filter(quiet)).init();
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<StartError>() => refuse(&format!("discord-sim: {error:#} (--listen)")),

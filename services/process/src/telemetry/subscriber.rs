@@ -15,8 +15,9 @@ use opentelemetry_sdk::{
 use outside_text::{printable_within, without_secrets};
 use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::{
-    EnvFilter, Layer,
+    Layer,
     field::MakeExt as _,
+    filter::{ParseError, Targets},
     fmt::{MakeWriter, format::debug_fn, time::ChronoLocal},
     layer::{Context, Filter, SubscriberExt as _},
     registry::LookupSpan,
@@ -84,7 +85,7 @@ pub enum TelemetryError {
 /// # Errors
 /// An invalid `RUST_LOG` or variable of OpenTelemetry, or a second call.
 pub fn init(service: &Service, default_filter: &str) -> Result<Telemetry, TelemetryError> {
-    let filter = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.is_empty());
+    let filter = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let filter = || filter_of(filter.as_deref().unwrap_or(default_filter));
     let export = otel::read(&|name| std::env::var(name).ok()).map_err(ExporterError::from)?;
     let sending = Sending::default();
@@ -139,7 +140,7 @@ struct Traced;
 const UNTRACED: [&str; 6] = ["h2", "hyper", "hyper_util", "tonic", "tower", "twilight_http"];
 
 /// Without a collector spans are for log lines alone, and follow their filter.
-fn span_filter<S>(exported: bool, lines: EnvFilter) -> Box<dyn Filter<S> + Send + Sync>
+fn span_filter<S>(exported: bool, lines: Targets) -> Box<dyn Filter<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
@@ -168,9 +169,10 @@ impl<S> Filter<S> for Traced {
 }
 
 /// Parses a filter. Lines that [`Folding`] writes always pass, because the lines that they replace have passed the filter.
-pub(super) fn filter_of(text: &str) -> Result<EnvFilter, TelemetryError> {
-    EnvFilter::try_new(format!("{}=info,{}=info,{text}", batch::TARGET, fold::TARGET))
-        .map_err(|error| TelemetryError::Filter(error.to_string()))
+pub(super) fn filter_of(text: &str) -> Result<Targets, TelemetryError> {
+    let filter: Targets =
+        text.parse().map_err(|error: ParseError| TelemetryError::Filter(error.to_string()))?;
+    Ok(filter.with_targets([batch::TARGET, fold::TARGET].map(|target| (target, LevelFilter::INFO))))
 }
 
 /// Lines for people in a terminal.
