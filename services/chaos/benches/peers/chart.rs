@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::figures::Measured;
+use super::figures::Measured;
 
 const WIDTH: f64 = 760.0;
 /// Where bars begin, after the systems' names.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use discord_sim::Sim;
-use fleet_fixture::{Coordinator, Deployment, Process, Worker, all_ready, humantime};
+use fleet_fixture::{Coordinator, Deployment, Process, Signal, all_ready, humantime};
 use redis_fixture::RedisServer;
 use shard_bridge::BridgeClient;
 use tokio::runtime::Runtime;
@@ -21,11 +21,18 @@ const WORKERS: usize = 2;
 /// All that guilds have.
 const CACHE: &str = "guilds,channels,roles,members,users,voice_states,own_user,emojis,stickers";
 
+/// A process with bot code.
+struct Worker {
+    name: String,
+    process: Process,
+}
+
 pub(crate) struct Ours {
     setup: Setup,
     deployment: Deployment,
     coordinator: Coordinator,
     workers: Vec<Worker>,
+    killed: Vec<Worker>,
     /// Names and ledgers of workers count up.
     started: usize,
     /// Callers have a thread of their own, so that the simulator does not delay them.
@@ -65,22 +72,24 @@ impl Ours {
             deployment,
             coordinator,
             workers: Vec::new(),
+            killed: Vec::new(),
             started: 0,
             calling: Some(calling),
             client,
         })
     }
 
-    async fn start_worker(&mut self, name: &str) -> Worker {
+    fn start_worker(&mut self, name: String) {
         self.started += 1;
-        let mut command = self.deployment.bot_command("ledger-bot", name, &self.coordinator.address);
+        let mut command = self.deployment.bot_command("ledger-bot", &name, &self.coordinator.address);
         command
             .env("CACHE", CACHE)
             .env("INTENTS", INTENTS)
             .env("RUST_LOG", "info")
             .env("LEDGER_FILE", self.setup.folder.join(format!("{name}-{}.ledger", self.started)));
         let log = self.setup.folder.join(format!("{name}.log"));
-        Worker::listening(name, Process::start_logged(name, &mut command, &log)).await
+        let process = Process::start_logged(&name, &mut command, &log);
+        self.workers.push(Worker { name, process });
     }
 
     /// Waits until a worker is connected to the coordinator.
@@ -95,8 +104,7 @@ impl Ours {
 impl System for Ours {
     async fn start(&mut self) -> Result<(), String> {
         for number in 0..WORKERS {
-            let worker = self.start_worker(&format!("w{number}")).await;
-            self.workers.push(worker);
+            self.start_worker(format!("w{number}"));
         }
         Ok(())
     }
@@ -151,10 +159,11 @@ impl System for Ours {
     async fn kill(&mut self, part: &Part) -> Result<(), String> {
         let at = self.workers.iter().position(|worker| worker.process.pid() == part.pid);
         let at = at.ok_or("the worker has ended")?;
-        let mut dead = self.workers.swap_remove(at);
-        dead.process.kill().await;
-        let next = self.start_worker(&dead.name).await;
-        self.workers.push(next);
+        let dead = self.workers.swap_remove(at);
+        dead.process.signal(Signal::KILL);
+        // As a supervisor does.
+        self.start_worker(dead.name.clone());
+        self.killed.push(dead);
         Ok(())
     }
 
@@ -162,10 +171,9 @@ impl System for Ours {
     async fn deploy(&mut self) -> Result<(), String> {
         for mut old in std::mem::take(&mut self.workers) {
             let name = format!("w{}", self.started);
-            let next = self.start_worker(&name).await;
+            self.start_worker(name.clone());
             self.until_connected(&name).await;
             let code = old.process.stop().await;
-            self.workers.push(next);
             if code != 0 {
                 return Err(format!("worker {} ended with exit code {code}", old.name));
             }

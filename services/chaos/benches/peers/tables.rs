@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
-use crate::figures::Measured;
+use super::figures::Measured;
 
 /// How a figure is printed.
 #[derive(Clone, Copy, Debug)]
 enum Unit {
     Count,
+    /// A number that is no cost, so that it has no ratio.
+    Scale,
     Mib,
     Seconds,
     Millis,
@@ -36,7 +38,7 @@ const TABLES: [Table; 4] = [
         rows: &[
             row("start_pss_mib", "memory of all processes (PSS)", Unit::Mib),
             row("start_rss_mib", "the same as RSS, which counts shared pages for each process", Unit::Mib),
-            row("start_processes", "processes", Unit::Count),
+            row("start_processes", "processes", Unit::Scale),
             row("start_cpu_s", "processor time until all guilds are cached", Unit::Seconds),
             row("start_ready_s", "time until then", Unit::Seconds),
             row("events_cpu_us", "processor time of an event, beyond idle", Unit::Micros),
@@ -51,7 +53,7 @@ const TABLES: [Table; 4] = [
             row("calm_total_p99_ms", "p99", Unit::Millis),
             row("calm_guild_p50_ms", "one guild by id, p50", Unit::Millis),
             row("calm_guild_p99_ms", "p99", Unit::Millis),
-            row("calm_calls", "calls", Unit::Count),
+            row("calm_calls", "calls", Unit::Scale),
             row("calm_wrong", "wrong", Unit::Count),
             row("calm_unanswered", "unanswered", Unit::Count),
         ],
@@ -61,16 +63,16 @@ const TABLES: [Table; 4] = [
         rows: &[
             row("kill_took_s", "SIGKILL: until all shards are ready again", Unit::Seconds),
             row("kill_identifies", "IDENTIFYs", Unit::Count),
-            row("kill_sent", "events sent", Unit::Count),
+            row("kill_sent", "events sent", Unit::Scale),
             row("kill_lost", "events lost", Unit::Count),
             row("kill_twice", "events handled twice", Unit::Count),
             row("kill_twice_unmarked", "of these not marked as replayed", Unit::Count),
-            row("kill_calls", "calls in the 10 s after it", Unit::Count),
+            row("kill_calls", "calls in the 10 s after it", Unit::Scale),
             row("kill_wrong", "answered wrongly", Unit::Count),
             row("kill_incomplete", "answered as incomplete", Unit::Count),
             row("kill_unanswered", "not answered within 2 s", Unit::Count),
             row("kill_p99_ms", "p99", Unit::Millis),
-            row("stop_calls", "SIGSTOP: calls in the 10 s after it", Unit::Count),
+            row("stop_calls", "SIGSTOP: calls in the 10 s after it", Unit::Scale),
             row("stop_wrong", "answered wrongly", Unit::Count),
             row("stop_incomplete", "answered as incomplete", Unit::Count),
             row("stop_unanswered", "not answered within 2 s", Unit::Count),
@@ -86,10 +88,10 @@ const TABLES: [Table; 4] = [
         rows: &[
             row("deploy_took_s", "duration", Unit::Seconds),
             row("deploy_identifies", "IDENTIFYs", Unit::Count),
-            row("deploy_sent", "events sent", Unit::Count),
+            row("deploy_sent", "events sent", Unit::Scale),
             row("deploy_lost", "events lost", Unit::Count),
             row("deploy_twice", "events handled twice", Unit::Count),
-            row("deploy_calls", "calls", Unit::Count),
+            row("deploy_calls", "calls", Unit::Scale),
             row("deploy_wrong", "answered wrongly", Unit::Count),
             row("deploy_incomplete", "answered as incomplete", Unit::Count),
             row("deploy_unanswered", "not answered within 2 s", Unit::Count),
@@ -130,7 +132,9 @@ fn cell(row: &Row, measured: &Measured, ours: Option<f64>) -> String {
     };
     let text = figure(row.unit, value);
     match ours {
-        Some(ours) if ours > 0.0 && value > 0.0 => format!("{text} ({})", ratio(value / ours)),
+        Some(ours) if ours > 0.0 && value > 0.0 && !matches!(row.unit, Unit::Scale) => {
+            format!("{text} ({})", ratio(value / ours))
+        }
         _ => text,
     }
 }
@@ -139,7 +143,7 @@ fn figure(unit: Unit, value: f64) -> String {
     let short =
         |unit: &str| if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") };
     match unit {
-        Unit::Count => thousands(value.round() as u64),
+        Unit::Count | Unit::Scale => thousands(value.round() as u64),
         Unit::Mib => format!("{} MiB", thousands(value.round() as u64)),
         Unit::Seconds if value < 1.0 => format!("{value:.2} s"),
         Unit::Seconds => short("s"),
