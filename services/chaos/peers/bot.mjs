@@ -5,7 +5,7 @@ import { openSync, writeSync } from 'node:fs';
 import { ClusterClient, getInfo } from 'discord-hybrid-sharding';
 import { Client, Events, GatewayIntentBits } from 'discord.js';
 
-// The measurement has ended, in whatever way.
+// The manager has ended.
 process.on('disconnect', () => process.exit());
 
 const { Guilds, GuildMembers, GuildMessages, GuildVoiceStates } = GatewayIntentBits;

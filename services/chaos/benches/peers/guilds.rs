@@ -1,4 +1,4 @@
-//! The guilds of the measurement: those of discord-sim, with random names, roles, topics, more channels and more members, and of skewed
+//! The guilds of the measurement: the guilds of discord-sim, with random names, roles, topics, more channels and more members, and of skewed
 //! sizes. Everything follows from the seed and the guild's id.
 
 use std::sync::{

@@ -157,7 +157,7 @@ pub(crate) fn set_rate(stage: &Stage, per_second: f64) -> Result<(), String> {
     stage.control.inject(Fault::EventRate { per_second }).map(drop).map_err(|error| error.to_string())
 }
 
-/// Waits until bot code has handled whatever still comes: no new message for 2 s.
+/// Waits until bot code has handled all that still comes: no new message for 2 s.
 pub(crate) async fn settled(stage: &Stage) -> Result<Seen, String> {
     let mut before = read(&stage.setup.folder).await?;
     loop {
