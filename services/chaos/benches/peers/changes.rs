@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::{
     asking::Asking,
-    phases::{LOOK, RATE, Stage, WINDOW, figures, set_rate, settled, until_ready},
+    phases::{LOOK, RATE, Stage, WINDOW, figures, set_rate, settled},
     system::{Part, System},
     verdict::percentile,
 };
@@ -67,7 +67,7 @@ pub(crate) async fn disturb(
         }
         Change::Deploy => system.deploy().await?,
     }
-    until_ready(system).await;
+    system.until_ready().await;
     let took = since.elapsed();
     // A deployment is measured from its start to its end, the others for a fixed time.
     let window = if change == Change::Deploy { took } else { WINDOW };

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::{
+    phases::LOOK,
     system::{Asked, Asker, PATIENCE, Part, Setup, System, TOKEN},
     verdict::{Known, Question, Said},
 };
@@ -164,8 +165,10 @@ impl System for Manager {
         self.calls.value("spawn").await.map(drop)
     }
 
-    async fn is_ready(&mut self) -> bool {
-        self.calls.value("ready").await.is_ok_and(|ready| ready == true)
+    async fn until_ready(&mut self) {
+        while !self.calls.value("ready").await.is_ok_and(|ready| ready == true) {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     fn others(&self) -> Vec<u32> {

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use altergolden_proto::v1;
 use discord_sim::Sim;
 use fleet_fixture::{Coordinator, Deployment, Process, Signal, all_ready, humantime};
 use redis_fixture::RedisServer;
@@ -12,6 +13,7 @@ use shard_bridge::BridgeClient;
 use tokio::runtime::Runtime;
 
 use crate::{
+    phases::LOOK,
     system::{Asked, Asker, INTENTS, PATIENCE, Part, Setup, System},
     verdict::{Known, Question, Said},
 };
@@ -94,7 +96,7 @@ impl Ours {
 
     /// Waits until a worker is connected to the coordinator.
     async fn until_connected(&self, name: &str) {
-        let is_connected = |status: &altergolden_proto::v1::FleetStatus| {
+        let is_connected = |status: &v1::FleetStatus| {
             status.workers.iter().any(|worker| worker.worker_id == name && worker.connected)
         };
         self.coordinator.until("the worker to register", is_connected).await;
@@ -109,12 +111,22 @@ impl System for Ours {
         Ok(())
     }
 
-    async fn is_ready(&mut self) -> bool {
-        let status = self.client.clone().fleet_status().await;
-        status.is_ok_and(|status| {
-            let guilds: u32 = status.shards.iter().map(|shard| shard.guilds).sum();
-            all_ready(&status) && guilds >= self.setup.guilds
-        })
+    /// The coordinator tells what changes: asking it all the time would cost processor time.
+    async fn until_ready(&mut self) {
+        let guilds = self.setup.guilds;
+        let is_ready = |status: &v1::FleetStatus| {
+            all_ready(status) && status.shards.iter().map(|shard| shard.guilds).sum::<u32>() >= guilds
+        };
+        loop {
+            if let Ok(mut changes) = self.client.clone().watch().await {
+                while let Ok(Some(status)) = changes.message().await {
+                    if is_ready(&status) {
+                        return;
+                    }
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     fn others(&self) -> Vec<u32> {
@@ -177,9 +189,7 @@ impl System for Ours {
             if code != 0 {
                 return Err(format!("worker {} ended with exit code {code}", old.name));
             }
-            while !self.is_ready().await {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            self.until_ready().await;
         }
         Ok(())
     }

@@ -91,16 +91,10 @@ pub(crate) fn figures<const N: usize>(of: &str, figures: [(&str, f64); N]) -> BT
     figures.into_iter().map(|(name, value)| (format!("{of}_{name}"), value)).collect()
 }
 
-pub(crate) async fn until_ready(system: &mut impl System) {
-    while !system.is_ready().await {
-        sleep(LOOK).await;
-    }
-}
-
 async fn start(system: &mut impl System, stage: &Stage) -> Result<BTreeMap<String, f64>, String> {
     let since = Instant::now();
     system.start().await?;
-    until_ready(system).await;
+    system.until_ready().await;
     let ready = since.elapsed();
     let cpu = cpu(system).await?;
     sleep(SETTLE).await;

@@ -44,8 +44,8 @@ pub(crate) trait System {
     /// Starts all shards; returns when they have been told to start, or later.
     async fn start(&mut self) -> Result<(), String>;
 
-    /// Returns whether the system itself says that all shards are ready with their guilds.
-    async fn is_ready(&mut self) -> bool;
+    /// Waits until the system itself says that all shards are ready with their guilds.
+    async fn until_ready(&mut self);
 
     /// Returns the processes that run no shards: managers, the coordinator, Redis.
     fn others(&self) -> Vec<u32>;

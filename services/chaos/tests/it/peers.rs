@@ -107,9 +107,9 @@ fn tables_have_ratios_and_reasons_of_failures() {
         "| processor time until all guilds are cached | 0.50 s | 1.2 s (2.5 x) |"
     );
     // There is no ratio to nothing, and none of what is no cost.
-    assert!(row("events lost |").ends_with("| – | – |"), "{text}");
-    assert!(text.contains("| events lost | 0 | 32 |"), "{text}");
-    assert!(text.contains("| events sent | 7 | 14 |"), "{text}");
+    assert_eq!(row("SIGKILL: events lost"), "| SIGKILL: events lost | 0 | 32 |");
+    assert_eq!(row("SIGKILL: events sent"), "| SIGKILL: events sent | 7 | 14 |");
+    assert_eq!(row("SIGKILL: IDENTIFYs"), "| SIGKILL: IDENTIFYs | – | – |");
     assert_eq!(row("duration"), "| duration | – | failed: not done within 360 s |");
 }
 
