@@ -41,6 +41,9 @@ pub struct Start {
     /// Of a READY: the session's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
+    /// Of a simulated message: its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<u64>,
 }
 
 /// A handler is through with an event, by a panic too.
@@ -171,6 +174,7 @@ mod tests {
             replayed: false,
             guild: None,
             session_id: Some("abc".to_owned()),
+            message: None,
         };
         let lines = vec![Line::Start(ready), Line::End(End { at_us: 6, place })];
         let folder = tempfile::tempdir().unwrap();

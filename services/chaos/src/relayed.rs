@@ -58,6 +58,7 @@ fn write(lines: &mut Vec<Line>, entry: &Entry) {
         replayed: false,
         guild: content.guild,
         session_id: session_id(entry),
+        message: None,
     }));
     lines.push(Line::End(End { at_us, place }));
 }

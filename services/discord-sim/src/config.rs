@@ -1,7 +1,10 @@
 //! Settings of a simulator.
 
-use crate::{intents::Intents, presets, schedule::Schedule, switches::Switches};
-use std::{net::SocketAddr, time::Duration};
+use crate::{Snowflake, intents::Intents, presets, schedule::Schedule, switches::Switches};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+/// Takes a guild's id and the body of its GUILD_CREATE, and returns the body to send.
+pub type ShapeGuild = Arc<dyn Fn(Snowflake, Vec<u8>) -> Vec<u8> + Send + Sync>;
 
 /// The settings of a simulator. [Faults](crate::Fault) change its behaviour while it runs.
 #[derive(Clone)]
@@ -56,6 +59,9 @@ pub struct SimConfig {
     pub interaction_deadline: Duration,
     /// Lifetime of an interaction's token, for everything after the first answer.
     pub interaction_life: Duration,
+    /// Changes the body of every GUILD_CREATE, for benchmarks with content of their own. It must give the same body for the same guild:
+    /// a replay writes it again. REST does not show the changes.
+    pub shape_guild: Option<ShapeGuild>,
 }
 
 impl Default for SimConfig {
@@ -86,6 +92,7 @@ impl Default for SimConfig {
             invalid_request_ban: Duration::from_hours(1),
             interaction_deadline: Duration::from_secs(3),
             interaction_life: Duration::from_mins(15),
+            shape_guild: None,
         }
     }
 }

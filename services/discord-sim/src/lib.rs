@@ -59,7 +59,7 @@ mod window;
 mod world;
 
 pub use args::SimArgs;
-pub use config::{ConfigError, SimConfig};
+pub use config::{ConfigError, ShapeGuild, SimConfig};
 pub use control::Control;
 pub use fault_error::FaultError;
 pub use faults::{Fault, FaultOutcome, FaultRecord, LimitScope, NewInteraction, NewPreset};

@@ -18,7 +18,7 @@ pub use deployment::{
     Coordinator, DEADLINE, DEMANDED_INTERVAL, Deployment, IDENTIFY_INTERVAL, LEASE_TTL, Worker, all_ready,
     channel, humantime, is_ready, shares, sim_config,
 };
-pub use process::{Memory, Process, binary, command};
+pub use process::{Memory, Process, binary, command, cpu_time_with_children, signal};
 pub use proxy::{Proxy, Traffic};
 pub use rustix::process::Signal;
 

@@ -17,7 +17,7 @@ use crate::{credentials::open_credentials, until};
 
 mod usage;
 
-pub use usage::Memory;
+pub use usage::{Memory, cpu_time_with_children};
 
 /// Lines printed of a process whose whole output is in a file.
 const LAST_WORDS: usize = 20;
@@ -92,6 +92,13 @@ pub fn command(name: &str) -> Command {
     }
     command.env("RUST_LOG", "info,gateway_worker=debug,coordinator=debug,h2=warn,hyper=warn,tower=warn");
     command
+}
+
+/// Sends a signal to a process that another process of the test started; one that has ended is left alone.
+pub fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
 }
 
 impl Process {

@@ -43,6 +43,10 @@ impl Process {
         panic!("redis-server did not start on any of {TRIES} ports");
     }
 
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }

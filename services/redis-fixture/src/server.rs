@@ -80,6 +80,11 @@ impl RedisServer {
         self.process.port()
     }
 
+    /// The id of its process, if it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.pid()
+    }
+
     /// Kills it: SIGKILL, no goodbye.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -57,6 +57,8 @@ struct Body<'a> {
     session_id: Option<std::borrow::Cow<'a, str>>,
     #[serde(borrow, default)]
     content: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow, default)]
+    nonce: Option<std::borrow::Cow<'a, str>>,
 }
 
 impl LedgerBot {
@@ -136,8 +138,9 @@ impl EventHandler for LedgerBot {
             _ => None,
         };
         let text = |text: Option<std::borrow::Cow<'_, str>>| text.map(std::borrow::Cow::into_owned);
-        let (session_id, content) =
-            body.map_or((None, None), |payload| (text(payload.d.session_id), text(payload.d.content)));
+        let (session_id, content, nonce) = body.map_or((None, None, None), |payload| {
+            (text(payload.d.session_id), text(payload.d.content), payload.d.nonce)
+        });
         self.write(&Line::Start(Start {
             at_us,
             place,
@@ -145,6 +148,7 @@ impl EventHandler for LedgerBot {
             replayed: event.mark().is_late(),
             guild: event.guild(),
             session_id,
+            message: nonce.and_then(|nonce| nonce.strip_prefix("sim-")?.parse().ok()),
         }));
         if self.abort_on.is_some() && self.abort_on == content {
             self.write(&Line::Death(Death { at_us: now_us(), point: "LEDGER_ABORT_ON".to_owned() }));

@@ -26,6 +26,7 @@ fn start_at(at_us: u64, place: Place) -> Start {
         replayed: false,
         guild: (!ready).then_some(7),
         session_id: ready.then(|| format!("s{}", place.session)),
+        message: None,
     }
 }
 

@@ -6,6 +6,7 @@ mod coordinators;
 mod failpoints;
 mod handlers;
 mod one_at_a_time;
+mod peers;
 mod plans;
 mod poison;
 mod random;

@@ -20,6 +20,10 @@ pub(crate) fn dispatch(hub: &Hub, params: &SessionParams, sequence: u64, event: 
     };
     event.write_body(&hub.world, &hub.server, &voice, params, &mut out);
     let guild = event.guild().map(|guild| hub.world.head(guild).id);
+    if let (Event::GuildCreate { .. }, Some(shape), Some(guild)) = (event, &hub.config.shape_guild, guild) {
+        let body = out.split_off(start);
+        out.extend_from_slice(&shape(guild, body));
+    }
     let copies = hub.odd.patch(event, guild, params.shard, &mut out, start);
     out.push(b'}');
     (out, copies)
@@ -61,7 +65,7 @@ pub(crate) fn invalid_session(resumable: bool) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Shard, SimConfig, intents::Intents};
+    use crate::{ShapeGuild, Shard, SimConfig, intents::Intents};
 
     fn text(bytes: Vec<u8>) -> String {
         let text = String::from_utf8(bytes).unwrap();
@@ -69,17 +73,35 @@ mod tests {
         text
     }
 
-    #[test]
-    fn keys_are_in_discords_order() {
-        let hub = Hub::new(SimConfig { guilds: 1, ..SimConfig::default() }, "ws://x".into());
-        let params = SessionParams {
+    fn params() -> SessionParams {
+        SessionParams {
             session_id: "s".into(),
             shard: Shard { number: 0, total: 1 },
             intents: Intents::ALL,
             large_threshold: 50,
             names_shard: true,
-        };
-        let sent = text(dispatch(&hub, &params, 7, &Event::GuildCreate { guild: 0, just_joined: false }).0);
+        }
+    }
+
+    #[test]
+    fn guilds_are_shaped() {
+        let shape: ShapeGuild = Arc::new(|id, body| {
+            let text = String::from_utf8(body).unwrap();
+            assert!(text.contains(&format!("\"id\":\"{id}\"")));
+            br#"{"shaped":true}"#.to_vec()
+        });
+        let config = SimConfig { guilds: 1, shape_guild: Some(shape), ..SimConfig::default() };
+        let hub = Hub::new(config, "ws://x".into());
+        let sent = |event| text(dispatch(&hub, &params(), 7, &event).0);
+        let guild = sent(Event::GuildCreate { guild: 0, just_joined: false });
+        assert_eq!(guild, r#"{"t":"GUILD_CREATE","s":7,"op":0,"d":{"shaped":true}}"#);
+        assert!(!sent(Event::GuildDelete { guild: 0, outage: true }).contains("shaped"));
+    }
+
+    #[test]
+    fn keys_are_in_discords_order() {
+        let hub = Hub::new(SimConfig { guilds: 1, ..SimConfig::default() }, "ws://x".into());
+        let sent = text(dispatch(&hub, &params(), 7, &Event::GuildCreate { guild: 0, just_joined: false }).0);
         assert!(sent.starts_with(r#"{"t":"GUILD_CREATE","s":7,"op":0,"d":{"#), "{sent}");
         let hello = text(hello(Duration::from_millis(41_250)));
         assert!(

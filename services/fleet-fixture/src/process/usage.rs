@@ -13,9 +13,26 @@ pub struct Memory {
     pub anonymous: u64,
     /// The part of `anonymous` in huge pages.
     pub huge: u64,
+    /// Memory with each shared page divided by the number of processes that map it (PSS).
+    pub proportional: u64,
 }
 
 impl Memory {
+    /// Returns the memory of the process with this id, if it runs.
+    pub fn of(pid: u32) -> Option<Self> {
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let size = |name: &str| {
+            let line = rollup.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or_default()
+        };
+        Some(Self {
+            resident: size("Rss"),
+            anonymous: size("Anonymous"),
+            huge: size("AnonHugePages"),
+            proportional: size("Pss"),
+        })
+    }
+
     /// Returns the memory of programs and libraries, which processes of one program share.
     pub fn file(&self) -> u64 {
         self.resident.saturating_sub(self.anonymous)
@@ -30,19 +47,28 @@ impl Add for Memory {
             resident: self.resident + other.resident,
             anonymous: self.anonymous + other.anonymous,
             huge: self.huge + other.huge,
+            proportional: self.proportional + other.proportional,
         }
     }
+}
+
+/// Returns the CPU time of the process with this id and of its children that have ended, if it runs. In steps of 10 ms.
+pub fn cpu_time_with_children(pid: u32) -> Option<Duration> {
+    ticks(pid, 4)
+}
+
+/// Adds up the first `count` of utime, stime, cutime and cstime of a process.
+fn ticks(pid: u32, count: usize) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name, which may contain spaces, utime is the 12th field. A tick is 10 ms.
+    let fields = stat.rsplit(") ").next()?.split(' ').skip(11).take(count);
+    Some(Duration::from_millis(fields.filter_map(|field| field.parse::<u64>().ok()).sum::<u64>() * 10))
 }
 
 impl Process {
     /// Returns the resident memory of the process.
     pub fn memory(&self) -> Memory {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).unwrap();
-        let size = |name: &str| {
-            let line = rollup.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or_default()
-        };
-        Memory { resident: size("Rss"), anonymous: size("Anonymous"), huge: size("AnonHugePages") }
+        Memory::of(self.pid()).unwrap()
     }
 
     /// Returns the most memory that the process has had resident, in KiB.
@@ -54,10 +80,6 @@ impl Process {
 
     /// Returns the CPU time that the process has used, in steps of 10 ms.
     pub fn cpu_time(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        // After the name, which may contain spaces, utime and stime are the 12th and 13th field, in ticks of 10 ms.
-        let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-        let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-        Duration::from_millis(ticks * 10)
+        ticks(self.pid(), 2).unwrap()
     }
 }

@@ -13,6 +13,7 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 use guild_cache::{Codec, Head, Kind, RecordKey, Resources, Restoring, Rules, ShardCache};
 use world::{Random, Size, World, channel, guild, member, of_guild, voice};
 
+#[allow(dead_code, reason = "other benchmarks use the rest")]
 mod world;
 
 #[global_allocator]

@@ -59,6 +59,12 @@ impl Random {
     fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
+
+    /// A number from 1 to `most` as sizes are spread: the share of numbers above x is about 1 / x.
+    fn pareto(&mut self, most: f64) -> f64 {
+        let unit = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
+        (1.0 / (1.0 - unit)).min(most)
+    }
 }
 
 /// How large a guild is.
@@ -78,6 +84,20 @@ impl Size {
         Self { roles: 20, channels: 30, members: 10, voice: 3, overwrites: 3, is_hard: false };
     /// The hard guild: overwrites with random bits, and a topic in each channel.
     pub(crate) const HARD: Self = Self { is_hard: true, ..Self::USUAL };
+
+    /// A size as real guilds have it: most are small, a few have hundreds of channels, roles and listed members.
+    pub(crate) fn skewed(random: &mut Random) -> Self {
+        let scale = random.pareto(300.0);
+        let grown = scale.powf(0.6);
+        let members = 3.0 * scale;
+        Self {
+            roles: (6.0 * grown) as usize,
+            channels: (10.0 * grown) as usize,
+            members: members as usize,
+            voice: (members / 10.0).min(25.0) as usize,
+            ..Self::USUAL
+        }
+    }
 }
 
 /// A guild's ids and the data of its GUILD_CREATE.
