@@ -198,6 +198,8 @@ async fn one(args: &Args, name: &str, number: usize) -> Result<Measured, String>
 fn about(args: &Args) -> Value {
     let folder = node::folder();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let redis = install::output("redis-server", &["--version"]);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     json!({
         "guilds": args.guilds,
         "shards": args.shards,
@@ -209,8 +211,9 @@ fn about(args: &Args) -> Value {
         "discord.js": install::package(&folder, "discord.js"),
         "discord-hybrid-sharding": install::package(&folder, "discord-hybrid-sharding"),
         "rustc": install::output("rustc", &["--version"]),
-        "redis": install::output("redis-server", &["--version"]),
-        "kernel": fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
+        "redis": redis.as_deref().and_then(|line| line.split_whitespace().find_map(|word| word.strip_prefix("v="))),
+        // Without the name of the build.
+        "kernel": kernel.trim().split('-').next(),
         "cores": cores,
         "load_average": load_average(),
     })
