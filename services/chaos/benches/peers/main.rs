@@ -44,7 +44,7 @@ use tempfile::TempDir;
 use figures::{Measured, medians};
 use node::Manager;
 use ours::Ours;
-use phases::{Stage, measure};
+use phases::{Stage, guarded, measure};
 use system::Setup;
 
 #[derive(Debug, Parser)]
@@ -77,6 +77,9 @@ struct Args {
     #[arg(long, hide = true)]
     bench: bool,
 }
+
+/// How long all phases of a system may take.
+const RUN: Duration = Duration::from_hours(1);
 
 const OURS: &str = "altergolden";
 const SHARDING_MANAGER: &str = "ShardingManager";
@@ -113,7 +116,12 @@ async fn run(args: &Args) -> Result<(), String> {
     let mut runs: Vec<Vec<Measured>> = vec![Vec::new(); names.len()];
     for number in 0..args.runs {
         for (name, runs) in names.iter().zip(&mut runs) {
-            runs.push(one(args, name, number).await?);
+            let outcome = Box::pin(guarded(RUN, one(args, name, number))).await;
+            // The others are measured all the same.
+            runs.push(outcome.unwrap_or_else(|reason| {
+                eprintln!("run {}, {name}: failed: {reason}", number + 1);
+                Measured { failures: [("start", reason)].into(), ..Measured::default() }
+            }));
         }
     }
     let systems: Vec<(&str, Measured)> =
