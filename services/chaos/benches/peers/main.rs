@@ -44,7 +44,7 @@ use tempfile::TempDir;
 use figures::{Measured, medians};
 use node::Manager;
 use ours::Ours;
-use phases::{Stage, measure};
+use phases::{Stage, guarded, measure};
 use system::Setup;
 
 #[derive(Debug, Parser)]
@@ -77,6 +77,9 @@ struct Args {
     #[arg(long, hide = true)]
     bench: bool,
 }
+
+/// How long all phases of a system may take.
+const RUN: Duration = Duration::from_hours(1);
 
 const OURS: &str = "altergolden";
 const SHARDING_MANAGER: &str = "ShardingManager";
@@ -113,7 +116,12 @@ async fn run(args: &Args) -> Result<(), String> {
     let mut runs: Vec<Vec<Measured>> = vec![Vec::new(); names.len()];
     for number in 0..args.runs {
         for (name, runs) in names.iter().zip(&mut runs) {
-            runs.push(one(args, name, number).await?);
+            let outcome = Box::pin(guarded(RUN, one(args, name, number))).await;
+            // The others are measured all the same.
+            runs.push(outcome.unwrap_or_else(|reason| {
+                eprintln!("run {}, {name}: failed: {reason}", number + 1);
+                Measured { failures: [("start", reason)].into(), ..Measured::default() }
+            }));
         }
     }
     let systems: Vec<(&str, Measured)> =
@@ -198,6 +206,8 @@ async fn one(args: &Args, name: &str, number: usize) -> Result<Measured, String>
 fn about(args: &Args) -> Value {
     let folder = node::folder();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let redis = install::output("redis-server", &["--version"]);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     json!({
         "guilds": args.guilds,
         "shards": args.shards,
@@ -209,8 +219,9 @@ fn about(args: &Args) -> Value {
         "discord.js": install::package(&folder, "discord.js"),
         "discord-hybrid-sharding": install::package(&folder, "discord-hybrid-sharding"),
         "rustc": install::output("rustc", &["--version"]),
-        "redis": install::output("redis-server", &["--version"]),
-        "kernel": fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
+        "redis": redis.as_deref().and_then(|line| line.split_whitespace().find_map(|word| word.strip_prefix("v="))),
+        // Without the name of the build.
+        "kernel": kernel.trim().split('-').next(),
         "cores": cores,
         "load_average": load_average(),
     })

@@ -42,20 +42,28 @@ pub(crate) struct Stage {
     pub(crate) setup: Setup,
 }
 
+/// Runs something that must end within a time. A panic, such as of a fixture that gave up waiting, is an error here.
+pub(crate) async fn guarded<T>(
+    limit: Duration,
+    run: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    match timeout(limit, AssertUnwindSafe(run).catch_unwind()).await {
+        Err(_) => Err(format!("not done within {} s", limit.as_secs())),
+        Ok(Err(panic)) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            Err(text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("panicked").to_owned())
+        }
+        Ok(Ok(outcome)) => outcome,
+    }
+}
+
 /// Runs a phase, and notes why it failed if it did.
 async fn phase(
     measured: &mut Measured,
     name: &'static str,
     run: impl Future<Output = Result<BTreeMap<String, f64>, String>>,
 ) -> bool {
-    let outcome = match timeout(DEADLINE, AssertUnwindSafe(run).catch_unwind()).await {
-        Err(_) => Err(format!("not done within {} s", DEADLINE.as_secs())),
-        Ok(Err(panic)) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            Err(text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("panicked").to_owned())
-        }
-        Ok(Ok(outcome)) => outcome,
-    };
+    let outcome = guarded(DEADLINE, run).await;
     let is_done = outcome.is_ok();
     match outcome {
         Ok(figures) => measured.figures.extend(figures),

@@ -128,7 +128,10 @@ fn cell(row: &Row, measured: &Measured, ours: Option<f64>) -> String {
     let phase = row.figure.split('_').next().unwrap_or_default();
     let Some(value) = measured.figures.get(row.figure).copied() else {
         let reason = measured.failures.get(phase).or_else(|| measured.failures.get("start"));
-        return reason.map_or_else(|| "–".to_owned(), |reason| format!("failed: {reason}"));
+        return reason.map_or_else(
+            || "–".to_owned(),
+            |reason| format!("failed: {}", reason.lines().next().unwrap_or_default()),
+        );
     };
     let text = figure(row.unit, value);
     match ours {

@@ -98,7 +98,7 @@ fn tables_have_ratios_and_reasons_of_failures() {
         ("kill_lost", 32.0),
         ("kill_sent", 14.0),
     ]);
-    peer.failures.insert("deploy", "not done within 360 s".to_owned());
+    peer.failures.insert("deploy", "not done within 360 s\nand more".to_owned());
     let text = tables::markdown(&[("ours", ours), ("peer", peer)]);
     let row = |what: &str| text.lines().find(|line| line.contains(what)).unwrap().to_owned();
     assert_eq!(row("(PSS)"), "| memory of all processes (PSS) | 100 MiB | 1,234 MiB (12 x) |");
