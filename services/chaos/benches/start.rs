@@ -20,6 +20,9 @@ use tokio::time::sleep;
 /// Discord's time between two IDENTIFYs of a bucket.
 const INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long a fleet runs before it is killed: a coordinator trusts Redis, and writes that down, after a lease TTL (5 s) of answers.
+const RUNS_FOR: Duration = Duration::from_secs(10);
+
 /// How long a return may take before the measurement gives up.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -124,6 +127,7 @@ async fn after_all_were_killed(args: &Args) -> (Duration, Duration, usize) {
         let heads = f64::from(args.shards / args.workers);
         worker.until_metric("altergolden_checkpoint_writes_total", |written| written as f64 >= heads).await;
     }
+    sleep(RUNS_FOR).await;
     let control = deployment.sim.control();
     let identifies = control.identifies().items.len();
     let since = Instant::now();
