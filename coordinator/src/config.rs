@@ -64,8 +64,8 @@ pub struct CoordinatorArgs {
     #[arg(long, env = "SETTLE", hide_short_help = true, value_name = "DURATION", default_value = "2s", value_parser = settings::duration)]
     pub settle: Duration,
 
-    /// Generation of workers that gets the shards while the store names no active one. Without it, generations that begin together wait for
-    /// `altergolden deploy promote`
+    /// Generation to activate in a fleet that has no active one yet. If unset and workers of several generations start together, no shard is
+    /// placed until `altergolden deploy promote`
     #[arg(long, env = "ACTIVE_GENERATION", hide_short_help = true, value_name = "NAME")]
     pub active_generation: Option<Generation>,
 

@@ -351,14 +351,14 @@ fn begin<'a>(
         incarnation: owner.incarnation,
         epoch: owner.epoch,
     });
-    let intent = record.intent.as_deref().map(read_intent).unwrap_or_default();
     let recovered = Recovered {
         shard_total: record.shard_total,
         workers: workers.collect(),
         owners: owners.collect(),
         last_ran_unix_ms: record.last_ran_unix_ms,
         head_signing: record.head_signing,
-        intent: intent.or_active(config.active_generation.clone()),
+        intent: record.intent.as_deref().map(read_intent).unwrap_or_default(),
+        named_generation: config.active_generation.clone(),
         had_predecessor,
         is_whole: predecessor_gone && record.trusted.as_ref() == Some(&store),
     };

@@ -83,8 +83,8 @@ pub struct WorkerArgs {
     )]
     pub intents: IntentList,
 
-    /// The deployment that this worker belongs to. Shards are placed on workers of the active one: the only one with which a fleet begins,
-    /// until another is promoted (`altergolden deploy promote`)
+    /// The deployment that this worker belongs to. Shards run only on workers of the active generation. In a new fleet that is the generation
+    /// of its workers; later it is the promoted one (`altergolden deploy promote`)
     #[arg(long, env = "GENERATION", value_name = "NAME", default_value = "default")]
     pub generation: Generation,
 

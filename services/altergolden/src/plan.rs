@@ -139,7 +139,8 @@ async fn status(server: &ServerArgs) -> Result<CommandOutcome, ClientError> {
     server.show(
         |_| {
             let plan = status.plan.as_ref().map_or_else(|| "no plan yet".to_owned(), state_text);
-            format!("active generation: {generation}\n{plan}")
+            let active = if generation.is_empty() { "none yet" } else { &generation };
+            format!("active generation: {active}\n{plan}")
         },
         || serde_json::json!({ "active_generation": generation, "plan": status.plan.as_ref().map(json::plan) }),
     );

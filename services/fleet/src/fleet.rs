@@ -21,7 +21,9 @@ use std::{
     time::Duration,
 };
 
-use fleet_model::{Arriving, Assignment, Departing, Epoch, Incarnation, ShardKey, ShardSlot, WorkerId};
+use fleet_model::{
+    Arriving, Assignment, Departing, Epoch, Generation, Incarnation, ShardKey, ShardSlot, WorkerId,
+};
 
 mod breaker;
 mod claims;
@@ -109,6 +111,8 @@ pub struct Fleet {
     workers: BTreeMap<WorkerId, KnownWorker>,
     heads: HeadSigningState,
     intent: Intent,
+    /// The generation that the operator named for a fleet that has no active one.
+    named_generation: Option<Generation>,
     store: StoreState,
     deaths: DeathRecords,
     pace: Pace,

@@ -4,7 +4,8 @@ use altergolden_proto::v1::{self, ShardStatus};
 use outside_text::printable;
 
 /// Problems that say why a shard has no owner, the most telling first.
-const WITHOUT_OWNER: [&str; 8] = [
+const WITHOUT_OWNER: [&str; 9] = [
+    "generation_unchosen",
     "shard_held_back",
     "workers_held_back",
     "no_worker",

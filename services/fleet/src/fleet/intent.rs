@@ -22,8 +22,8 @@ struct PresentGeneration {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Intent {
-    /// The active generation: the one that the operator names or promotes, or the only one with which a fleet begins. Without one, no shard
-    /// is placed.
+    /// The active generation: named or promoted by the operator, or the only one that was there when the fleet began. While there is none, no
+    /// shard is placed.
     pub(super) generation: Option<Generation>,
     /// Shards that were moved by hand, each with the worker where it stays.
     pub(super) pins: BTreeMap<ShardSlot, WorkerId>,
@@ -32,13 +32,6 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// This intent with an active generation, if it has none.
-    #[must_use]
-    pub fn or_active(mut self, generation: Option<Generation>) -> Self {
-        self.generation = self.generation.or(generation);
-        self
-    }
-
     /// Returns whether a worker's generation is the active one, or unknown.
     pub(super) fn is_active(&self, worker: &KnownWorker) -> bool {
         worker
@@ -91,24 +84,45 @@ impl Fleet {
     }
 
     /// Chooses the active generation of a fleet that has none, once its workers have had time to register: the one that runs the most
-    /// shards, or the only one that is there. If several begin together, the operator promotes one.
+    /// shards; if no shard runs, the one that the operator named, or else the only one that is there. If several begin together, the
+    /// operator promotes one.
     pub(super) fn choose_generation(&mut self, now: Now) {
-        if self.intent.generation.is_some() || self.is_settling(now) {
+        if !self.may_choose_generation(now) {
             return;
         }
         let present = self.present_generations();
-        let is_clear = present.len() == 1 || present.values().any(|present| present.shards > 0);
-        let most = present.into_iter().filter(|_| is_clear).max_by_key(|(_, present)| present.shards);
-        if let Some((generation, _)) = most {
+        let named = self.named_generation.as_ref().filter(|named| present.contains_key(*named)).cloned();
+        let chosen = if present.values().any(|present| present.shards > 0) {
+            let most = present.into_iter().max_by_key(|(_, present)| present.shards);
+            most.map(|(generation, _)| generation)
+        } else if named.is_some() {
+            named
+        } else if present.len() == 1 && !self.awaits_named_generation(now) {
+            present.into_keys().next()
+        } else {
+            None
+        };
+        if let Some(generation) = chosen {
             self.intent.generation = Some(generation);
+            self.term.active_gone_since = None;
             self.write_intent();
         }
     }
 
-    /// Returns the generations of the workers that are connected and stay.
+    fn may_choose_generation(&self, now: Now) -> bool {
+        self.intent.generation.is_none() && !self.is_settling(now) && !self.term.is_starting(now)
+    }
+
+    /// Returns whether workers of the generation that the operator named may still come. Not for ever: others could run the shards.
+    fn awaits_named_generation(&mut self, now: Now) -> bool {
+        let since = *self.term.active_gone_since.get_or_insert(now.mono);
+        self.named_generation.is_some() && now.mono.saturating_sub(since) < self.rules.lease_ttl * 2
+    }
+
+    /// Returns the generations of the workers that may get shards.
     fn present_generations(&self) -> BTreeMap<Generation, PresentGeneration> {
         let mut present: BTreeMap<Generation, PresentGeneration> = BTreeMap::new();
-        for worker in self.workers.values().filter(|worker| worker.liveness.connected && !worker.draining) {
+        for worker in self.workers.values().filter(|worker| worker.is_available()) {
             let generation = worker.profile.generation.clone().unwrap_or_default();
             let present = present.entry(generation).or_default();
             present.workers += 1;
@@ -117,20 +131,26 @@ impl Fleet {
         present
     }
 
-    /// Returns the problem that several generations began together and none is active.
+    /// Returns the problem that no generation is active.
     pub(super) fn unchosen_generation(&self, now: Now) -> Option<Problem> {
-        if self.intent.generation.is_some() || self.is_settling(now) {
+        if !self.may_choose_generation(now) {
             return None;
         }
         let present = self.present_generations();
-        let named = present.keys().take(NAMED).map(Generation::as_str).collect::<Vec<_>>();
-        let first = named.first()?;
+        let names = present.keys().take(NAMED).map(Generation::as_str).collect::<Vec<_>>().join(", ");
         let more = if present.len() > NAMED { " and others" } else { "" };
-        let why = format!(
-            "no generation is active, as several began together ({}{more}): no shard is placed until you promote one, for example by: \
-             altergolden deploy promote {first}",
-            named.join(", ")
-        );
+        let choose = "no shard is placed. Choose one: altergolden deploy promote NAME";
+        let why = match (&self.named_generation, present.len()) {
+            (_, 0) | (None, 1) => return None,
+            (Some(named), _) => {
+                format!(
+                    "no worker of generation {named} (ACTIVE_GENERATION) is connected, only of {names}{more}: {choose}"
+                )
+            }
+            (None, _) => format!(
+                "workers of several generations ({names}{more}) started together and none is active: {choose}"
+            ),
+        };
         Some(Problem::new(ProblemCode::GenerationUnchosen, why))
     }
 
@@ -162,8 +182,11 @@ impl Fleet {
     /// Makes another generation active when the active one has no workers left. If workers died recently, or the fleet has never run, workers of
     /// the active one may come soon, so this waits for them.
     pub(super) fn adopt_generation(&mut self, now: Now) {
-        let active_is_gone = self.intent.generation.is_some()
-            && !self.workers.values().any(|worker| self.intent.is_active(worker) && !worker.draining);
+        if self.intent.generation.is_none() {
+            return;
+        }
+        let active_is_gone =
+            !self.workers.values().any(|worker| self.intent.is_active(worker) && !worker.draining);
         let present = self.present_generations();
         let next = present.into_iter().max_by_key(|(_, present)| present.workers);
         let next = next.map(|(generation, _)| generation);
@@ -172,7 +195,7 @@ impl Fleet {
             return;
         };
         let since = *self.term.active_gone_since.get_or_insert(now.mono);
-        let has_run = self.total.ran || !self.runs_nothing();
+        let has_run = self.total.ran || self.total.last_ran.at_unix_ms.is_some() || !self.runs_nothing();
         let comes_soon = !has_run || !self.deaths.breaker.is_calm();
         let patience = if comes_soon { self.rules.lease_ttl * 2 } else { Duration::ZERO };
         if !self.term.is_starting(now) && now.mono.saturating_sub(since) >= patience {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fleet_model::{Incarnation, WorkerId};
 
 use super::{
-    ASK_AGAIN, Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, Phase, RevocationCause, Slot,
+    ASK_AGAIN, Effect, Fleet, Intent, KnownWorker, Note, Now, Ownership, RevocationCause, Slot,
     store_state::StoreTrust,
 };
 
@@ -140,10 +140,9 @@ impl Fleet {
         for slot in &mut self.slots {
             let Some(owner) = slot.owner.as_ref().filter(|owner| owner.worker == *name) else { continue };
             had.push((slot.key, owner.epoch));
-            // A worker that did not live to hear of a shard did not die of it: it reports at once what it is told. When many die, some get
-            // shards of others after their own end.
-            let has_heard = owner.phase != Phase::Writing && lost.liveness.last_heard > owner.since;
-            if died && has_heard {
+            // A worker reports as soon as it is told of a shard. Without such a report it was dead already, and the shard is not to blame: when
+            // many die at once, some get shards of others after their own end.
+            if died && slot.report.is_some() {
                 self.deaths.breaker.owner_died(slot.key, now.mono.saturating_sub(owner.since), now.mono);
             }
             slot.lose_owner();

@@ -254,7 +254,12 @@ impl Fleet {
             }
         }
         let gone = !plan.outgoing.iter().any(|(worker, incarnation)| self.knows(worker, incarnation));
-        let there = plan.steps.keys().all(|shard| self.is_placed(*shard, &target));
+        // A promotion in a fleet that ran nothing has no steps: its shards start first.
+        let starts = plan.before.generation.is_none()
+            && matches!(plan.kind, PlanKind::Promote(_))
+            && plan.state == PlanState::Running;
+        let started = || problem.shards.keys().all(|shard| self.is_placed(shard.slot(), &target));
+        let there = plan.steps.keys().all(|shard| self.is_placed(*shard, &target)) && (!starts || started());
         // A drain is over when its worker has left, even if one of its shards has a problem elsewhere.
         let over = there || trouble.is_some() && matches!(plan.kind, PlanKind::Drain(_));
         if gone && over {

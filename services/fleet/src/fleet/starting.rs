@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet_model::{Epoch, HeadSigning, Incarnation, ShardKey, Term, WorkerId};
+use fleet_model::{Epoch, Generation, HeadSigning, Incarnation, ShardKey, Term, WorkerId};
 
 use super::{
     DeathRecords, Fleet, FleetRules, HeadSigningState, Intent, KnownWorker, Now, Pace, ShardTotal, Slot,
@@ -24,6 +24,8 @@ pub struct Recovered {
     pub head_signing: HeadSigning,
     /// What operators want.
     pub intent: Intent,
+    /// The generation to activate if the records name none; from the settings.
+    pub named_generation: Option<Generation>,
     /// Another coordinator has used this store before.
     pub had_predecessor: bool,
     /// The coordinator before has provably ended, and had trusted this very store: these are all records that it wrote, and none is lost.
@@ -70,6 +72,7 @@ impl Fleet {
             workers: BTreeMap::new(),
             heads: HeadSigningState::new(recovered.head_signing),
             intent: recovered.intent.clone(),
+            named_generation: recovered.named_generation.clone(),
             store: StoreState::new(recovered.is_whole, now),
             deaths: DeathRecords::default(),
             pace: Pace::default(),

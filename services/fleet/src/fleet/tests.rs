@@ -175,6 +175,7 @@ fn recovered() -> Recovered {
         last_ran_unix_ms: None,
         head_signing: HeadSigning::default(),
         intent: Intent::default(),
+        named_generation: None,
         had_predecessor: true,
         is_whole: false,
     }

@@ -219,7 +219,7 @@ impl Fleet {
         let unplaced: Vec<String> =
             self.slots.iter().filter(is_unplaced).map(|slot| slot.key.to_string()).collect();
         if !unplaced.is_empty() && self.term.has_waited(now) {
-            let mut takers = self.workers.iter().filter(|(_, worker)| worker.is_available());
+            let mut takers = self.workers.iter().filter(|(_, worker)| self.takes_shards(worker));
             let waits = |shard: &Slot| shard.owner.is_none() && !shard.confirmed;
             if !self.store.unregistered.found.is_empty() && self.slots.iter().any(waits) {
                 let names: Vec<&str> = self.store.unregistered.found.iter().map(WorkerId::as_str).collect();
@@ -229,18 +229,20 @@ impl Fleet {
                 );
                 problems.push(Problem::new(ProblemCode::UnknownWorkers, why));
             }
+            let unchosen = self.unchosen_generation(now);
+            let is_unchosen = unchosen.is_some();
+            problems.extend(unchosen);
             let (code, why) = if takers.clone().next().is_none() {
-                (ProblemCode::NoWorker, "no worker is available")
-            } else if self.intent.active().is_none() {
-                (ProblemCode::NoWorker, "no generation of workers is active")
+                (ProblemCode::NoWorker, "no worker of the active generation is available")
             } else if takers.all(|(name, _)| self.deaths.breaker.worker(name, now.mono).is_some()) {
                 (ProblemCode::WorkersHeldBack, "every worker is held back")
             } else {
                 (ProblemCode::NoRoom, "no worker has room")
             };
-            problems.push(Problem::new(code, format!("{why} for shards {}", unplaced.join(", "))));
+            if !is_unchosen {
+                problems.push(Problem::new(code, format!("{why} for shards {}", unplaced.join(", "))));
+            }
         }
-        problems.extend(self.unchosen_generation(now));
         problems.extend(self.idle_generations());
         problems.extend(self.held_shards(now).map(|(shard, held)| {
             let why = format!("{held}: {} owners died", held.deaths);

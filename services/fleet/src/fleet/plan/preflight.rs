@@ -136,7 +136,10 @@ impl Fleet {
             Some((slot.key.slot(), PlanStep { from: owner.worker.clone(), to: to.clone(), identifies }))
         });
         let steps: std::collections::BTreeMap<_, _> = steps.collect();
-        let identifies = steps.values().filter(|step| step.identifies).count();
+        // Without an active generation nothing runs: a promotion starts every shard.
+        let begins = matches!(kind, PlanKind::Promote(_)) && self.intent.active().is_none();
+        let started = if begins { self.slots.iter().filter(|slot| slot.owner.is_none()).count() } else { 0 };
+        let identifies = steps.values().filter(|step| step.identifies).count() + started;
         let batches = steps.len().div_ceil(self.rules.moves_at_once.max(1));
         let rounds = identifies.div_ceil(means.max_concurrency.max(1) as usize);
         let estimated = HANDOFF * batches as u32 + means.identify_interval * rounds as u32;

@@ -78,14 +78,9 @@ fn standby_generation_gets_no_shards() {
 
 /// A fleet of four shards on an empty store, for which workers of these generations register one after the other.
 fn begun_with(generations: &[&str], named: Option<&str>) -> Fleet {
-    let intent = Intent::default().or_active(named.map(|name| name.parse().unwrap()));
-    let mut fleet = Fleet::new(
-        rules(),
-        Term(1),
-        WantedTotal::explicit(4),
-        Recovered { intent, ..Recovered::default() },
-        at(0),
-    );
+    let recovered =
+        Recovered { named_generation: named.map(|name| name.parse().unwrap()), ..Recovered::default() };
+    let mut fleet = Fleet::new(rules(), Term(1), WantedTotal::explicit(4), recovered, at(0));
     for (n, generation) in generations.iter().enumerate() {
         fleet.join(of_generation(&format!("w{n}"), generation), at(n as u64)).unwrap();
     }
@@ -130,17 +125,69 @@ fn promotion_chooses_among_generations_that_began_together() {
     let problems = fleet.view(at(1200)).problems;
     let unchosen = problems.iter().find(|problem| problem.code == ProblemCode::GenerationUnchosen).unwrap();
     let message = unchosen.to_string();
-    assert!(message.contains("(blue, green)") && message.contains("deploy promote blue"), "{message}");
+    assert!(message.contains("(blue, green)") && message.contains("deploy promote NAME"), "{message}");
     // It waits for as long as it takes.
     for round in 0..5 {
         go_on(&mut fleet, 1_200 + round * 3_000, &["w0", "w1"]);
     }
     assert!(shards(&fleet, "w0").is_empty() && shards(&fleet, "w1").is_empty());
-    fleet.start_plan(promote("green"), MEANS, at(16_200)).unwrap();
+    assert!(!codes(&fleet, 16_200).contains(&ProblemCode::NoWorker));
+    let plan = fleet.start_plan(promote("green"), MEANS, at(16_200)).unwrap();
+    assert_eq!((plan.state, plan.steps.len(), plan.identifies), (PlanState::Running, 0, 4));
+    settle_writes(&mut fleet, at(16_200));
+    // Not before every shard is ready.
+    assert!(state(&fleet) == PlanState::Running && fleet.drain_reason(&id("w0")).is_none());
     go_on(&mut fleet, 16_200, &["w0", "w1"]);
     assert_eq!(shards(&fleet, "w1").len(), 4);
+    assert!(state(&fleet) == PlanState::Done && !fleet.knows(&id("w0"), &life("1")));
     let problems = codes(&fleet, 19_200);
     assert!(!problems.contains(&ProblemCode::GenerationUnchosen), "{problems:?}");
+}
+
+#[test]
+fn death_of_the_generation_that_was_chosen_first_leaves_the_other_one() {
+    let mut fleet = begun_with(&["blue", "green"], None);
+    fleet.start_plan(promote("green"), MEANS, at(1_200)).unwrap();
+    settle_writes(&mut fleet, at(1_200));
+    let evidence = RevocationCause::Evidence;
+    fleet.on_lease_verdict(&id("w1"), &life("1"), evidence, LeaseVerdict::Revoked, at(1_300));
+    for round in 0..5 {
+        go_on(&mut fleet, 1_400 + round * 3_000, &["w0"]);
+    }
+    assert_eq!((state(&fleet), shards(&fleet, "w0").len()), (PlanState::RolledBack, 4));
+}
+
+/// The store lost which generation is active, and the next coordinator hears first from a worker of another one.
+#[test]
+fn running_shards_decide_when_the_store_lost_the_active_generation() {
+    for first in ["a", "g"] {
+        let mut fleet = Fleet::new(rules(), Term(2), WantedTotal::explicit(12), recovered(), at(0));
+        let of = |worker: &str| {
+            if worker == "g" {
+                return of_generation("g", "green");
+            }
+            let from = if worker == "a" { 0 } else { 6 };
+            let running = (from..from + 6).map(|shard| (ShardKey::new(shard, 12), Epoch(10))).collect();
+            Registration { running: claimed(running, 12), ..of_generation(worker, "blue") }
+        };
+        let mut order = vec!["a", "b", "g"];
+        order.sort_by_key(|worker| *worker != first);
+        for (n, worker) in order.into_iter().enumerate() {
+            fleet.join(of(worker), at(100 + n as u64 * 200)).unwrap();
+            fleet.tick(at(200 + n as u64 * 200));
+            settle_writes(&mut fleet, at(200 + n as u64 * 200));
+        }
+        for round in 0..4 {
+            go_on(&mut fleet, 1_000 + round * 3_000, &["a", "b", "g"]);
+        }
+        let view = fleet.view(at(13_000));
+        assert_eq!(
+            view.active_generation.as_ref().map(Generation::as_str),
+            Some("blue"),
+            "{first} came first"
+        );
+        assert_eq!(shards(&fleet, "a").len() + shards(&fleet, "b").len(), 12, "{first} came first");
+    }
 }
 
 #[test]

@@ -179,6 +179,7 @@ impl World {
                 .collect(),
             last_ran_unix_ms: None,
             intent: self.store.intent.clone(),
+            named_generation: None,
             had_predecessor: true,
             is_whole: false,
         };

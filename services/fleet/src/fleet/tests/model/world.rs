@@ -344,7 +344,8 @@ impl World {
                 .collect(),
             last_ran_unix_ms: None,
             head_signing: HeadSigning::default(),
-            intent: records.intent.clone().or_active(Some(first)),
+            intent: records.intent.clone(),
+            named_generation: Some(first),
             had_predecessor: records.term > 0 || leases().any(|(_, lease)| lease.listed),
             is_whole: std::mem::take(&mut self.ended_provably)
                 && (records.trusted == Some(self.store.identity)
