@@ -24,7 +24,11 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     // Below INFO the WebSocket library writes whole messages, and IDENTIFY has the bot's token, which may be a real one.
-    let asked = std::env::var("RUST_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    // An empty part would set the level to ERROR.
+    let asked = std::env::var("RUST_LOG").unwrap_or_default();
+    let parts = asked.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let asked = parts.collect::<Vec<_>>().join(",");
+    let asked = Some(asked).filter(|asked| !asked.is_empty()).and_then(|asked| asked.parse::<Targets>().ok());
     let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())

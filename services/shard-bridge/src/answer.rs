@@ -144,7 +144,7 @@ pub struct ReplyFailure {
     pub reason: String,
 }
 
-/// The longest reason of a failure, in bytes: so that 10,000 of them fit.
+/// The longest reason of a failure, in bytes: so that 10,000 of them fit into the usual answer.
 pub(crate) const LONGEST_REASON: usize = 256;
 
 impl ReplyFailure {

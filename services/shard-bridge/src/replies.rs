@@ -15,7 +15,7 @@ pub const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
 /// Maximum size of an answer when the caller names none: what a gRPC client takes by default.
 const USUAL_ANSWER: usize = 4 * 1024 * 1024;
 
-/// The most that a shard takes in an answer if it does not reply.
+/// What an answer must have room for, for each shard: more than a shard takes that does not reply.
 const FAILED_REPLY: usize = 419;
 
 /// What is kept for each reply with a value, in case it does not fit and is told so instead.

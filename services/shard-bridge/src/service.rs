@@ -62,13 +62,12 @@ impl ShardBridge for BridgeService {
         request.get_ref().check_bounds()?;
         let until = self.deadlines.fan_out_until(request.get_ref().deadline_ms, request.metadata());
         let staleness = Duration::from_millis(request.get_ref().max_staleness_ms.unwrap_or(0).into());
-        let mut stats = self.bridge.stats(until, staleness).await;
+        let mut stats: v1::GetAggregateStatsResponse = self.bridge.stats(until, staleness).await.into();
         let v1::GetAggregateStatsRequest { page_size, page_token, .. } = request.into_inner();
-        let shards = std::mem::take(&mut stats.shards);
-        let (shards, next_page_token) = page(shards, page_size, &page_token, |shard| shard.report.shard.0)?;
-        stats.shards = shards;
+        (stats.shards, stats.next_page_token) =
+            page(stats.shards, page_size, &page_token, |shard| shard.shard_id)?;
         self.bridge.metrics().observe("GetAggregateStats", since);
-        Ok(Response::new(v1::GetAggregateStatsResponse { next_page_token, ..stats.into() }))
+        Ok(Response::new(stats))
     }
 
     async fn find_guild(

@@ -17,7 +17,7 @@ use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter, subscribe
 use tracing_subscriber::{
     Layer,
     field::MakeExt as _,
-    filter::{ParseError, Targets},
+    filter::Targets,
     fmt::{MakeWriter, format::debug_fn, time::ChronoLocal},
     layer::{Context, Filter, SubscriberExt as _},
     registry::LookupSpan,
@@ -168,10 +168,33 @@ impl<S> Filter<S> for Traced {
     }
 }
 
-/// Parses a filter. Lines that [`Folding`] writes always pass, because the lines that they replace have passed the filter.
+/// Parses a filter: levels and `target=level`, by commas. Lines that [`Folding`] writes always pass, because the lines that they replace have
+/// passed the filter.
 pub(super) fn filter_of(text: &str) -> Result<Targets, TelemetryError> {
-    let filter: Targets =
-        text.parse().map_err(|error: ParseError| TelemetryError::Filter(error.to_string()))?;
+    let is_target = |target: &str| {
+        !target.is_empty() && target.chars().all(|c| c.is_ascii_alphanumeric() || "_:-.".contains(c))
+    };
+    // An empty level would be read as ERROR.
+    let level_of = |text: &str| if text.is_empty() { None } else { text.parse::<LevelFilter>().ok() };
+    let mut filter = Targets::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let invalid = || {
+            let why =
+                format!("{part:?} is neither a level nor target=level, as in info,gateway_worker=debug");
+            TelemetryError::Filter(why)
+        };
+        filter = match part.rsplit_once('=') {
+            Some((target, level)) if is_target(target) => {
+                filter.with_target(target, level_of(level).ok_or_else(invalid)?)
+            }
+            Some(_) => return Err(invalid()),
+            None => match level_of(part) {
+                Some(level) => filter.with_default(level),
+                None if is_target(part) => filter.with_target(part, LevelFilter::TRACE),
+                None => return Err(invalid()),
+            },
+        };
+    }
     Ok(filter.with_targets([batch::TARGET, fold::TARGET].map(|target| (target, LevelFilter::INFO))))
 }
 
@@ -296,6 +319,46 @@ pub(super) mod tests {
 
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    /// Rows: a filter; for the targets `coordinator` and `gateway_worker::shard`, the lowest level that passes.
+    #[test]
+    fn filter_takes_levels_and_targets_and_refuses_all_else() {
+        let (off, error, info, debug, trace) =
+            (LevelFilter::OFF, LevelFilter::ERROR, LevelFilter::INFO, LevelFilter::DEBUG, LevelFilter::TRACE);
+        for (text, coordinator, shard) in [
+            ("info", info, info),
+            ("INFO,", info, info),
+            (" info ,, gateway_worker=debug ", info, debug),
+            ("gateway_worker::shard", off, trace),
+            ("coordinator=off,error", off, error),
+            ("off,gateway_worker=trace", off, trace),
+            ("3", info, info),
+        ] {
+            let filter = filter_of(text).unwrap();
+            let lowest = |target: &str| {
+                let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+                let mut passing = levels.into_iter().filter(|level| filter.would_enable(target, level));
+                passing.next_back().map_or(LevelFilter::OFF, LevelFilter::from_level)
+            };
+            assert_eq!(
+                (lowest("coordinator"), lowest("gateway_worker::shard")),
+                (coordinator, shard),
+                "{text:?}"
+            );
+            assert!(filter.would_enable(batch::TARGET, &Level::INFO), "{text:?}");
+        }
+        for refused in [
+            "[span]=debug",
+            "t[span{f=1}]=debug",
+            "*=debug",
+            "=debug",
+            "coordinator=loud",
+            "coordinator=",
+            "a b",
+        ] {
+            assert!(filter_of(refused).is_err(), "{refused:?}");
         }
     }
 

@@ -135,7 +135,7 @@ impl Bridge {
     ///
     /// # Errors
     /// `NotFound`: the bot has no such shard. `Unavailable`: no shard runs yet. `InvalidInput`: type or data is not as it may be, or
-    /// there are more than 10,000 shards.
+    /// the answer has no room for that number of shards.
     pub async fn request(
         &self,
         shard_ids: &[u32],
