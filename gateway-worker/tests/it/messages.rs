@@ -255,7 +255,7 @@ async fn answer_is_as_large_as_its_caller_takes() {
     assert!(too_much.message().contains("262145 bytes"), "{too_much}");
     for (kind, shards, code) in [
         ("", vec![0], Code::InvalidArgument),
-        ("who", vec![0; 10_001], Code::InvalidArgument),
+        ("who", vec![0; 65_537], Code::InvalidArgument),
         ("who", vec![0, 20], Code::NotFound),
     ] {
         let request = v1::RequestRequest {
