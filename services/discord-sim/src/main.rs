@@ -8,9 +8,10 @@ use std::{
     process::ExitCode,
 };
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::Level;
 use tracing_subscriber::{
     Layer as _,
-    filter::{LevelFilter, Targets},
+    filter::{FilterExt as _, LevelFilter, Targets, filter_fn},
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
@@ -23,7 +24,6 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    // Below INFO the WebSocket library writes whole messages, and IDENTIFY has the bot's token, which may be a real one.
     // An empty part would set the level to ERROR.
     let asked = std::env::var("RUST_LOG").unwrap_or_default();
     let parts = asked.split(',').map(str::trim).filter(|part| !part.is_empty());
@@ -33,8 +33,9 @@ fn main() -> ExitCode {
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    let quiet = filter.with_target("tungstenite", LevelFilter::INFO);
-    tracing_subscriber::registry().with(lines.with_filter(quiet)).init();
+    // Below INFO the WebSocket library writes whole messages, and IDENTIFY has the bot's token, which may be a real one.
+    let quiet = filter_fn(|of| *of.level() <= Level::INFO || !of.target().contains("tungstenite"));
+    tracing_subscriber::registry().with(lines.with_filter(filter.and(quiet))).init();
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<StartError>() => refuse(&format!("discord-sim: {error:#} (--listen)")),
