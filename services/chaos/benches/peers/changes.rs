@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::{
     asking::Asking,
-    phases::{LOOK, RATE, Stage, WINDOW, figures, set_rate, settled},
+    stage::{LOOK, RATE, Stage, WINDOW, figures, set_rate, settled},
     system::{Part, System},
     verdict::percentile,
 };

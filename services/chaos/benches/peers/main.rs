@@ -21,6 +21,7 @@ mod node;
 mod ours;
 mod phases;
 mod seen;
+mod stage;
 mod system;
 mod tables;
 mod verdict;
@@ -44,7 +45,8 @@ use tempfile::TempDir;
 use figures::{Measured, medians};
 use node::Manager;
 use ours::Ours;
-use phases::{Stage, guarded, measure};
+use phases::{guarded, measure};
+use stage::Stage;
 use system::Setup;
 
 #[derive(Debug, Parser)]

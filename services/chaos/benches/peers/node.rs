@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::{
-    phases::LOOK,
+    stage::LOOK,
     system::{Asked, Asker, PATIENCE, Part, Setup, System, TOKEN},
     verdict::{Known, Question, Said},
 };

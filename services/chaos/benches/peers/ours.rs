@@ -13,7 +13,7 @@ use shard_bridge::BridgeClient;
 use tokio::runtime::Runtime;
 
 use crate::{
-    phases::LOOK,
+    stage::LOOK,
     system::{Asked, Asker, INTENTS, PATIENCE, Part, Setup, System},
     verdict::{Known, Question, Said},
 };

@@ -3,12 +3,10 @@
 use std::{
     collections::BTreeMap,
     panic::AssertUnwindSafe,
-    path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use discord_sim::{Control, Fault};
+use discord_sim::Fault;
 use fleet_fixture::{Memory, cpu_time_with_children};
 use futures_util::FutureExt as _;
 use tokio::time::{sleep, timeout};
@@ -17,32 +15,18 @@ use crate::{
     asking::question,
     changes::{Change, disturb},
     figures::Measured,
-    seen::Seen,
-    system::{Setup, System},
-    verdict::{Question, Tally, Truth, percentile},
+    stage::{RATE, Stage, WINDOW, figures, set_rate, settled},
+    system::System,
+    verdict::{Question, Tally, percentile},
 };
 
 /// How long a phase may take before it has failed.
 const DEADLINE: Duration = Duration::from_mins(6);
 /// Without load before memory is measured.
 const SETTLE: Duration = Duration::from_secs(10);
-/// Length of the measurements of processor time, and of the calls beside a kill or a stop.
-pub(crate) const WINDOW: Duration = Duration::from_secs(10);
-/// Messages a second where there is load.
-pub(crate) const RATE: f64 = 500.0;
 /// Calls of each kind in calm.
 const CALM_CALLS: usize = 1_000;
-/// Time between two looks at a system.
-pub(crate) const LOOK: Duration = Duration::from_millis(10);
-
-/// Everything that the phases need beside the system.
-pub(crate) struct Stage {
-    pub(crate) control: Control,
-    pub(crate) truth: Arc<Truth>,
-    pub(crate) setup: Setup,
-}
-
-/// Runs something that must end within a time. A panic, such as of a fixture that gave up waiting, is an error here.
+/// Runs a phase within a time limit. Returns a panic as an error: fixtures panic when they give up waiting.
 pub(crate) async fn guarded<T>(
     limit: Duration,
     run: impl Future<Output = Result<T, String>>,
@@ -93,10 +77,6 @@ pub(crate) async fn measure(system: &mut impl System, stage: &Stage, progress: i
     let violations = stage.control.violations().items.len();
     measured.figures.insert("rules_broken".to_owned(), violations as f64);
     measured
-}
-
-pub(crate) fn figures<const N: usize>(of: &str, figures: [(&str, f64); N]) -> BTreeMap<String, f64> {
-    figures.into_iter().map(|(name, value)| (format!("{of}_{name}"), value)).collect()
 }
 
 async fn start(system: &mut impl System, stage: &Stage) -> Result<BTreeMap<String, f64>, String> {
@@ -153,28 +133,6 @@ async fn events(system: &mut impl System, stage: &Stage) -> Result<BTreeMap<Stri
             ("lost", account.lost as f64),
         ],
     ))
-}
-
-pub(crate) fn set_rate(stage: &Stage, per_second: f64) -> Result<(), String> {
-    stage.control.inject(Fault::EventRate { per_second }).map(drop).map_err(|error| error.to_string())
-}
-
-/// Waits until bot code has handled all that still comes: no new message for 2 s.
-pub(crate) async fn settled(stage: &Stage) -> Result<Seen, String> {
-    let mut before = read(&stage.setup.folder).await?;
-    loop {
-        sleep(Duration::from_secs(2)).await;
-        let now = read(&stage.setup.folder).await?;
-        if now.len() == before.len() {
-            return Ok(now);
-        }
-        before = now;
-    }
-}
-
-async fn read(folder: &Path) -> Result<Seen, String> {
-    let folder = folder.to_owned();
-    tokio::task::spawn_blocking(move || Seen::read(&folder)).await.map_err(|error| error.to_string())?
 }
 
 /// One call at a time, without events.
