@@ -38,7 +38,7 @@ pub use history::{HistoryEntry, HistoryFilter, HistoryKind};
 pub use lookup::{GuildRecord, OwnGuild, UserLookup, UserRecord};
 pub use outcome::{Gap, StartKind, StartOutcome};
 pub use permit::{IdentifyAnswer, IdentifyMessage};
-pub use problem::{Problem, ProblemClock, ProblemCode, Weight, in_ranges, without_numbers};
+pub use problem::{Problem, ProblemClock, ProblemCode, Weight, in_ranges, listed, without_numbers};
 pub use registration::{CheckpointFormats, ClaimedShards, FIRST_FORMAT, WorkerProfile};
 pub use report::{RoutingUpdates, ShardReport, ShardStatus, WorkerFigures, WorkerReport};
 pub use routes::{MissedUpdate, Owner, Route, Routes, RoutesUpdate};

@@ -262,20 +262,31 @@ pub fn without_numbers(message: &str) -> String {
     message.split(' ').filter(|word| !word.starts_with(|c: char| c.is_ascii_digit())).collect()
 }
 
-/// Returns the numbers of shards as `0-3, 7`.
+/// The most ranges or names that a text lists.
+const MOST_LISTED: usize = 20;
+
+/// Returns the numbers of shards as `0-3, 7`; of more than 20 ranges the first, and how many more there are.
 pub fn in_ranges(shards: impl IntoIterator<Item = ShardSlot>) -> String {
     let epochs: BTreeMap<ShardSlot, Epoch> = shards.into_iter().map(|shard| (shard, Epoch(0))).collect();
-    let ranges: Vec<String> = ShardRange::pack(&epochs)
-        .iter()
-        .map(|range| {
-            if range.first == range.last {
-                range.first.to_string()
-            } else {
-                format!("{}-{}", range.first, range.last)
-            }
-        })
-        .collect();
-    ranges.join(", ")
+    let ranges = ShardRange::pack(&epochs);
+    listed(ranges.iter().map(|range| {
+        if range.first == range.last {
+            range.first.to_string()
+        } else {
+            format!("{}-{}", range.first, range.last)
+        }
+    }))
+}
+
+/// Returns names as `a, b, c`; of more than 20 the first, and how many more there are. So no text grows with the fleet.
+pub fn listed(names: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    let mut names = names.into_iter();
+    let mut text: Vec<String> = names.by_ref().take(MOST_LISTED).map(|name| name.to_string()).collect();
+    let more = names.count();
+    if more > 0 {
+        text.push(format!("and {more} more"));
+    }
+    text.join(", ")
 }
 
 /// Remembers when problems began. Must be given all current problems at least once a second.
@@ -339,6 +350,20 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn lists_in_texts_are_bounded() {
+        let every = |step: usize, most: u32| (0..most).step_by(step).map(ShardSlot);
+        assert_eq!(in_ranges(every(1, 65_536)), "0-65535");
+        assert_eq!(in_ranges(every(2, 6)), "0, 2, 4");
+        let long = in_ranges(every(2, 65_536));
+        assert!(long.starts_with("0, 2, 4, ") && long.ends_with(", 38, and 32748 more"), "{long}");
+        assert_eq!(listed(["a", "b"]), "a, b");
+        assert_eq!(
+            listed((0..21).map(|name| format!("w{name}"))).rsplit_once(", "),
+            Some((&*listed((0..20).map(|name| format!("w{name}"))), "and 1 more"))
+        );
+    }
 
     #[test]
     fn codes_are_unique_and_in_snake_case() {

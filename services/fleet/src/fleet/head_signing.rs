@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{HeadKeyId, HeadSigning, Problem, ProblemCode, WorkerId};
+use fleet_model::{HeadKeyId, HeadSigning, Problem, ProblemCode, WorkerId, listed};
 
 use super::{Effect, Fleet, KnownWorker, Now, Phase};
 
@@ -109,12 +109,12 @@ impl Fleet {
         let HeadSigning { by, required } = self.heads.now;
         let holds = |worker: &KnownWorker| by.is_some_and(|by| worker.profile.head_keys.contains(&by));
         let without = self.workers.iter().filter(|(_, worker)| worker.liveness.heard && !holds(worker));
-        let without: Vec<&str> = without.map(|(name, _)| WorkerId::as_str(name)).collect();
+        let without: Vec<&WorkerId> = without.map(|(name, _)| name).collect();
         if required && !without.is_empty() {
             let why = format!(
                 "workers without the head key that signs checkpoints: {}; a shard that fails over to or from them needs an IDENTIFY. \
                  Give all workers the same credentials; to give up credentials, run `altergolden repair --accept-unsigned`",
-                without.join(", ")
+                listed(without)
             );
             problems.push(Problem::new(ProblemCode::CheckpointKeysDiffer, why));
         }

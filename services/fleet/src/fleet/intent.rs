@@ -3,13 +3,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fleet_model::{Generation, Incarnation, Problem, ProblemCode, ShardSlot, WorkerId};
+use fleet_model::{Generation, Incarnation, Problem, ProblemCode, ShardSlot, WorkerId, listed};
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, Fleet, KnownWorker, Note, Now, plan::Plan};
-
-/// How many idle workers of a generation are named.
-const NAMED: usize = 3;
 
 /// What is there of a generation.
 #[derive(Clone, Copy, Default)]
@@ -22,8 +19,8 @@ struct PresentGeneration {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Intent {
-    /// The active generation: named or promoted by the operator, or the only one that was there when the fleet began. While there is none, no
-    /// shard is placed.
+    /// The generation that gets the shards. The operator promotes it or names it in the settings; otherwise it is the only generation that the
+    /// fleet began with. No shard is placed while this is `None`.
     pub(super) generation: Option<Generation>,
     /// Shards that were moved by hand, each with the worker where it stays.
     pub(super) pins: BTreeMap<ShardSlot, WorkerId>,
@@ -137,19 +134,19 @@ impl Fleet {
             return None;
         }
         let present = self.present_generations();
-        let names = present.keys().take(NAMED).map(Generation::as_str).collect::<Vec<_>>().join(", ");
-        let more = if present.len() > NAMED { " and others" } else { "" };
         let choose = "no shard is placed. Choose one: altergolden deploy promote NAME";
-        let why = match (&self.named_generation, present.len()) {
-            (_, 0) | (None, 1) => return None,
-            (Some(named), _) => {
-                format!(
-                    "no worker of generation {named} (ACTIVE_GENERATION) is connected, only of {names}{more}: {choose}"
-                )
-            }
-            (None, _) => format!(
-                "workers of several generations ({names}{more}) started together and none is active: {choose}"
+        let why = match &self.named_generation {
+            // The next decision chooses it.
+            Some(named) if present.contains_key(named) => return None,
+            Some(named) if !present.is_empty() => format!(
+                "no worker of generation {named} (ACTIVE_GENERATION) is connected, only of {}: {choose}",
+                listed(present.keys())
             ),
+            None if present.len() > 1 => format!(
+                "workers of several generations ({}) started together and none is active: {choose}",
+                listed(present.keys())
+            ),
+            _ => return None,
         };
         Some(Problem::new(ProblemCode::GenerationUnchosen, why))
     }
@@ -167,12 +164,11 @@ impl Fleet {
             }
         }
         let advice = |(generation, workers): (&Generation, Vec<&str>)| {
-            let more = if workers.len() > NAMED { " and others" } else { "" };
-            let named = workers.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
             let why = format!(
-                "{} workers of generation {generation} get no shards ({named}{more}): generation {active} is active; to \
-                 use them, run: altergolden deploy promote {generation}",
-                workers.len()
+                "{} workers of generation {generation} get no shards ({}): generation {active} is active; to use them, run: \
+                 altergolden deploy promote {generation}",
+                workers.len(),
+                listed(&workers)
             );
             Problem::new(ProblemCode::GenerationIdle, why)
         };

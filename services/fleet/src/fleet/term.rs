@@ -22,7 +22,7 @@ pub(super) struct TermState {
     /// No shard without an owner is assigned before this moment: a worker without a record may run it.
     pub(super) unregistered_until: Duration,
     pub(super) last_tick: Duration,
-    /// Since when the active generation has had no worker while others had some.
+    /// Since when workers of other generations wait, as the active or the named one has none.
     pub(super) active_gone_since: Option<Duration>,
     /// This coordinator stops: no more shards start to move.
     pub(super) stopping: bool,

@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use fleet_model::{
-    Epoch, Generation, Incarnation, Problem, ProblemCode, Route, Routes, ShardKey, ShardReport, ShardStatus,
-    Term, WorkerFigures, WorkerId,
+    Epoch, Generation, Incarnation, Problem, ProblemCode, Route, Routes, ShardKey, ShardReport, ShardSlot,
+    ShardStatus, Term, WorkerFigures, WorkerId, in_ranges, listed,
 };
 
-use super::{Fleet, HoldBack, Now, Phase, PlanView, ShardTotal, Slot, WantedTotal};
+use super::{Fleet, HoldBack, KnownWorker, Now, Phase, PlanView, ShardTotal, Slot, WantedTotal};
 
 /// A snapshot of the fleet.
 #[derive(Clone, Debug, Default)]
@@ -216,32 +216,19 @@ impl Fleet {
         }
         let is_unplaced =
             |slot: &&Slot| slot.owner.is_none() && self.deaths.breaker.shard(slot.key, now.mono).is_none();
-        let unplaced: Vec<String> =
-            self.slots.iter().filter(is_unplaced).map(|slot| slot.key.to_string()).collect();
+        let unplaced: Vec<ShardSlot> =
+            self.slots.iter().filter(is_unplaced).map(|slot| slot.key.slot()).collect();
         if !unplaced.is_empty() && self.term.has_waited(now) {
-            let mut takers = self.workers.iter().filter(|(_, worker)| self.takes_shards(worker));
             let waits = |shard: &Slot| shard.owner.is_none() && !shard.confirmed;
             if !self.store.unregistered.found.is_empty() && self.slots.iter().any(waits) {
-                let names: Vec<&str> = self.store.unregistered.found.iter().map(WorkerId::as_str).collect();
                 let why = format!(
                     "workers that hold a lease have not registered here and may run shards without a known owner: {}",
-                    names.join(", ")
+                    listed(&self.store.unregistered.found)
                 );
                 problems.push(Problem::new(ProblemCode::UnknownWorkers, why));
             }
             let unchosen = self.unchosen_generation(now);
-            let is_unchosen = unchosen.is_some();
-            problems.extend(unchosen);
-            let (code, why) = if takers.clone().next().is_none() {
-                (ProblemCode::NoWorker, "no worker of the active generation is available")
-            } else if takers.all(|(name, _)| self.deaths.breaker.worker(name, now.mono).is_some()) {
-                (ProblemCode::WorkersHeldBack, "every worker is held back")
-            } else {
-                (ProblemCode::NoRoom, "no worker has room")
-            };
-            if !is_unchosen {
-                problems.push(Problem::new(code, format!("{why} for shards {}", unplaced.join(", "))));
-            }
+            problems.push(unchosen.unwrap_or_else(|| self.without_worker(&unplaced, now)));
         }
         problems.extend(self.idle_generations());
         problems.extend(self.held_shards(now).map(|(shard, held)| {
@@ -263,6 +250,28 @@ impl Fleet {
             }),
         );
         problems
+    }
+
+    /// Returns the problem that no worker takes these shards.
+    fn without_worker(&self, unplaced: &[ShardSlot], now: Now) -> Problem {
+        let mut takers = self.workers.iter().filter(|(_, worker)| self.takes_shards(worker)).peekable();
+        let (code, why) = if takers.peek().is_some() {
+            let is_held = |(name, _): (&WorkerId, _)| self.deaths.breaker.worker(name, now.mono).is_some();
+            if takers.all(is_held) {
+                (ProblemCode::WorkersHeldBack, "every worker is held back".to_owned())
+            } else {
+                (ProblemCode::NoRoom, "no worker has room".to_owned())
+            }
+        } else {
+            let others = self.workers.values().any(KnownWorker::is_available);
+            let active = self.intent.active().filter(|_| others);
+            let why = active.map_or_else(
+                || "no worker is available".to_owned(),
+                |active| format!("no worker of generation {active}, the active one, is available"),
+            );
+            (ProblemCode::NoWorker, why)
+        };
+        Problem::new(code, format!("{why} for shards {}", in_ranges(unplaced.iter().copied())))
     }
 
     /// Returns the shards that would have an owner if the breaker allowed it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_model::{Generation, ShardSlot, WorkerId};
+use fleet_model::{Generation, ShardSlot, WorkerId, in_ranges};
 
 use super::{
     super::KnownWorker, Fleet, Intent, Now, Phase, Plan, PlanKind, PlanState, PlanStep, PreviousIntent,
@@ -45,7 +45,7 @@ pub enum PlanRefused {
     #[error("{0}")]
     Pointless(String),
     /// Some shards would have no worker.
-    #[error("there is no room for shards {}: {why}", join(.shards))]
+    #[error("there is no room for shards {}: {why}", in_ranges(.shards.iter().copied()))]
     NoRoom {
         /// The shards.
         shards: Vec<ShardSlot>,
@@ -62,10 +62,6 @@ pub enum PlanRefused {
         /// How many are left.
         left: u32,
     },
-}
-
-fn join(shards: &[ShardSlot]) -> String {
-    shards.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl Fleet {
