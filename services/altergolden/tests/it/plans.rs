@@ -1,5 +1,6 @@
 //! Plans from the command line: output and exit codes.
 
+use altergolden_proto::v1;
 use fleet_fixture::{Coordinator, Deployment, Signal, Worker, sim_config};
 use serde_json::Value;
 
@@ -98,7 +99,7 @@ async fn workers_are_drained_and_shards_moved_by_hand() {
     coordinator.until_balanced(&[&b]).await;
     // No other worker is left for its shards.
     let last = altergolden(url, &["drain", "b"]);
-    assert!(last.code == 1 && last.err.contains("there is no room for shards 0, 1, 2, 3"), "{}", last.err);
+    assert!(last.code == 1 && last.err.contains("there is no room for shards 0-3:"), "{}", last.err);
 
     deployment.redis.kill();
     coordinator
@@ -142,9 +143,7 @@ async fn lookups_stay_complete_while_shards_move() {
     coordinator.until("green to stand by", |status| status.workers.len() == 3).await;
     let mut client = coordinator.client().await;
     let guilds = deployment.sim.control().guilds(60, 6);
-    let plan = altergolden_proto::v1::start_plan_request::Plan::Promote(altergolden_proto::v1::Promote {
-        generation: "green".to_owned(),
-    });
+    let plan = v1::start_plan_request::Plan::Promote(v1::Promote { generation: "green".to_owned() });
     client.start_plan(plan, false).await.unwrap();
     let (mut asked, mut moving) = (0, true);
     while moving {
@@ -158,4 +157,64 @@ async fn lookups_stay_complete_while_shards_move() {
     }
     assert!(asked > 1, "the plan was over before the first lookup");
     coordinator.until_balanced(&[&green]).await;
+}
+
+/// The store keeps the choice: the next coordinator does not ask its settings.
+#[tokio::test(flavor = "multi_thread")]
+async fn generations_that_start_together_wait_for_a_promotion() {
+    let deployment = Deployment::start(sim_config(40)).await;
+    let mut command = deployment.coordinator_command(4);
+    // Both workers register in that time, on a busy machine too.
+    let mut coordinator = Coordinator::start(command.env("SETTLE", "5s")).await;
+    let (mut a, g) = tokio::join!(
+        worker_of(&deployment, &coordinator, "a", "blue"),
+        worker_of(&deployment, &coordinator, "g", "green")
+    );
+    let code = "generation_unchosen";
+    let waits = |status: &v1::FleetStatus| status.problem_details.iter().any(|problem| problem.code == code);
+    let status = coordinator.until("no generation to be active", waits).await;
+    assert!(status.shards.iter().all(|shard| shard.worker_id.is_empty()), "{status:?}");
+    assert!(status.problem_details.iter().all(|problem| problem.code != "no_worker"), "{status:?}");
+    let url = &coordinator.address;
+    let shown = altergolden(url, &["status"]);
+    assert!(shown.out.contains("workers of several generations (blue, green)"), "{}", shown.out);
+    let shown = altergolden(url, &["deploy", "status"]);
+    assert!(shown.out.contains("active generation: none yet"), "{}", shown.out);
+
+    let dry = altergolden(url, &["deploy", "promote", "green", "--dry-run", "--json"]);
+    let dry: Value = serde_json::from_str(&dry.out).unwrap();
+    assert_eq!((&dry["state"], &dry["identifies"]), (&"proposed".into(), &4.into()));
+    let promoted = altergolden(url, &["deploy", "promote", "green"]);
+    assert_eq!(promoted.code, 0, "{} {}", promoted.out, promoted.err);
+    let shards = coordinator.client().await.shards("g").await.unwrap();
+    let is_ready = |shard: &v1::Shard| shard.status() == v1::ShardStatus::Ready;
+    assert!(shards.len() == 4 && shards.iter().all(is_ready), "done means that all are ready: {shards:?}");
+    assert_eq!(a.process.ended().await.code(), Some(0));
+
+    coordinator.process.kill().await;
+    let mut command = deployment.coordinator_command(4);
+    let port = coordinator.address.strip_prefix("http://").unwrap();
+    let coordinator =
+        Coordinator::start(command.env("COORDINATOR_LISTEN", port).env("ACTIVE_GENERATION", "blue")).await;
+    let _late = worker_of(&deployment, &coordinator, "a", "blue").await;
+    coordinator.until("the workers to be back", |status| status.workers.len() == 2).await;
+    let status = coordinator.until_balanced(&[&g]).await;
+    assert_eq!(status.active_generation, "green");
+    assert_eq!(deployment.sim.control().identifies().items.len(), 4);
+    deployment.assert_lawful();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn named_generation_gets_the_shards_of_a_new_fleet() {
+    let deployment = Deployment::start(sim_config(40)).await;
+    let mut command = deployment.coordinator_command(4);
+    command.env("SETTLE", "5s").env("ACTIVE_GENERATION", "green");
+    let coordinator = Coordinator::start(&mut command).await;
+    let (_a, g) = tokio::join!(
+        worker_of(&deployment, &coordinator, "a", "blue"),
+        worker_of(&deployment, &coordinator, "g", "green")
+    );
+    let status = coordinator.until_balanced(&[&g]).await;
+    assert_eq!((&*status.active_generation, status.workers.len()), ("green", 2));
+    deployment.assert_lawful();
 }
