@@ -9,6 +9,7 @@ mod connection;
 mod descriptors;
 mod grpc;
 mod http1;
+mod large_buffers;
 mod listener;
 mod local_host;
 mod places;

@@ -312,30 +312,31 @@ enum GuildLookup {
 
 /// Shards without a report, or with one of a worker that is starting them.
 fn lacking_reports(shard_total: u32, answers: &BTreeMap<WorkerId, Vec<ShardReport>>) -> UncoveredShards {
-    let mut lacking: UncoveredShards =
-        ShardKey::all(shard_total).map(|shard| (shard, CoverageGap::Missing)).collect();
     let is_starting = |status| {
         matches!(status, ShardStatus::Identifying | ShardStatus::Resuming | ShardStatus::Reconnecting)
     };
-    let (starting, others): (Vec<_>, Vec<_>) =
-        answers.values().flatten().partition(|report| is_starting(report.status));
-    for report in starting {
-        if let Some(lack) = lacking.get_mut(&report.shard) {
-            *lack = CoverageGap::Starting;
-        }
-    }
-    for report in others {
-        lacking.remove(&report.shard);
-    }
-    lacking
+    let gap = |report: &ShardReport| is_starting(report.status).then_some(CoverageGap::Starting);
+    uncovered(shard_total, answers.values().flatten().map(|report| (report.shard, gap(report))))
 }
 
 /// Shards that no answer is about.
 fn lacking_lookups(shard_total: u32, answers: &BTreeMap<WorkerId, UserLookup>) -> UncoveredShards {
-    let covered: BTreeSet<ShardSlot> =
-        answers.values().flat_map(|answer| answer.shards.iter().copied()).collect();
-    let shards = ShardKey::all(shard_total).filter(|shard| !covered.contains(&shard.slot()));
-    shards.map(|shard| (shard, CoverageGap::Missing)).collect()
+    let covered = answers.values().flat_map(|answer| answer.shards.iter().copied());
+    uncovered(shard_total, covered.map(|shard| (shard, None)))
+}
+
+/// Shards that `answers` do not cover. Each answer about a shard has the gap that it leaves, if any.
+fn uncovered(
+    shard_total: u32,
+    answers: impl Iterator<Item = (ShardSlot, Option<CoverageGap>)>,
+) -> UncoveredShards {
+    let mut gaps = vec![Some(CoverageGap::Missing); shard_total as usize];
+    for (shard, gap) in answers {
+        if let Some(known) = gaps.get_mut(shard.0 as usize) {
+            *known = known.and(gap);
+        }
+    }
+    ShardKey::all(shard_total).zip(gaps).filter_map(|(shard, gap)| Some((shard, gap?))).collect()
 }
 
 /// Which worker, or which shard, is missing from the answers, in words. A worker that gave no answer is not missed when

@@ -33,17 +33,24 @@ fn counts_more(new: &ShardReport, known: &ShardReport) -> bool {
 
 /// Totals over shards, one report each.
 pub(crate) fn stats(shard_total: u32, reports: impl IntoIterator<Item = TimedReport>) -> FleetStats {
-    let mut by_shard: BTreeMap<ShardKey, TimedReport> = BTreeMap::new();
+    let mut by_shard: Vec<Option<TimedReport>> = Vec::new();
+    by_shard.resize_with(shard_total as usize, || None);
     for report in reports {
-        let Some(shard) = report.report.shard.in_total(shard_total) else { continue };
-        if by_shard.get(&shard).is_none_or(|known| counts_more(&report.report, &known.report)) {
-            by_shard.insert(shard, report);
+        // A shard that the total does not have is left out.
+        let Some(known) = by_shard.get_mut(report.report.shard.0 as usize) else { continue };
+        if known.as_ref().is_none_or(|known| counts_more(&report.report, &known.report)) {
+            *known = Some(report);
         }
     }
-    let missing_shards: Vec<ShardKey> =
-        ShardKey::all(shard_total).filter(|shard| !by_shard.contains_key(shard)).collect();
-    let all_ready = by_shard.values().all(|timed| is_whole(&timed.report));
-    let reports = || by_shard.values().map(|timed| &timed.report);
+    let missing_shards: Vec<ShardKey> = ShardKey::all(shard_total)
+        .zip(&by_shard)
+        .filter(|(_, report)| report.is_none())
+        .map(|(shard, _)| shard)
+        .collect();
+    let mut shards = Vec::with_capacity(by_shard.len() - missing_shards.len());
+    shards.extend(by_shard.into_iter().flatten());
+    let all_ready = shards.iter().all(|timed| is_whole(&timed.report));
+    let reports = || shards.iter().map(|timed| &timed.report);
     let users = total(reports().map(|report| report.users));
     let channels = total(reports().map(|report| report.channels.map(u64::from)));
     let voice_connections = total(reports().map(|report| report.voice_connections.map(u64::from)));
@@ -57,7 +64,7 @@ pub(crate) fn stats(shard_total: u32, reports: impl IntoIterator<Item = TimedRep
         shard_count: shard_total,
         complete: shard_total > 0 && missing_shards.is_empty() && all_ready && counted_everywhere,
         missing_shards,
-        shards: by_shard.into_values().collect(),
+        shards,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use http::Response;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     server::NamedService,
@@ -10,8 +11,9 @@ use tonic::{
     transport::{Error, Server},
 };
 use tonic_health::ServingStatus;
+use tower::util::MapResponseLayer;
 
-use super::Listener;
+use super::{Listener, large_buffers::FreeLargeBuffers};
 use crate::{
     credentials::{AccessLayer, Credentials},
     telemetry::grpc::TraceLayer,
@@ -84,6 +86,7 @@ async fn serve(
         .expect("the descriptors were made with the code");
     let server = grpc_server()
         .layer(TraceLayer)
+        .layer(MapResponseLayer::new(|answer: Response<_>| answer.map(FreeLargeBuffers::new)))
         .layer(AccessLayer(credentials.clone()))
         .add_routes(services.add_service(health).add_service(reflection))
         .serve_with_incoming_shutdown(listener.incoming(credentials), stop.clone().cancelled_owned());

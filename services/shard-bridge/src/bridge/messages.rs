@@ -265,7 +265,7 @@ impl Bridge {
         outgoing: &Outgoing,
     ) -> Result<Vec<ShardAnswer>, ReplyFailure> {
         let Outgoing { request, max_bytes } = outgoing;
-        let span = tracing::info_span!("ask_worker", worker.id = %share.worker, otel.kind = "client");
+        let span = fan_out::asking(&share.worker);
         if let Some(own) = self.fan_out.local.as_deref().filter(|own| own.worker() == share.worker) {
             return Ok(own.ask(share.shards.clone(), request.clone(), *max_bytes).instrument(span).await);
         }
