@@ -5,11 +5,12 @@
 //! changes of the [cache](crate::cache) and the unhandled events of the [queue](crate::bot), and writes the watermark `read`
 //! last. The crate `checkpoint` defines the records, their formats and the rules of the store.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{str::FromStr, sync::Arc};
 
 use checkpoint::{CheckpointStore, Head, Session};
 use fleet_model::{Epoch, Gap, Position};
 
+mod beat;
 mod format;
 pub(crate) mod metrics;
 pub(crate) mod pace;
@@ -17,6 +18,7 @@ pub(crate) mod restore;
 mod signed_heads;
 pub(crate) mod writer;
 
+pub(crate) use beat::Beat;
 pub(crate) use format::WrittenFormat;
 pub(crate) use metrics::CheckpointMetrics;
 pub(crate) use pace::Pace;
@@ -56,8 +58,8 @@ pub(crate) struct Checkpoints {
     pub(crate) format: WrittenFormat,
     /// How their heads are signed.
     pub(crate) heads: SignedHeads,
-    /// Between two writes.
-    pub(crate) every: Duration,
+    /// When they are written.
+    pub(crate) beat: Beat,
     pub(crate) pace: Arc<Pace>,
     pub(crate) metrics: CheckpointMetrics,
 }

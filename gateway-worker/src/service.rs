@@ -33,7 +33,7 @@ use crate::{
     bot::{BotCode, EventQueues, Suspects},
     bot_gateway,
     callbacks::CallbackSlots,
-    checkpoints::{Checkpoints, Pace, SignedHeads, WrittenFormat},
+    checkpoints::{Beat, Checkpoints, Pace, SignedHeads, WrittenFormat},
     config::WorkerConfig,
     discord::{self, TokenRefused},
     figures::FigureReader,
@@ -477,7 +477,7 @@ fn build_checkpoints(
         keep: config.keep,
         format: WrittenFormat::up_to(config.checkpoint_format_max),
         heads,
-        every: config.checkpoint_every,
+        beat: Beat::new(config.checkpoint_every),
         pace: Arc::new(Pace::default()),
         metrics: metrics.checkpoints.clone(),
     }

@@ -14,7 +14,7 @@ use crate::{
     bot::{BotCode, EventQueue, EventQueues, Suspects},
     cache::{CacheSettings, ShardCache},
     callbacks::{CallbackMetrics, CallbackSlots, ShardCallbacks},
-    checkpoints::{CheckpointMetrics, Checkpoints, Keep, Pace, SignedHeads, WrittenFormat},
+    checkpoints::{Beat, CheckpointMetrics, Checkpoints, Keep, Pace, SignedHeads, WrittenFormat},
     clock::BootTime,
     discord,
     event::Arrived,
@@ -149,7 +149,7 @@ pub(crate) fn checkpoints(store: Arc<dyn CheckpointStore>, keep: Keep) -> Checkp
         keep,
         format: WrittenFormat::up_to(checkpoint::FORMAT_MAX),
         heads: SignedHeads::new(HeadKeys::none(), "test"),
-        every: Duration::from_secs(1),
+        beat: Beat::new(Duration::from_secs(1)),
         pace: Arc::new(Pace::default()),
         metrics: CheckpointMetrics::default(),
     }

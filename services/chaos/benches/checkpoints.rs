@@ -1,4 +1,5 @@
-//! What checkpoints cost: bytes to Redis, CPU of the worker and of Redis, while messages come; and the first fill of many shards.
+//! What checkpoints cost: bytes to Redis, CPU of the worker and of Redis, while messages come; the first fill of many shards,
+//! and the heads of shards to which nothing happens.
 //!
 //! `cargo bench -p chaos --bench checkpoints`. Needs the programs in release:
 //! `cargo build --release -p coordinator -p gateway-worker`.
@@ -26,6 +27,12 @@ struct Args {
     /// Shards of the first fill, with a hundred guilds each
     #[arg(long, default_value_t = 100)]
     fill_shards: u32,
+    /// Shards of the worker that writes heads only
+    #[arg(long, default_value_t = 100)]
+    head_shards: u16,
+    /// Leave out all but the heads
+    #[arg(long)]
+    only_heads: bool,
     /// Cargo gives this to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -48,6 +55,9 @@ struct Used {
 #[tokio::main]
 async fn main() {
     let args = Args::parse();
+    if args.only_heads {
+        return heads(&args).await;
+    }
     println!(
         "one shard, {} guilds, members cached, {} messages/s, {} s each",
         args.guilds, args.events_per_second, args.seconds
@@ -57,6 +67,7 @@ async fn main() {
         under_load(&args, keep).await;
     }
     first_fill(&args).await;
+    heads(&args).await;
 }
 
 async fn fleet(sim: SimConfig, shards: u32, keep: &str) -> (Deployment, Coordinator, Worker) {
@@ -118,6 +129,25 @@ async fn first_fill(args: &Args) {
         (after.redis_cpu.saturating_sub(before.redis_cpu)).as_secs_f64(),
         (after.worker_cpu.saturating_sub(before.worker_cpu)).as_secs_f64(),
         info(&deployment, "memory", "used_memory").await / 1024.0 / 1024.0,
+    );
+}
+
+/// What Redis spends on the heads of shards that have nothing else to write.
+async fn heads(args: &Args) {
+    let shards = args.head_shards;
+    let (deployment, coordinator, worker) = fleet(sim(shards.into(), shards), shards.into(), "full").await;
+    coordinator.until_balanced(&[&worker]).await;
+    settled(&worker, &deployment).await;
+    let before = used(&worker, &deployment).await;
+    sleep(Duration::from_secs(args.seconds)).await;
+    let after = used(&worker, &deployment).await;
+    let redis = after.redis_cpu.saturating_sub(before.redis_cpu);
+    let written = after.checkpoints - before.checkpoints;
+    println!(
+        "heads: {shards} shards on one worker, {:.1} writes/s: {:.1} us of Redis's CPU a write, {:.1} us of the worker's",
+        written as f64 / after.at.duration_since(before.at).as_secs_f64(),
+        redis.as_secs_f64() * 1e6 / written as f64,
+        after.worker_cpu.saturating_sub(before.worker_cpu).as_secs_f64() * 1e6 / written as f64,
     );
 }
 

@@ -71,7 +71,8 @@ pub(super) struct Pass {
 
 impl Pass {
     pub(super) async fn run(mut self, soon: Arc<Notify>, mut end: oneshot::Receiver<LastCheckpoint>) {
-        let mut wait = self.checkpoints.every;
+        let shard = self.shard.key();
+        let mut due = self.checkpoints.beat.next(shard, Instant::now());
         loop {
             tokio::select! {
                 biased;
@@ -82,7 +83,7 @@ impl Pass {
                     return;
                 }
                 () = soon.notified() => {}
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep_until(due) => {}
             }
             let began = Instant::now();
             self.shard.cache().seal(unix_ms()).await;
@@ -90,8 +91,9 @@ impl Pass {
             if matches!(self.write(None).await, PassEnd::Outranked) {
                 return;
             }
-            // Slow passes leave the store as much time as they take.
-            wait = self.checkpoints.every.max(began.elapsed());
+            // Slow passes leave the store as much time as they take, and then wait for their group.
+            let ended = Instant::now();
+            due = self.checkpoints.beat.next(shard, ended + ended.duration_since(began));
         }
     }
 

@@ -21,9 +21,15 @@ local function text(value)
   return string.format('%.0f', value)
 end
 
+local asked_at
+
+-- The time at which the script first asked; it is one moment for the whole script.
 local function now_ms()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  if not asked_at then
+    local time = redis.call('TIME')
+    asked_at = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  end
+  return asked_at
 end
 
 local DAY_MS = 86400000

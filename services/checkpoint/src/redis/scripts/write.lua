@@ -7,7 +7,14 @@ if ARGV[4] == '1' then known = not below(ARGV[2], serial) end
 if not known or #ARGV[2] > 15 then return {'LOST', serial} end
 if ARGV[4] == '1' then redis.call('UNLINK', KEYS[2]) end
 local next = text(tonumber(ARGV[2]) + 1)
-redis.call('HSET', KEYS[2], '.epoch', ARGV[1], '.serial', next)
+if ARGV[5] == '' then
+  redis.call('HSET', KEYS[2], '.epoch', ARGV[1], '.serial', next)
+else
+  redis.call(
+    'HSET', KEYS[2], '.epoch', ARGV[1], '.serial', next,
+    '.head', ARGV[6], '.total', ARGV[5], '.written_at_ms', text(now_ms())
+  )
+end
 
 -- In parts, because Lua's stack holds only a few thousand values.
 local function each_part(command, first, last)
@@ -19,8 +26,5 @@ end
 local set = 8 + tonumber(ARGV[7])
 each_part('HDEL', 8, set - 1)
 each_part('HSET', set, #ARGV)
-if ARGV[5] ~= '' then
-  redis.call('HSET', KEYS[2], '.head', ARGV[6], '.total', ARGV[5], '.written_at_ms', text(now_ms()))
-end
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return {'WRITTEN', next}
