@@ -325,7 +325,7 @@ fn lacking_lookups(shard_total: u32, answers: &BTreeMap<WorkerId, UserLookup>) -
     uncovered(shard_total, covered.map(|shard| (shard, None)))
 }
 
-/// Shards that `answers` do not cover. Each answer about a shard has the gap that it leaves, if any.
+/// Shards that `answers` do not cover. Each answer names a shard and the gap that it leaves; `None` if it covers the shard.
 fn uncovered(
     shard_total: u32,
     answers: impl Iterator<Item = (ShardSlot, Option<CoverageGap>)>,

@@ -8,14 +8,14 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// Bytes of a frame from which on its buffer is freed. An encoder begins with half of it.
+/// Frames with more bytes have their buffer freed. tonic's first buffer is half as large.
 const LARGE: usize = 16 * 1024;
 
 /// The body of an answer, whose encoder lets go of each large buffer.
 ///
 /// tonic encodes all messages of an answer into one buffer. It uses the buffer again as soon as the connection has sent what was in it, so an
 /// answer would keep the memory of its largest message until it ends. An encoder can't use a buffer again while somebody else refers to it: this
-/// body does, until the encoder has begun another one.
+/// body does, until the encoder has filled the buffer and begun another one.
 #[derive(Debug, Default)]
 pub(super) struct FreeLargeBuffers<B> {
     body: B,
