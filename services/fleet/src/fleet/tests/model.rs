@@ -342,6 +342,7 @@ fn three_faults_of_a_few_kinds() {
     let all = Fault::StoreLoses { everything: true };
     check(model(2, 3, vec![Fault::CutOff(1, 8), all, Fault::CoordinatorStops(8)]));
     check(model(2, 3, vec![Fault::FalseEvidence(1), Fault::Crash(0, 1), Fault::CoordinatorRestarts]));
+    check(model(2, 3, vec![Fault::FalseEvidence(1), Fault::Stop(1, 3), Fault::Stop(1, 8)]));
     check(model(2, 2, [busy(2), vec![Fault::CutOff(1, 8), Fault::CoordinatorStops(8), all]].concat()));
 }
 

@@ -206,10 +206,15 @@ impl Store {
         true
     }
 
+    /// Returns whether a claim or a write of a checkpoint at this epoch is refused, as another worker has the shard.
+    pub(super) fn refuses_epoch(&self, fences: Fences, shard: usize, epoch: u64) -> bool {
+        let owner = self.now.owners[shard].map_or(0, |row| row.epoch);
+        epoch < owner.max(self.now.checkpoints[shard]) && fences.has(Fence::CheckpointsRefuseOlderEpochs)
+    }
+
     /// True when it was taken.
     pub(super) fn write_checkpoint(&mut self, fences: Fences, shard: usize, epoch: u64) -> bool {
-        let owner = self.now.owners[shard].map_or(0, |row| row.epoch);
-        if epoch < owner.max(self.now.checkpoints[shard]) && fences.has(Fence::CheckpointsRefuseOlderEpochs) {
+        if self.refuses_epoch(fences, shard, epoch) {
             return false;
         }
         self.now.checkpoints[shard] = epoch;

@@ -68,16 +68,23 @@ impl World {
     }
 
     /// Checks that no worker has handled a shard since its copy. A shard begins with its worker's copy if that is complete and
-    /// of the epoch that was handed over.
+    /// of the epoch that was handed over. It waits for its worker's window, and a worker that reads too late that it has the shard stays without
+    /// one; then it claims the checkpoint, which a store within reach refuses if another worker has the shard.
     pub(in super::super) fn check_copies(
         &mut self,
+        n: usize,
         copies: [Option<u64>; SHARDS],
         before: [Option<u64>; SHARDS],
         set: Set,
     ) {
+        let worker = &self.workers[n];
+        let is_open = worker.window_is_open(self.fences);
+        let reaches_store = worker.cut_from_store == 0 && self.store.away == 0;
         for shard in 0..SHARDS {
-            let Some(copied) = copies[shard] else { continue };
-            let begins = set.shards[shard].is_some() && set.shards[shard] != before[shard];
+            let (Some(copied), Some(epoch)) = (copies[shard], set.shards[shard]) else { continue };
+            let waits = !is_open && epoch < self.handled[shard];
+            let is_refused = reaches_store && self.store.refuses_epoch(self.fences, shard, epoch);
+            let begins = set.shards[shard] != before[shard] && !waits && !is_refused;
             let is_whole = self.let_go[shard] >= copied;
             let is_used = is_whole && set.handed_over[shard] == Some(copied);
             if begins && is_used && self.handled[shard] > copied {

@@ -50,7 +50,7 @@ impl World {
                 *let_go = (*let_go).max(before.unwrap_or_default());
             }
         }
-        self.check_copies(copies, before, set);
+        self.check_copies(n, copies, before, set);
     }
 
     /// Returns whether a worker accepts a directive of this term. It closes the stream of an older one.
