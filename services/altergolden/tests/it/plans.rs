@@ -193,7 +193,7 @@ async fn generations_that_start_together_wait_for_a_promotion() {
 
     coordinator.process.kill().await;
     let mut command = deployment.coordinator_command(4);
-    let port = coordinator.address.strip_prefix("http://").unwrap();
+    let port = coordinator.address.split_once("://").unwrap().1;
     let coordinator =
         Coordinator::start(command.env("COORDINATOR_LISTEN", port).env("ACTIVE_GENERATION", "blue")).await;
     let _late = worker_of(&deployment, &coordinator, "a", "blue").await;
