@@ -87,11 +87,6 @@ impl Dialing {
         state.refusals = state.refusals.saturating_add(1);
     }
 
-    /// Whether the session has lasted long enough since READY or RESUMED.
-    pub(super) fn is_steady(&self) -> bool {
-        self.lock().backoff.is_steady(Instant::now().into_std())
-    }
-
     /// Returns the number of failures since a session last lasted.
     pub(crate) fn failures(&self) -> u32 {
         self.lock().backoff.failures()

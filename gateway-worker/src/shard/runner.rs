@@ -123,7 +123,6 @@ impl Runner {
             let connection = self.one_connection(grant, intake, &mut silence, &mut outcome);
             let end = Box::pin(self.guarded(connection)).await;
             intake.lost_connection();
-            outcome.held = dialing.is_steady();
             match &end {
                 ConnectionEnd::Lost(_) | ConnectionEnd::Hopeless(_) => dialing.failed(rand::random()),
                 ConnectionEnd::Failed(..) => dialing.refused(self.parts.shard.progress().is_some()),
@@ -141,7 +140,7 @@ impl Runner {
                     tracing::warn!(shard.id = %self.parts.shard.key(), "shard closed: the lease is not known to hold");
                 }
                 ConnectionEnd::Lost(cause) => {
-                    hints.note_outcome(outcome);
+                    hints.note_outcome(outcome, Instant::now());
                     if self.parts.shard.progress().is_none() {
                         hints.forget_session();
                     }

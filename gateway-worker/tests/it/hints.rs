@@ -136,6 +136,27 @@ async fn refused_session_is_given_up_for_good() {
     bench.finish().await;
 }
 
+/// Four refusals, a connection that works for a while, and a fifth refusal.
+#[tokio::test(flavor = "multi_thread")]
+async fn session_that_works_in_between_is_kept() {
+    const WORKS: &[Step] = &[Send(HELLO), Greet, ServeFor(Duration::from_secs(6)), Close(4000)];
+    let script = |index: usize, _: &str| match index {
+        0 => CUT.to_vec(),
+        1..=4 => SNUB.to_vec(),
+        5 => WORKS.to_vec(),
+        6 => vec![Send(HELLO), Hear, Close(4999)],
+        _ => SERVE.to_vec(),
+    };
+    let gateway = OddGateway::start("{own}", Box::new(script)).await;
+    let mut bench = start().await;
+    worker(&mut bench, "a", &gateway).await;
+    let made = gateway.until("the session to work", |made| made.len() > 5 && made[5].sent(6)).await;
+    assert!(made[1..5].iter().all(|made| made.sent(6)), "{made:?}");
+    let shard = bench.until("the fifth refusal", |shard| shard.detail.contains("4999")).await;
+    assert!(!shard.detail.contains("given up"), "{}", shard.detail);
+    bench.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_sequence_gives_the_session_up_at_once() {
     let script = |index: usize, _: &str| match index {

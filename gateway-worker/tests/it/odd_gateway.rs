@@ -52,6 +52,8 @@ pub(crate) enum Step {
     Reset,
     /// Acknowledges heartbeats for ever.
     Serve,
+    /// Acknowledges heartbeats for this long.
+    ServeFor(Duration),
 }
 
 /// The steps for a connection, by its index and path.
@@ -215,6 +217,11 @@ impl Peer {
                 return None;
             }
             Step::Serve => drop(self.next(index, socket, |_| false).await?),
+            Step::ServeFor(time) => {
+                if let Ok(ended) = tokio::time::timeout(time, self.next(index, socket, |_| false)).await {
+                    ended?;
+                }
+            }
         }
         Some(())
     }

@@ -14,7 +14,7 @@ const GUILD_GAP: Duration = Duration::from_secs(15);
 impl Connection<'_> {
     pub(super) fn ready(&mut self) {
         self.dialing.succeeded();
-        self.outcome.taken = true;
+        self.outcome.taken_at = Some(Instant::now());
         self.stage = Stage::Running;
         self.identified = true;
         self.parts.metrics.count_identified();
@@ -29,7 +29,7 @@ impl Connection<'_> {
 
     pub(super) fn resumed(&mut self) {
         self.dialing.succeeded();
-        self.outcome.taken = true;
+        self.outcome.taken_at = Some(Instant::now());
         self.stage = Stage::Running;
         self.parts.metrics.count_resumed();
         self.intake.resumed();
