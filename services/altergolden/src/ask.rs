@@ -228,17 +228,27 @@ impl ServerArgs {
 
     /// Returns the outcome of a failed call, with a hint when the address is wrong.
     pub(crate) async fn failure(&self, error: ClientError) -> CommandOutcome {
-        let ClientError::Refused(status) = &error else { return error.into() };
         let url = self.full_url();
-        // A port that speaks no gRPC breaks the connection, or answers 404.
-        let is_broken = !error.is_from_server();
-        if (is_broken || status.code() == tonic::Code::Unimplemented) && health::is_health_port(&url).await {
+        let is_broken = matches!(error, ClientError::Refused(_)) && !error.is_from_server();
+        // A port that speaks no gRPC breaks the connection or answers 404, and one without TLS refuses the handshake.
+        let may_be_health_port = match &error {
+            ClientError::Refused(status) => is_broken || status.code() == tonic::Code::Unimplemented,
+            ClientError::Unreachable { .. } => self.credentials.is_some(),
+            ClientError::Address { .. } | ClientError::Credentials(_) => false,
+        };
+        if may_be_health_port && health::is_health_port(&url).await {
             return CommandOutcome::wrong_setting(format!(
                 "--url (COORDINATOR_URL): {url} is a health port; use the coordinator's gRPC port (--coordinator-listen, by \
                  default http://127.0.0.1:50051)"
             ));
         }
-        if is_broken { CommandOutcome::unreachable(format!("{url}: {error}")) } else { error.into() }
+        if is_broken {
+            return CommandOutcome::unreachable(format!(
+                "{url}: {error}; check that this is the coordinator's gRPC port (--coordinator-listen, by default \
+                 http://127.0.0.1:50051)"
+            ));
+        }
+        error.into()
     }
 
     /// The address with its scheme.

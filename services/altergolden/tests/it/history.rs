@@ -87,10 +87,10 @@ async fn deaths_moves_deploys_and_gaps_are_there_for_the_next_coordinator() {
     assert_eq!(drained.code, 0, "{} {}", drained.out, drained.err);
     let call = history(&url, &["--kind", "operator_call"]).pop().unwrap();
     assert_eq!(call["message"], "operator: started a plan, drain worker b", "{call}");
-    assert!(
-        call["peer"].as_str().unwrap().starts_with("127.0.0.1:") && call["plan_id"].is_string(),
-        "{call}"
-    );
+    let peer = call["peer"].as_str().unwrap();
+    let (who, address) = peer.split_once(" at ").unwrap_or(("", peer));
+    assert_eq!(who, if url.starts_with("https") { "operator/operator" } else { "" }, "{call}");
+    assert!(address.starts_with("127.0.0.1:") && call["plan_id"].is_string(), "{call}");
     entry(&url, "worker_draining", "b").await;
     entry(&url, "worker_left", "b").await;
     let moved = entry(&url, "shards_moved", "c").await;
