@@ -118,8 +118,8 @@ impl FanOut {
     }
 }
 
-/// Returns the span of one question to a worker. Where spans are not exported there is none: a thousand of them take a tenth of a stats answer's
-/// processor time, and the caller's span already names the trace in logs.
+/// Returns the span of one question to a worker, or no span if spans are not exported. In a fleet of 1,000 workers, these spans took a tenth of the
+/// processor time of a stats question. Log lines have the trace id of the caller's span.
 pub(crate) fn asking(worker: &WorkerId) -> Span {
     if exports_spans() {
         tracing::info_span!("ask_worker", worker.id = %worker, otel.kind = "client")
